@@ -1,0 +1,38 @@
+.DEFAULT_GOAL := all
+PYTHON ?= python3
+# Stages call `python`: it is the one of this folder's environment, activated or not.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: all test lint clean help
+
+all: .venv/installed  ## set up, run the pipeline, print what came out (the default)
+	@python -m stages.params
+	@dvc repro
+	@python -m stages.summary
+
+test: .venv/installed-dev  ## set up and run the tests: offline, a few minutes
+	@pytest
+
+lint: .venv/installed-dev  ## set up and check style and types
+	@ruff check .
+	@ruff format --check .
+	@mypy
+
+clean:  ## remove the environment, logs and unfinished downloads; data and models stay in DVC's cache
+	rm -rf .venv logs .downloads dvc_plots
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-6s %s\n", $$1, $$2}' Makefile
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "make: Python 3.11 or newer is needed; name one: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+
+.venv/installed: requirements.txt constraints.txt | .venv/bin/python
+	@echo "make: installing the packages of requirements.txt into .venv (a few minutes, several GB)"
+	@pip install -q --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/installed-dev: .venv/installed requirements-dev.txt
+	@pip install -q --disable-pip-version-check -r requirements-dev.txt
+	@touch $@

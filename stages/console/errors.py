@@ -1,0 +1,37 @@
+"""Faults that a user can mend. Each is one sentence: where, what was found, what to do."""
+
+
+class UserError(Exception):
+    """Ends a stage with its sentence on standard error and its class's exit code."""
+
+    exit_code = 1
+
+
+class ParamsError(UserError):
+    """params.yaml says something that cannot be done."""
+
+    exit_code = 2
+
+
+class DataError(UserError):
+    """Images, labels or an input file are missing or are not what they should be."""
+
+    exit_code = 3
+
+
+class SourceError(UserError):
+    """No source brought the data set whole."""
+
+    exit_code = 4
+
+
+class MachineError(UserError):
+    """The machine lacks something: a device, memory, disk, a program."""
+
+    exit_code = 5
+
+
+class Diverged(UserError):
+    """The loss is no longer a number."""
+
+    exit_code = 6

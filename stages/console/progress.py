@@ -1,0 +1,58 @@
+"""Progress of long work: a bar with rate and time left on a terminal, a plain line now and then elsewhere."""
+
+import sys
+import time
+
+from tqdm import tqdm
+
+LINE_EVERY = 15.0  # seconds between two plain lines
+
+
+class Progress:
+    """A count towards a total, shown as it grows.
+
+    >>> with Progress("train", total=100, unit="img") as progress:
+    ...     progress.advance(10, note="loss 1.9")
+    """
+
+    def __init__(self, name: str, *, total: int | None, unit: str, scale: bool = False) -> None:
+        """`scale` writes counts with k/M/G, as suits bytes."""
+        self._name, self._total, self._unit = name, total, unit
+        self._scale = scale
+        self._done = 0
+        self._begun = self._told = time.monotonic()
+        # leave=False: the stage's closing line is what stays on the screen.
+        self._bar = tqdm(
+            total=total, desc=name, unit=unit, unit_scale=scale, leave=False, disable=not sys.stderr.isatty()
+        )
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def advance(self, amount: int, *, note: str = "") -> None:
+        """Count `amount` more; `note` is shown behind the rate."""
+        self._done += amount
+        if not self._bar.disable:
+            if note:
+                self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update(amount)
+        elif time.monotonic() - self._told >= LINE_EVERY:
+            self._told = time.monotonic()
+            print(self._line(note), flush=True)
+
+    def line(self, text: str) -> None:
+        """Print a line of its own without breaking the bar."""
+        self._bar.write(text) if not self._bar.disable else print(text, flush=True)
+
+    def _line(self, note: str) -> str:
+        rate = self._done / max(time.monotonic() - self._begun, 1e-9)
+        shown = tqdm.format_sizeof if self._scale else lambda number: f"{number:,.0f}"
+        words = f"{self._name}: {shown(self._done)} {self._unit}, {shown(rate)} {self._unit}/s"
+        if self._total:
+            percent = 100 * self._done / self._total
+            left = (self._total - self._done) / max(rate, 1e-9)
+            words += f", {percent:.0f} %, {tqdm.format_interval(left)} left"
+        return f"{words}, {note}" if note else words

@@ -1,0 +1,76 @@
+"""How every stage begins and ends: an opening line, a closing line with the time, one sentence on failure."""
+
+import errno
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from stages.console.errors import UserError
+from stages.files.atomic import write_json
+
+SECONDS = Path("logs/seconds.json")
+
+
+def project_root() -> Path:
+    """The main checkout, also inside DVC's temporary workspaces; the current folder outside DVC."""
+    return Path(os.environ.get("DVC_ROOT", "."))
+
+
+def run_stage(name: str, main: Callable[[], str]) -> None:
+    """Run a stage's `main`, print its closing line with its time, and keep the time for the summary.
+
+    `main` prints its own opening line and returns the closing one. It ends as `run_tool` says.
+    """
+
+    def timed() -> None:
+        begun = time.monotonic()
+        closing = main()
+        seconds = time.monotonic() - begun
+        print(f"{name}: {closing}, {seconds:.1f} s", flush=True)
+        _remember_seconds(name, seconds)
+
+    run_tool(timed)
+
+
+def run_tool(main: Callable[[], None]) -> None:
+    """Run `main`; a fault ends as one sentence and an exit code.
+
+    A UserError has its own code, a disk that takes no more 5, Ctrl-C 130, SIGTERM 143.
+    """
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        main()
+    except UserError as error:
+        _fail(f"{error}", error.exit_code)
+    except KeyboardInterrupt:
+        _fail("stopped by Ctrl-C; run again to do it anew", 130)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EFBIG, errno.EDQUOT):
+            raise
+        _fail(f"cannot write {error.filename or 'the output'}: {error.strerror}; mend that and run again", 5)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    # sys.exit unwinds, so that temporary files go and worker processes are ended.
+    print("stopped by SIGTERM; run again to do it anew", file=sys.stderr, flush=True)
+    sys.exit(128 + number)
+
+
+def _fail(sentence: str, exit_code: int) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+    sys.exit(exit_code)
+
+
+def _remember_seconds(name: str, seconds: float) -> None:
+    """Outside every DVC out: a time is never the same twice."""
+    path = project_root() / SECONDS
+    try:
+        known = json.loads(path.read_text())
+    except (OSError, ValueError):
+        known = {}
+    write_json(path, known | {name: round(seconds, 1)})

@@ -1,0 +1,1 @@
+"""Prepared images, their order and their augmentation."""

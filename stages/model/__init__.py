@@ -1,0 +1,1 @@
+"""Networks by name, and the classifier that a run leaves behind."""

@@ -1,0 +1,40 @@
+"""card.json: what a trained classifier is, apart from its weights."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stages.console.errors import DataError
+
+CLASSIFIER = Path("models/classifier")
+
+
+@dataclass(frozen=True)
+class Card:
+    """Enough to build the classifier again, and to say which data and params made it."""
+
+    model: str
+    classes: list[str]
+    size: tuple[int, int]  # height, width in pixels
+    channels: int
+    mean: list[float]  # for each channel, on the scale 0 to 1
+    std: list[float]
+    data: str  # name of the data set
+    data_sha256: dict[str, str]  # of each prepared array
+    params: dict[str, Any]  # the sections of params.yaml that shaped it
+    precision: str  # that it was trained in: fp32 or bf16
+    made_with: dict[str, str]  # versions and the processor's instruction set: other ones may give other bytes
+
+
+def read_card(folder: Path = CLASSIFIER) -> Card:
+    """Read card.json.
+
+    Raises:
+        DataError: it is missing.
+    """
+    try:
+        facts = json.loads((folder / "card.json").read_text())
+    except FileNotFoundError:
+        raise DataError(f"{folder}/card.json is missing; run dvc repro train") from None
+    return Card(**facts | {"size": tuple(facts["size"])})

@@ -1,0 +1,119 @@
+"""params.yaml, checked as a whole before any work: one sentence names the first thing that is wrong with it."""
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from stages.console.errors import ParamsError
+from stages.params.schema import Params
+from stages.params.yaml12 import Yaml12Loader
+
+PARAMS = Path("params.yaml")
+LARGEST = 1_000_000  # bytes; a params.yaml is a page, and a bomb of aliases is not one
+
+
+def read_params(path: Path = PARAMS) -> Params:
+    """Read and check a params file.
+
+    Raises:
+        ParamsError: the file is missing or not YAML, a key is unknown or missing, or a value cannot be.
+    """
+    try:
+        return Params.model_validate(_load(path))
+    except ValidationError as error:
+        # An unknown key comes first: it is often why another one is missing.
+        first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+        raise ParamsError(f"{path.name}: {_sentence(dict(first))}") from None
+
+
+def _load(path: Path) -> Any:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ParamsError(f"{path} is missing; run in the folder of dvc.yaml, or git checkout {path.name}") from None
+    except UnicodeDecodeError:
+        raise ParamsError(f"{path} is not UTF-8 text; git checkout {path.name} brings the last good one") from None
+    if len(text) > LARGEST or "&" in text:
+        raise ParamsError(f"{path.name}: too long, or with a YAML anchor (&); write each value out")
+    try:
+        return yaml.load(text, Yaml12Loader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}: " if mark else ""
+        raise ParamsError(f"{path.name}: {where}{getattr(error, 'problem', error)}; mend that line") from None
+
+
+def _sentence(error: dict[str, Any]) -> str:
+    """One sentence for one of pydantic's findings."""
+    # A union such as `auto | number` puts its branches behind the key; the key itself is all lower-case words.
+    location = [str(part) for part in error["loc"]]
+    key = ".".join(part for part in location if part.isidentifier() and part != "int")
+    found, context = error["input"], error.get("ctx", {})
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {key}{_nearest(key, list(keys_of(Params)))}; rename it or take it out"
+    if error["type"] == "missing":
+        return f"{key} is missing; git diff {PARAMS.name} shows what went"
+    if error["type"] == "value_error":
+        return f"{key}.{context['error']}"
+    choices = choices_of(key)
+    if choices:
+        return f"{key} is {found!r}; it can be {_either(choices)}{_nearest(str(found), choices)}"
+    return f"{key} is {found!r}; {_wanted(error['type'], context, error['msg'])}"
+
+
+def _wanted(kind: str, context: dict[str, Any], message: str) -> str:
+    if kind.startswith("float"):
+        return "it must be a number"
+    if kind.startswith("int"):
+        return "it must be a whole number"
+    if kind.startswith("bool"):
+        return "it must be true or false"
+    if kind.startswith("string_pattern"):
+        return "it can be auto, cpu, cuda, cuda:N or mps"
+    if kind.startswith("string"):
+        return "it must be a word"
+    bounds = {"greater_than": "above", "greater_than_equal": "at least", "less_than": "below", "less_than_equal": "at most"}
+    if kind in bounds:
+        return f"it must be {bounds[kind]} {next(iter(context.values()))}"
+    if kind == "finite_number":
+        return "it must be finite"
+    if kind == "model_type":
+        return "it must be a section with keys below it"
+    return message
+
+
+def keys_of(section: type[BaseModel], above: str = "") -> Iterator[str]:
+    """Every key of a section with its path, `train.lr` say."""
+    for name, field in section.model_fields.items():
+        yield f"{above}{name}"
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from keys_of(field.annotation, f"{above}{name}.")
+
+
+def choices_of(key: str) -> list[str]:
+    """The words that a key can take, empty if it is not a choice of words."""
+    section: Any = Params
+    *above, name = key.split(".")
+    for part in above:
+        section = section.model_fields[part].annotation
+    if name not in section.model_fields:
+        return []
+    annotation = section.model_fields[name].annotation
+    branches = [annotation] if get_origin(annotation) is Literal else get_args(annotation)
+    words = [str(word) for branch in branches if get_origin(branch) is Literal for word in get_args(branch)]
+    return words + (["a whole number above 0"] if words and get_origin(annotation) is not Literal else [])
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    # The last part decides first: train.device is meant to be runtime.device.
+    same_name = [key for key in known if key.rsplit(".", 1)[-1] == word.rsplit(".", 1)[-1]]
+    close = same_name or difflib.get_close_matches(word, known, n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _either(words: list[str]) -> str:
+    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -1,0 +1,108 @@
+"""Every knob of params.yaml: its type, its range and what it must agree with. params.yaml says what each is for."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """Exact types, no unknown keys, no nan, no infinity, no changes after reading."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DataParams(Section):
+    """Which images."""
+
+    name: Literal["cifar10", "cifar100", "mnist", "fashion_mnist", "kmnist", "svhn", "stl10", "shapes"]
+    archive: str | None
+
+
+class PrepareParams(Section):
+    """How they are split."""
+
+    val_fraction: Annotated[float, Field(ge=0, lt=1)]
+    seed: Seed
+
+
+class AugmentParams(Section):
+    """What a training image goes through before the network sees it."""
+
+    flip: Literal["none", "random", "alternate"]
+    translate: Annotated[int, Field(ge=0)]
+    crop: Annotated[int, Field(ge=0)]
+    cutout: Annotated[int, Field(ge=0)]
+    policy: Literal["none", "randaugment", "trivialaugment"]
+
+
+class TrainParams(Section):
+    """What is trained, and how."""
+
+    seed: Seed
+    model: str
+    epochs: Positive
+    batch_size: Positive
+    shards: Literal["auto"] | Positive
+    drop_last: bool
+    precision: Literal["auto", "fp32", "bf16"]
+    loss: Literal["cross_entropy", "mse", "l1"]
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    optimizer: Literal["sgd", "adam", "adamw", "rmsprop", "muon"]
+    lr: Annotated[float, Field(gt=0)]
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    nesterov: bool
+    weight_decay: Annotated[float, Field(ge=0)]
+    schedule: Literal["constant", "cosine", "one_cycle", "step"]
+    warmup: Fraction
+    final_lr: Fraction
+    step_epochs: Positive
+    step_factor: Annotated[float, Field(gt=0, le=1)]
+    augment: AugmentParams
+
+    @model_validator(mode="after")
+    def _agree(self) -> "TrainParams":
+        if isinstance(self.shards, int):
+            if self.shards & (self.shards - 1):
+                raise ValueError(f"shards is {self.shards}; it must be a power of two, or auto")
+            if self.shards > self.batch_size:
+                raise ValueError(f"shards is {self.shards}, more than batch_size {self.batch_size}; lower it")
+        if self.label_smoothing and self.loss != "cross_entropy":
+            raise ValueError(f"label_smoothing goes with loss cross_entropy, not {self.loss}; set it to 0")
+        if self.optimizer == "sgd" and self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0; set nesterov to false or momentum to 0.9, say")
+        return self
+
+
+class EvaluateParams(Section):
+    """What is shown of the test split."""
+
+    mistakes: Annotated[int, Field(ge=0, le=400)]
+
+
+class ExportParams(Section):
+    """What leaves."""
+
+    opset: Annotated[int, Field(ge=18, le=23)]
+
+
+class RuntimeParams(Section):
+    """What cannot change the sense of a result. No stage's `params` names this section."""
+
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+    workers: Literal["auto"] | Positive
+    log_every: Positive
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    data: DataParams
+    prepare: PrepareParams
+    train: TrainParams
+    evaluate: EvaluateParams
+    export: ExportParams
+    runtime: RuntimeParams

@@ -1,0 +1,59 @@
+"""Print what the pipeline made: `python -m stages.summary`. It reads metrics/ and models/, and writes nothing."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from stages.console.errors import DataError
+from stages.console.stage import SECONDS, project_root, run_tool
+from stages.model.card import CLASSIFIER
+
+STAGES = ("download", "prepare", "train", "evaluate", "export")
+
+
+def main() -> None:
+    card = _read(CLASSIFIER / "card.json")
+    test, export = _read(Path("metrics/evaluate.json")), _read(Path("metrics/export.json"))
+    onnx = export["onnx"]
+    low, high = wilson_interval(test["top1"], onnx["images"])
+    print(f"\n{card['data']} · {card['model']} · trained in {card['precision']}")
+    print(
+        f"  test top-1   {_percent(test['top1'])} %  (95 % interval {_percent(low)} to {_percent(high)})"
+        f"     top-5  {_percent(test['top5'])} %     loss {test['loss']:.3f}"
+    )
+    print(f"  {_times()}")
+    print(
+        f"  models/export/classifier.onnx   {onnx['bytes'] / 1e6:.1f} MB   "
+        f"same answers as the trained model on {onnx['same']:,} of {onnx['images']:,} test images"
+    )
+    print("  next    dvc exp run -S train.lr=0.001      dvc metrics diff      dvc plots show      tensorboard --logdir logs")
+
+
+def wilson_interval(share: float, count: int, *, z: float = 1.96) -> tuple[float, float]:
+    """The 95 % interval of a share seen in `count` trials (Wilson 1927, doi:10.1080/01621459.1927.10502953)."""
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    reach = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return centre - reach, centre + reach
+
+
+def _times() -> str:
+    """Each stage's last time; a stage that DVC took from its cache shows the run that made it, if it ran here."""
+    path = project_root() / SECONDS
+    seconds = json.loads(path.read_text()) if path.exists() else {}
+    return " · ".join(f"{stage} {seconds[stage]:.0f} s" if stage in seconds else f"{stage} cached" for stage in STAGES)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing; run dvc repro first") from None
+
+
+if __name__ == "__main__":
+    run_tool(main)

@@ -1,0 +1,1 @@
+"""The sharded training step and what steers it."""

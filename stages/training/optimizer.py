@@ -1,0 +1,55 @@
+"""Optimisers by name over a network's parameters and their gradients, which both stay where they are in memory."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+
+def make_optimizers(
+    name: str, parameters: Sequence[Tensor], *, lr: float, momentum: float, nesterov: bool, weight_decay: float
+) -> list[Optimizer]:
+    """One optimiser, or two: muon takes the matrices and filters, and adamw what is left, at one learning rate.
+
+    Biases and norms (one dimension) have no weight decay.
+    """
+    matrices = [parameter for parameter in parameters if parameter.dim() > 1]
+    vectors = [parameter for parameter in parameters if parameter.dim() <= 1]
+    if name == "muon":
+        # match_rms_adamw (arXiv:2502.16982) gives muon's update the size of adamw's, hence one rate for both.
+        muon = torch.optim.Muon(
+            [_as_matrix(tensor) for tensor in matrices],
+            lr=lr,
+            momentum=momentum,
+            nesterov=nesterov,
+            weight_decay=weight_decay,
+            adjust_lr_fn="match_rms_adamw",
+        )
+        return [muon, torch.optim.AdamW(vectors, lr=lr, weight_decay=0.0)] if vectors else [muon]
+    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    groups = [group for group in groups if group["params"]]
+    if name == "sgd":
+        return [torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov)]
+    if name == "rmsprop":
+        return [torch.optim.RMSprop(groups, lr=lr, momentum=momentum)]
+    return [{"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name](groups, lr=lr)]
+
+
+def set_rate(optimizers: list[Optimizer], lr: float) -> None:
+    """Give every group the learning rate `lr`."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+
+
+def _as_matrix(tensor: Tensor) -> nn.Parameter:
+    """A filter (O, I, H, W), channels last in memory, as a matrix (O, H*W*I) over the same memory; its gradient too."""
+
+    def flat(values: Tensor) -> Tensor:
+        return values.permute(0, 2, 3, 1).view(len(values), -1) if values.dim() == 4 else values.view(len(values), -1)
+
+    matrix = nn.Parameter(flat(tensor.detach()))
+    assert tensor.grad is not None
+    matrix.grad = flat(tensor.grad)
+    return matrix

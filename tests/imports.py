@@ -1,0 +1,38 @@
+"""Which files of the project a module imports, directly and through others, read from the source."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def import_closure(module: str) -> set[str]:
+    """Paths below the project's root, `stages/train.py` say, of a module and of all that it imports."""
+    seen: set[str] = set()
+    waiting = [module]
+    while waiting:
+        path = _path(waiting.pop())
+        if path is None or str(path) in seen:
+            continue
+        seen.add(str(path))
+        waiting.extend(imported_modules(path))
+    return {path for path in seen if not path.endswith("__init__.py")}
+
+
+def imported_modules(path: Path) -> Iterator[str]:
+    """Names of the modules of `stages` that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names if name.name.startswith("stages"))
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("stages"):
+            yield str(node.module)
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def _path(module: str) -> Path | None:
+    base = Path(*module.split("."))
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
+        if (ROOT / path).is_file():
+            return path
+    return None

@@ -1,0 +1,78 @@
+"""params.yaml is checked as a whole: the right passes, the wrong is named in one sentence."""
+
+from pathlib import Path
+
+import pytest
+from tests.imports import ROOT
+
+from stages.console.errors import ParamsError
+from stages.params.read import read_params
+from stages.params.schema import Params
+
+SHIPPED = (ROOT / "params.yaml").read_text()
+
+
+def read_changed(folder: Path, old: str, new: str) -> Params:
+    assert SHIPPED.count(old) == 1, old
+    (folder / "params.yaml").write_text(SHIPPED.replace(old, new))
+    return read_params(folder / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("3e-5", 3e-5), ("1e-05", 1e-5), ("1", 1.0), (".5", 0.5), ("1.", 1.0), ("+0.1", 0.1), ("1E2", 100.0)]
+)
+def test_a_number_is_read_as_yaml_1_2_has_it(tmp_path: Path, text: str, number: float) -> None:
+    assert read_changed(tmp_path, "  weight_decay: 0", f"  weight_decay: {text}\n  #").train.weight_decay == number
+
+
+def test_a_leading_zero_is_decimal(tmp_path: Path) -> None:
+    assert read_changed(tmp_path, "log_every: 10 ", "log_every: 010 ").runtime.log_every == 10
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("  loss: cross_entropy ", "  loss: fast ", "train.loss is 'fast'; it can be cross_entropy, mse or l1"),
+        ("optimizer: muon", "optimizer: sgdd", "(did you mean sgd?)"),
+        ("  batch_size: ", "  batch_sice: 3\n  batch_size: ", "unknown key train.batch_sice (did you mean train.batch_size?)"),
+        ("  batch_size: ", "  device: cuda\n  batch_size: ", "unknown key train.device (did you mean runtime.device?)"),
+        ("  batch_size: ", "  batch_size: -", "train.batch_size is -512; it must be at least 1"),
+        ("  epochs: ", "  epochs: 1.5 #", "train.epochs is 1.5; it must be a whole number"),
+        ("  epochs: ", "  epochs: true #", "train.epochs is True; it must be a whole number"),
+        ("  epochs: ", "  epochs: 0 #", "train.epochs is 0; it must be at least 1"),
+        ("  nesterov: true", "  nesterov: yes", "train.nesterov is 'yes'; it must be true or false"),
+        ("  weight_decay: ", "  weight_decay: abc #", "train.weight_decay is 'abc'; it must be a number"),
+        ("  weight_decay: ", "  weight_decay: '1e-3' #", "train.weight_decay is '1e-3'; it must be a number"),
+        ("  weight_decay: ", "  weight_decay: .nan #", "train.weight_decay is nan; it must be finite"),
+        ("  weight_decay: ", "  weight_decay: .inf #", "train.weight_decay is inf; it must be finite"),
+        ("  weight_decay: ", "  weight_decay: null #", "train.weight_decay is None; it must be a number"),
+        ("  weight_decay: ", "  #", "train.weight_decay is missing"),
+        ("  shards: auto", "  shards: 3", "train.shards is 3; it must be a power of two, or auto"),
+        ("  shards: auto", "  shards: 1024", "train.shards is 1024, more than batch_size 512"),
+        ("  loss: cross_entropy ", "  loss: mse ", "label_smoothing goes with loss cross_entropy, not mse"),
+        ("  val_fraction: 0.1", "  val_fraction: 1.0", "prepare.val_fraction is 1.0; it must be below 1"),
+        ("device: auto", "device: gpu", "runtime.device is 'gpu'; it can be auto, cpu, cuda, cuda:N or mps"),
+        ("    flip: alternate", "    flip: 3", "train.augment.flip is 3; it can be none, random or alternate"),
+        ("export:", "exports:", "unknown key exports (did you mean export?)"),
+        ("  epochs: ", "  epochs: 3\n  epochs: ", "gives 'epochs' a second time"),
+        ("train:", "train: [", "params.yaml: line"),
+        ("name: cifar10 ", "name: !!python/object:os.system ", "params.yaml: line"),
+        ("name: cifar10 ", "name: &a cifar10 ", "anchor"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, sentence: str) -> None:
+    with pytest.raises(ParamsError) as raised:
+        read_changed(tmp_path, old, new)
+    assert sentence in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match="params.yaml is missing"):
+        read_params(tmp_path / "params.yaml")
+
+
+def test_a_file_of_another_encoding_is_named(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ParamsError, match="not UTF-8"):
+        read_params(tmp_path / "params.yaml")

@@ -1,0 +1,122 @@
+"""dvc.yaml tells the truth about what each stage reads, and the code keeps the house's order."""
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.imports import ROOT, import_closure, imported_modules
+
+from stages.params.read import keys_of
+from stages.params.schema import Params
+
+PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+STAGES = list(PIPELINE["stages"])
+SOURCES = sorted(path.relative_to(ROOT) for path in (ROOT / "stages").rglob("*.py"))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_code_deps_are_the_import_closure(stage: str) -> None:
+    listed = [dep for dep in PIPELINE["stages"][stage]["deps"] if dep.startswith("stages/")]
+    needed = sorted(import_closure(f"stages.{stage}"))
+    assert listed == needed, "dvc.yaml should list:\n" + "\n".join(f"      - {path}" for path in needed)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_params_are_the_sections_that_the_stage_reads(stage: str) -> None:
+    tree = ast.parse((ROOT / f"stages/{stage}.py").read_text())
+    sections = set(Params.model_fields) - {"runtime"}
+    read = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr in sections and _is_params(node.value)
+    }
+    assert read == set(PIPELINE["stages"][stage]["params"])
+
+
+def _is_params(node: ast.expr) -> bool:
+    called = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "read_params"
+    return called or (isinstance(node, ast.Name) and node.id == "params")
+
+
+def test_params_yaml_has_the_keys_of_the_schema() -> None:
+    def keys(section: dict[str, object], above: str = "") -> list[str]:
+        found = []
+        for name, value in section.items():
+            found.append(above + name)
+            if isinstance(value, dict):
+                found += keys(value, f"{above}{name}.")
+        return found
+
+    assert keys(yaml.safe_load((ROOT / "params.yaml").read_text())) == list(keys_of(Params))
+
+
+def test_runtime_is_tracked_by_no_stage() -> None:
+    assert not [stage for stage in STAGES if "runtime" in PIPELINE["stages"][stage]["params"]]
+
+
+def test_no_command_is_templated() -> None:
+    # DVC pastes ${...} into a shell unquoted.
+    assert [PIPELINE["stages"][stage]["cmd"] for stage in STAGES] == [f"python -m stages.{stage}" for stage in STAGES]
+
+
+def test_every_stage_is_described() -> None:
+    assert all(PIPELINE["stages"][stage]["desc"].endswith(".") for stage in STAGES)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=str)
+def test_nobody_imports_a_stage(path: Path) -> None:
+    verbs = {f"stages.{file.stem}" for file in (ROOT / "stages").glob("*.py") if file.stem != "__init__"}
+    assert not verbs & set(imported_modules(path))
+
+
+def test_package_files_hold_a_docstring_only() -> None:
+    # Then they can be left out of the deps.
+    for path in (ROOT / "stages").rglob("__init__.py"):
+        assert len(ast.parse(path.read_text()).body) == 1, path
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=str)
+def test_nothing_executes_data(path: Path) -> None:
+    forbidden = ("torch.load(", "pickle.load", "joblib", "allow_pickle=True", "shell=True", "os.system", ".extractall(")
+    text = (ROOT / path).read_text()
+    assert not [word for word in forbidden if word in text]
+
+
+def test_every_stage_that_reads_data_depends_on_it() -> None:
+    data = {
+        stage: [dep for dep in PIPELINE["stages"][stage]["deps"] if not dep.startswith("stages/")] for stage in STAGES
+    }
+    assert data == {
+        "download": [],
+        "prepare": ["data/raw"],
+        "train": ["data/prepared"],
+        "evaluate": ["data/prepared", "models/classifier"],
+        "export": ["data/prepared", "metrics/evaluate.json", "models/classifier"],
+    }
+
+
+def test_plots_are_drawn_from_outs_of_the_pipeline() -> None:
+    outs = {
+        next(iter(out)) if isinstance(out, dict) else out
+        for stage in PIPELINE["stages"].values()
+        for out in stage.get("outs", []) + stage.get("metrics", [])
+    }
+    drawn = set()
+    for plot in PIPELINE["plots"]:
+        definition = next(iter(plot.values())) if isinstance(plot, dict) else None
+        drawn |= set(definition["y"]) if definition else {plot}
+    assert drawn <= outs
+
+
+def test_templates_of_the_plots_are_there() -> None:
+    named = {
+        definition["template"]
+        for plot in PIPELINE["plots"]
+        if isinstance(plot, dict)
+        for definition in plot.values()
+        if "template" in definition
+    }
+    for name in named:
+        json.loads((ROOT / f".dvc/plots/{name}.json").read_text())
