@@ -6,6 +6,7 @@ Reads data/raw, writes data/prepared (arrays, labels, samples.csv, dataset.json)
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,8 +36,10 @@ def main() -> str:
 
     # 2. Decide which image goes where: (raw split, indices) for each split.
     in_val = choose_validation(labels["train"], fraction=params.val_fraction, seed=params.seed)
-    if not in_val.size == 0 and in_val.all():
-        raise ParamsError(f"params.yaml: prepare.val_fraction is {params.val_fraction}, which leaves no image to train on")
+    if in_val.all():
+        raise ParamsError(
+            f"params.yaml: prepare.val_fraction is {params.val_fraction}, which leaves no image to train on"
+        )
     origin = {
         "train": ("train", np.flatnonzero(~in_val)),
         "val": ("train", np.flatnonzero(in_val)),
@@ -74,7 +77,7 @@ def main() -> str:
     return f"{counts} images in {PREPARED}"
 
 
-def _read_facts() -> dict[str, list[str]]:
+def _read_facts() -> dict[str, Any]:
     try:
         return json.loads((RAW / "dataset.json").read_text())
     except FileNotFoundError:

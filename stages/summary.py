@@ -9,6 +9,7 @@ from stages.console.errors import DataError
 from stages.console.stage import SECONDS, project_root, run_tool
 from stages.model.card import CLASSIFIER
 
+NEXT = ("dvc exp run -S train.lr=0.001", "dvc metrics diff", "dvc plots show", "tensorboard --logdir logs")
 STAGES = ("download", "prepare", "train", "evaluate", "export")
 
 
@@ -27,7 +28,7 @@ def main() -> None:
         f"  models/export/classifier.onnx   {onnx['bytes'] / 1e6:.1f} MB   "
         f"same answers as the trained model on {onnx['same']:,} of {onnx['images']:,} test images"
     )
-    print("  next    dvc exp run -S train.lr=0.001      dvc metrics diff      dvc plots show      tensorboard --logdir logs")
+    print("  next    " + "      ".join(NEXT))
 
 
 def wilson_interval(share: float, count: int, *, z: float = 1.96) -> tuple[float, float]:

@@ -13,15 +13,15 @@ import torch
 from stages.console.errors import ParamsError
 from stages.console.stage import project_root, run_stage
 from stages.data.augment import Augment
-from stages.data.prepared import Dataset, Split, read_dataset, read_split
+from stages.data.prepared import Dataset, read_dataset, read_split
 from stages.data.randomness import torch_seed
 from stages.files.atomic import write_json, write_text
-from stages.model.cifarnet import CifarNet
 from stages.model.card import CLASSIFIER, Card
+from stages.model.cifarnet import CifarNet
 from stages.model.classifier import Classifier, build_classifier, save_classifier
 from stages.params.read import read_params
 from stages.params.schema import TrainParams
-from stages.training.device import Compute, choose_compute
+from stages.training.compute import Compute, choose_compute
 from stages.training.fit import Row, fit
 from stages.training.log import RunLog, log_folder
 from stages.training.shards import shard_count, trainable
@@ -40,7 +40,8 @@ def main() -> str:
     dataset, train, val = read_dataset(), read_split("train"), read_split("val")
     if recipe.batch_size > len(train):
         raise ParamsError(
-            f"params.yaml: train.batch_size is {recipe.batch_size}, more than the {len(train)} training images; lower it"
+            f"params.yaml: train.batch_size is {recipe.batch_size}, "
+            f"more than the {len(train)} training images; lower it"
         )
     shards = shard_count(recipe.batch_size, recipe.shards)
     compute = choose_compute(runtime.device, recipe.precision, runtime.workers, shards=shards)
@@ -53,7 +54,7 @@ def main() -> str:
     # 2. A classifier with fresh weights.
     card = _card(recipe, dataset, compute)
     torch.manual_seed(torch_seed(recipe.seed, BUILD))
-    classifier = build_classifier(card).to(compute.device, memory_format=torch.channels_last)
+    classifier = build_classifier(card).to(compute.device).to(memory_format=torch.channels_last)
     _see(classifier, train.images[:WHITENING_IMAGES], compute)
 
     # 3. Train it.
@@ -68,7 +69,6 @@ def main() -> str:
             recipe=recipe,
             augment=augment,
             compute=compute,
-            shards=shards,
             log=log,
             log_every=runtime.log_every,
         )

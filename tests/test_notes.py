@@ -59,7 +59,9 @@ def test_the_notes_network_has_their_shape_and_size() -> None:
 def test_untrained_loss_is_about_ln_10() -> None:
     torch.manual_seed(0)
     network = notes_cnn(classes=10, channels=3, size=(32, 32), activations=False)
-    losses = choose_objective("cross_entropy", label_smoothing=0.0)(network(torch.rand(64, 3, 32, 32)), torch.arange(64) % 10)
+    losses = choose_objective("cross_entropy", label_smoothing=0.0)(
+        network(torch.rand(64, 3, 32, 32)), torch.arange(64) % 10
+    )
     assert losses.mean().item() == pytest.approx(math.log(10), abs=0.05)
 
 

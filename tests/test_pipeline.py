@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.imports import ROOT, import_closure, imported_modules
 
 from stages.params.read import keys_of
 from stages.params.schema import Params
+from tests.imports import ROOT, import_closure, imported_modules
 
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES = list(PIPELINE["stages"])

@@ -40,7 +40,10 @@ class Augment:
         return batch
 
     def _mirrored(self, indices: np.ndarray, epoch: int) -> np.ndarray:
-        """Which images are mirrored, bool (n,). alternate: a coin an image, turned over every epoch (arXiv:2404.00498)."""
+        """Which images are mirrored, bool (n,).
+
+        alternate is a coin for each image, turned over every epoch (arXiv:2404.00498).
+        """
         if self.flip == "alternate":
             return (random_bits(self.seed, FLIP, indices) + np.uint64(epoch)) % np.uint64(2) == 0
         return random_bits(self.seed, FLIP, epoch, indices) % np.uint64(2) == 0

@@ -44,7 +44,7 @@ class CifarNet(nn.Module):
 
     @torch.no_grad()
     def _initialise(self) -> None:
-        nn.init.zeros_(self.whitening.bias)
+        self.whitening.get_parameter("bias").zero_()
         for module in self.blocks.modules():
             if isinstance(module, nn.Conv2d):
                 # The identity on as many channels as there are: each layer starts by passing on what it gets.

@@ -34,7 +34,8 @@ def build_network(name: str, *, classes: int, channels: int, size: tuple[int, in
         close = difflib.get_close_matches(name, network_names(), n=1)
         hint = f" (did you mean {close[0]}?)" if close else ""
         raise ParamsError(
-            f"params.yaml: train.model is {name!r}; it can be {', '.join(OWN)} or a classification model of torchvision{hint}"
+            f"params.yaml: train.model is {name!r}; it can be {', '.join(OWN)} "
+            f"or a classification model of torchvision{hint}"
         )
     _check_takes(network, name, channels, size)
     return network

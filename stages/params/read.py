@@ -76,7 +76,12 @@ def _wanted(kind: str, context: dict[str, Any], message: str) -> str:
         return "it can be auto, cpu, cuda, cuda:N or mps"
     if kind.startswith("string"):
         return "it must be a word"
-    bounds = {"greater_than": "above", "greater_than_equal": "at least", "less_than": "below", "less_than_equal": "at most"}
+    bounds = {
+        "greater_than": "above",
+        "greater_than_equal": "at least",
+        "less_than": "below",
+        "less_than_equal": "at most",
+    }
     if kind in bounds:
         return f"it must be {bounds[kind]} {next(iter(context.values()))}"
     if kind == "finite_number":

@@ -9,8 +9,6 @@ import yaml
 class Yaml12Loader(yaml.SafeLoader):
     """The safe loader with the core schema of YAML 1.2 (https://yaml.org/spec/1.2.2/#103-core-schema)."""
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
-
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Refuse a key that stands twice: PyYAML would silently take the last."""
         seen = set()
@@ -31,6 +29,7 @@ def _scalar(tag: str, pattern: str, first: str) -> None:
     Yaml12Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(f"^(?:{pattern})$"), list(first))
 
 
+Yaml12Loader.yaml_implicit_resolvers = {}  # none of YAML 1.1's
 _scalar("null", "~|null|Null|NULL|", "~nN\0")
 _scalar("bool", "true|True|TRUE|false|False|FALSE", "tTfF")
 _scalar("int", "[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789")

@@ -15,15 +15,15 @@ from stages.model.classifier import Classifier
 from stages.params.schema import TrainParams
 from stages.scoring.inference import predict_logits
 from stages.scoring.scores import cross_entropy, top_k_accuracy
-from stages.training.device import Compute
+from stages.training.compute import Compute
 from stages.training.log import RunLog
 from stages.training.objective import choose_objective
 from stages.training.optimizer import make_optimizers, set_rate
 from stages.training.schedule import rate_factor
-from stages.training.shards import Batch, ShardWorker, make_board, trainable
+from stages.training.shards import Batch, ShardWorker, make_board, shard_count, trainable
 from stages.training.workers import WorkerPool
 
-Row = dict[str, float]
+Row = dict[str, float]  # of metrics/history.csv: epoch, train_loss, train_top1, val_loss, val_top1, lr
 
 
 def fit(
@@ -34,7 +34,6 @@ def fit(
     recipe: TrainParams,
     augment: Augment,
     compute: Compute,
-    shards: int,
     log: RunLog,
     log_every: int,
 ) -> list[Row]:
@@ -42,7 +41,9 @@ def fit(
 
     Raises:
         Diverged: the loss is nan or infinite.
+        MachineError: a worker process has gone.
     """
+    shards = shard_count(recipe.batch_size, recipe.shards)
     board = make_board(classifier, shards=shards, workers=compute.workers, device=compute.device)
     make_worker = partial(
         ShardWorker,
@@ -54,51 +55,19 @@ def fit(
         compute=compute,
         seed=recipe.seed,
     )
-    steps = steps_per_epoch(len(train), recipe.batch_size, drop_last=recipe.drop_last)
-    history: list[Row] = []
+    history = []
     with (
         WorkerPool(board, make_worker) as pool,
-        Progress("train", total=recipe.epochs * len(train), unit="img") as progress,
+        Progress("train", total=_images(train, recipe), unit="img") as progress,
     ):
-        optimizers = make_optimizers(
-            recipe.optimizer,
-            trainable(classifier),
-            lr=recipe.lr,
-            momentum=recipe.momentum,
-            nesterov=recipe.nesterov,
-            weight_decay=recipe.weight_decay,
-        )
+        epochs = _Epochs(classifier, pool, len(train), recipe, log, log_every, progress)
         for epoch in range(recipe.epochs):
-            begun, loss_sum, right, seen, rate = time.monotonic(), 0.0, 0.0, 0, 0.0
-            for batch in epoch_batches(len(train), epoch, steps, recipe):
-                rate = recipe.lr * rate_factor(
-                    recipe.schedule,
-                    batch.step,
-                    total=steps * recipe.epochs,
-                    warmup=recipe.warmup,
-                    final=recipe.final_lr,
-                    step_length=recipe.step_epochs * steps,
-                    step_factor=recipe.step_factor,
-                )
-                loss, hits = pool.compute(batch)
-                if not np.isfinite(loss):
-                    raise Diverged(
-                        f"train: the loss became {loss} at step {batch.step + 1} (learning rate {rate:.4g}); "
-                        "try a smaller train.lr or a longer train.warmup"
-                    )
-                set_rate(optimizers, rate)
-                for optimizer in optimizers:
-                    optimizer.step()
-                loss_sum, right, seen = loss_sum + loss, right + hits, seen + len(batch.indices)
-                speed = seen / (time.monotonic() - begun)
-                progress.advance(len(batch.indices), note=f"epoch {epoch + 1}/{recipe.epochs}, loss {loss_sum / seen:.3f}")
-                if batch.step % log_every == 0:
-                    mean = loss / len(batch.indices)
-                    log.scalars(batch.step, {"step/loss": mean, "step/lr": rate, "step/images_per_second": speed})
-            row = {"epoch": epoch + 1, "train_loss": loss_sum / seen, "train_top1": right / seen, "lr": rate}
-            row |= _validate(classifier, val, compute)
+            row = epochs.run(epoch) | _validate(classifier, val, compute)
+            _tell(row, recipe.epochs, progress)
+            log.scalars(
+                (epoch + 1) * epochs.steps, {name.replace("_", "/"): row[name] for name in row if name != "epoch"}
+            )
             history.append(row)
-            _tell(row, recipe.epochs, speed, (epoch + 1) * steps, progress, log)
     return history
 
 
@@ -107,12 +76,83 @@ def steps_per_epoch(images: int, batch_size: int, *, drop_last: bool) -> int:
     return images // batch_size if drop_last else -(-images // batch_size)
 
 
-def epoch_batches(images: int, epoch: int, steps: int, recipe: TrainParams) -> Iterator[Batch]:
-    """The epoch's batches: a permutation of all images that is a function of (seed, epoch), cut up."""
-    order = permutation(images, recipe.seed, epoch)
-    for step in range(steps):
-        indices = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
-        yield Batch(indices, epoch, epoch * steps + step)
+class _Epochs:
+    """Runs one epoch after another: order, rate, gradient, update."""
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        pool: WorkerPool,
+        images: int,
+        recipe: TrainParams,
+        log: RunLog,
+        log_every: int,
+        progress: Progress,
+    ) -> None:
+        self._pool, self._images, self._recipe = pool, images, recipe
+        self._log, self._log_every, self._progress = log, log_every, progress
+        self.steps = steps_per_epoch(images, recipe.batch_size, drop_last=recipe.drop_last)
+        self._optimizers = make_optimizers(
+            recipe.optimizer,
+            trainable(classifier),
+            lr=recipe.lr,
+            momentum=recipe.momentum,
+            nesterov=recipe.nesterov,
+            weight_decay=recipe.weight_decay,
+        )
+
+    def run(self, epoch: int) -> Row:
+        """Train for an epoch, counted from 0; its mean loss and accuracy while it was trained on."""
+        begun, loss_sum, right, seen, rate = time.monotonic(), 0.0, 0.0, 0, 0.0
+        for batch in self._batches(epoch):
+            rate = self._rate(batch.step)
+            loss, hits = self._step(batch, rate)
+            loss_sum, right, seen = loss_sum + loss, right + hits, seen + len(batch.indices)
+            note = f"epoch {epoch + 1}/{self._recipe.epochs}, loss {loss_sum / seen:.3f}"
+            self._progress.advance(len(batch.indices), note=note)
+            if batch.step % self._log_every == 0:
+                speed = seen / (time.monotonic() - begun)
+                mean = loss / len(batch.indices)
+                self._log.scalars(batch.step, {"step/loss": mean, "step/lr": rate, "step/images_per_second": speed})
+        return {"epoch": epoch + 1, "train_loss": loss_sum / seen, "train_top1": right / seen, "lr": rate}
+
+    def _batches(self, epoch: int) -> Iterator[Batch]:
+        """A permutation of all images that is a function of (seed, epoch), cut up."""
+        order = permutation(self._images, self._recipe.seed, epoch)
+        size = self._recipe.batch_size
+        for step in range(self.steps):
+            yield Batch(order[step * size : (step + 1) * size], epoch, epoch * self.steps + step)
+
+    def _step(self, batch: Batch, rate: float) -> tuple[float, float]:
+        """One update; the batch's sum of losses and its number of right answers."""
+        loss, right = self._pool.compute(batch)
+        if not np.isfinite(loss):
+            raise Diverged(
+                f"train: the loss became {loss} at step {batch.step + 1} (learning rate {rate:.4g}); "
+                "try a smaller train.lr or a longer train.warmup"
+            )
+        set_rate(self._optimizers, rate)
+        for optimizer in self._optimizers:
+            optimizer.step()
+        return loss, right
+
+    def _rate(self, step: int) -> float:
+        recipe = self._recipe
+        return recipe.lr * rate_factor(
+            recipe.schedule,
+            step,
+            total=self.steps * recipe.epochs,
+            warmup=recipe.warmup,
+            final=recipe.final_lr,
+            step_length=recipe.step_epochs * self.steps,
+            step_factor=recipe.step_factor,
+        )
+
+
+def _images(train: Split, recipe: TrainParams) -> int:
+    """How many images the whole run goes through."""
+    steps = steps_per_epoch(len(train), recipe.batch_size, drop_last=recipe.drop_last)
+    return recipe.epochs * min(steps * recipe.batch_size, len(train))
 
 
 def _validate(classifier: Classifier, val: Split, compute: Compute) -> Row:
@@ -124,10 +164,8 @@ def _validate(classifier: Classifier, val: Split, compute: Compute) -> Row:
     return {"val_loss": cross_entropy(logits, val.labels), "val_top1": top_k_accuracy(logits, val.labels, 1)}
 
 
-def _tell(row: Row, epochs: int, speed: float, step: int, progress: Progress, log: RunLog) -> None:
+def _tell(row: Row, epochs: int, progress: Progress) -> None:
     words = f"epoch {row['epoch']}/{epochs}: train loss {row['train_loss']:.3f}, top-1 {100 * row['train_top1']:.1f} %"
     if "val_top1" in row:
         words += f"; val loss {row['val_loss']:.3f}, top-1 {100 * row['val_top1']:.1f} %"
-    progress.line(f"{words}; {speed:,.0f} img/s")
-    log.scalars(step, {name.replace("_", "/", 1): value for name, value in row.items() if "_" in name})
-    log.scalars(step, {"epoch/lr": row["lr"], "epoch/images_per_second": speed})
+    progress.line(words)

@@ -15,7 +15,7 @@ from stages.data.augment import Augment
 from stages.data.prepared import Split
 from stages.data.randomness import torch_seed
 from stages.model.classifier import Classifier
-from stages.training.device import Compute
+from stages.training.compute import Compute
 from stages.training.flat import flat_size, move_into, views
 
 LARGEST_SHARD = 128  # images; measured: more leave the cache and are slower

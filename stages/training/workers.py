@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from types import TracebackType
+from typing import Any
 
 import torch
 import torch.multiprocessing as multiprocessing
@@ -21,7 +22,7 @@ class WorkerPool:
     def __init__(self, board: Board, make_worker: MakeWorker) -> None:
         self._board = board
         # fork: a child starts at once and shares the images' memory. It is safe while this process has one thread.
-        context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+        context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
         self._pipes: list[Connection] = []
         self._children = []
         for rank in range(1, board.workers):

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from tests.imports import ROOT
 
 from stages.console.errors import ParamsError
 from stages.params.read import read_params
 from stages.params.schema import Params
+from tests.imports import ROOT
 
 SHIPPED = (ROOT / "params.yaml").read_text()
 
@@ -19,7 +19,8 @@ def read_changed(folder: Path, old: str, new: str) -> Params:
 
 
 @pytest.mark.parametrize(
-    ("text", "number"), [("3e-5", 3e-5), ("1e-05", 1e-5), ("1", 1.0), (".5", 0.5), ("1.", 1.0), ("+0.1", 0.1), ("1E2", 100.0)]
+    ("text", "number"),
+    [("3e-5", 3e-5), ("1e-05", 1e-5), ("1", 1.0), (".5", 0.5), ("1.", 1.0), ("+0.1", 0.1), ("1E2", 100.0)],
 )
 def test_a_number_is_read_as_yaml_1_2_has_it(tmp_path: Path, text: str, number: float) -> None:
     assert read_changed(tmp_path, "  weight_decay: 0", f"  weight_decay: {text}\n  #").train.weight_decay == number
@@ -34,7 +35,11 @@ def test_a_leading_zero_is_decimal(tmp_path: Path) -> None:
     [
         ("  loss: cross_entropy ", "  loss: fast ", "train.loss is 'fast'; it can be cross_entropy, mse or l1"),
         ("optimizer: muon", "optimizer: sgdd", "(did you mean sgd?)"),
-        ("  batch_size: ", "  batch_sice: 3\n  batch_size: ", "unknown key train.batch_sice (did you mean train.batch_size?)"),
+        (
+            "  batch_size: ",
+            "  batch_sice: 3\n  batch_size: ",
+            "unknown key train.batch_sice (did you mean train.batch_size?)",
+        ),
         ("  batch_size: ", "  device: cuda\n  batch_size: ", "unknown key train.device (did you mean runtime.device?)"),
         ("  batch_size: ", "  batch_size: -", "train.batch_size is -512; it must be at least 1"),
         ("  epochs: ", "  epochs: 1.5 #", "train.epochs is 1.5; it must be a whole number"),
@@ -68,7 +73,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, sentence: st
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ParamsError, match="params.yaml is missing"):
+    with pytest.raises(ParamsError, match=r"params\.yaml is missing"):
         read_params(tmp_path / "params.yaml")
 
 

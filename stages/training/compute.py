@@ -1,12 +1,12 @@
-"""Where and in which precision the network computes."""
+"""Where, in which precision and by how many processes a network is trained."""
 
-import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 
-from stages.console.errors import MachineError
+from stages.machine.cores import available_cores
+from stages.machine.device import choose_device, make_deterministic
 
 
 @dataclass(frozen=True)
@@ -30,27 +30,11 @@ def choose_compute(device: str, precision: str, workers: int | str, *, shards: i
     Raises:
         MachineError: the device that is asked for is not there.
     """
-    chosen = _choose_device(device)
+    chosen = choose_device(device)
+    make_deterministic()
     if precision == "auto":
         precision = "bf16" if _has_bf16(chosen) else "fp32"
-    _make_deterministic()
     return Compute(chosen, precision, _choose_workers(chosen, workers, shards))
-
-
-def _choose_device(asked: str) -> torch.device:
-    if asked == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    device = torch.device(asked)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise MachineError(
-            f"params.yaml: runtime.device is {asked}, and torch {torch.__version__} finds "
-            f"{torch.cuda.device_count()} CUDA devices here; set it to auto or cpu"
-        )
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise MachineError("params.yaml: runtime.device is mps, and there is none here; set it to auto or cpu")
-    return device
 
 
 def _has_bf16(device: torch.device) -> bool:
@@ -65,16 +49,3 @@ def _choose_workers(device: torch.device, asked: int | str, shards: int) -> int:
         return 1
     limit = asked if isinstance(asked, int) else available_cores()
     return 2 ** (min(limit, shards).bit_length() - 1)
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _make_deterministic() -> None:
-    # One compute thread a process: the bits then do not depend on the cores, and spinning threads do not collide.
-    torch.set_num_threads(1)
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.backends.cudnn.benchmark = False
-    torch.use_deterministic_algorithms(True)

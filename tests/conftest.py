@@ -1,0 +1,94 @@
+"""A project as a newcomer has it: a real git and DVC repository of the shipped files, with small data."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.imports import ROOT
+
+SHIPPED = (
+    "stages",
+    "dvc.yaml",
+    "params.yaml",
+    ".dvc/config",
+    ".dvc/.gitignore",
+    ".dvc/plots",
+    ".dvcignore",
+    ".gitignore",
+)
+SMALL = {
+    "name: cifar10 ": "name: shapes ",
+    "  epochs: ": "  epochs: 2 #",
+    "  batch_size: ": "  batch_size: 128 #",
+}
+
+
+@dataclass
+class Project:
+    """A folder with a pipeline in it, and a shell of its own to run commands in."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    def run(self, *command: str, expect: int | None = 0) -> str:
+        """What the command prints, both streams; its exit code must be `expect`, or anything where that is None."""
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert expect is None or done.returncode == expect, done.stdout
+        return done.stdout
+
+    def read(self, path: str) -> str:
+        return (self.folder / path).read_text()
+
+    def change(self, path: str, old: str, new: str) -> None:
+        text = self.read(path)
+        assert text.count(old) == 1, old
+        (self.folder / path).write_text(text.replace(old, new))
+
+
+def make_project(folder: Path) -> Project:
+    for name in SHIPPED:
+        source, target = ROOT / name, folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target)
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "DVC_SITE_CACHE_DIR": str(folder.with_name(f"{folder.name}-site")),
+        "DVC_NO_ANALYTICS": "1",
+        **{f"GIT_{who}_{what}": "someone@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
+    }
+    for name in ("DVC_ROOT", "DVC_EXP_NAME"):
+        environment.pop(name, None)
+    project = Project(folder, environment)
+    for old, new in SMALL.items():
+        project.change("params.yaml", old, new)
+    project.run("git", "init", "-q", "-b", "main")
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-q", "-m", "The pipeline")
+    return project
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """After one `dvc repro`, its results committed. Tests leave it as they found it."""
+    project = make_project(tmp_path_factory.mktemp("project"))
+    print(project.run("dvc", "repro"))
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-q", "-m", "Results")
+    return project

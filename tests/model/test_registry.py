@@ -1,0 +1,43 @@
+"""Models come by name, with a head for the classes that there are, and say what they cannot do."""
+
+import pytest
+import torch
+
+from stages.console.errors import ParamsError
+from stages.model.cifarnet import CifarNet
+from stages.model.registry import build_network, network_names
+
+
+@pytest.mark.parametrize(
+    "name", ["cifarnet", "notes_cnn", "notes_cnn_relu", "resnet18", "mobilenet_v3_small", "googlenet"]
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_network_answers_for_its_classes(name: str, channels: int) -> None:
+    network = build_network(name, classes=7, channels=channels, size=(32, 32)).eval()
+    assert network(torch.zeros(2, channels, 32, 32)).shape == (2, 7)
+
+
+def test_every_classification_model_of_torchvision_has_a_name() -> None:
+    names = network_names()
+    assert {"vgg16", "vit_b_16", "efficientnet_b0", "convnext_tiny"} <= set(names)
+    assert "fcn_resnet50" not in names
+    assert len(names) >= 80
+
+
+def test_a_wrong_name_gets_the_nearest() -> None:
+    with pytest.raises(ParamsError, match=r"train.model is 'resnet-18'.*did you mean resnet18"):
+        build_network("resnet-18", classes=10, channels=3, size=(32, 32))
+
+
+def test_images_too_small_for_a_model_are_named() -> None:
+    with pytest.raises(ParamsError, match=r"alexnet cannot take images of 32x32 pixels"):
+        build_network("alexnet", classes=10, channels=3, size=(32, 32))
+
+
+def test_whitening_makes_patches_white() -> None:
+    torch.manual_seed(0)
+    smooth = torch.nn.functional.avg_pool2d(torch.randn(200, 3, 34, 34), 3, 1)  # neighbours hang together
+    network = CifarNet(classes=10, channels=3)
+    network.whiten(smooth, floor=0.0)
+    out = network.whitening(smooth)[:, :12].permute(1, 0, 2, 3).flatten(1)  # (12, N); the other 12 are its negatives
+    torch.testing.assert_close(out @ out.T / out.shape[1], torch.eye(12), atol=1e-3, rtol=0)

@@ -1,0 +1,157 @@
+"""The sharded step: the same bits whoever computes it, and the gradient that plain training has."""
+
+import hashlib
+import os
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from stages.console.errors import MachineError
+from stages.data.augment import Augment
+from stages.data.prepared import Split
+from stages.model.classifier import Classifier
+from stages.training.compute import Compute, choose_compute
+from stages.training.objective import choose_objective
+from stages.training.optimizer import make_optimizers
+from stages.training.shards import Batch, ShardWorker, make_board, shard_count, trainable
+from stages.training.workers import WorkerPool
+
+GENERATOR = np.random.default_rng(0)
+SPLIT = Split(GENERATOR.integers(0, 256, (96, 8, 8, 3)).astype(np.uint8), GENERATOR.integers(0, 4, 96))
+CPU = torch.device("cpu")
+
+
+def small_classifier(*, random: bool = True) -> Classifier:
+    """With all that could make the number of workers matter: batch norm, dropout, a filter with channels last."""
+    torch.manual_seed(0)
+    middle = [nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.5)] if random else [nn.ReLU()]
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), *middle, nn.Flatten(), nn.Linear(512, 4))
+    return Classifier(network, [0.5] * 3, [0.25] * 3).to(memory_format=torch.channels_last)
+
+
+def make_pool(classifier: Classifier, *, workers: int, shards: int, precision: str = "fp32") -> WorkerPool:
+    compute = Compute(CPU, precision, workers)
+    board = make_board(classifier, shards=shards, workers=workers, device=CPU)
+    return WorkerPool(
+        board,
+        partial(
+            ShardWorker,
+            board=board,
+            classifier=classifier,
+            split=SPLIT,
+            augment=Augment(0, flip="random", translate=1),
+            objective=choose_objective("cross_entropy", label_smoothing=0.1),
+            compute=compute,
+            seed=3,
+        ),
+    )
+
+
+def train_a_little(*, workers: int, optimizer: str = "sgd", precision: str = "fp32", batch: int = 32) -> str:
+    """A hash of all weights and statistics after a few steps."""
+    torch.set_num_threads(1)
+    classifier = small_classifier()
+    with make_pool(classifier, workers=workers, shards=4, precision=precision) as pool:
+        optimizers = make_optimizers(
+            optimizer, trainable(classifier), lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01
+        )
+        for step in range(6):
+            pool.compute(Batch(np.arange(batch) + step, epoch=step, step=step))
+            for each in optimizers:
+                each.step()
+    state = classifier.state_dict()
+    return hashlib.sha256(b"".join(tensor.contiguous().numpy().tobytes() for tensor in state.values())).hexdigest()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_number_of_workers_changes_no_bit(precision: str) -> None:
+    hashes = {train_a_little(workers=workers, precision=precision) for workers in (1, 2, 4)}
+    assert len(hashes) == 1
+
+
+def test_another_seed_or_step_changes_bits() -> None:
+    # Without this the test above could pass because nothing is random.
+    assert train_a_little(workers=1) != train_a_little(workers=1, batch=31)
+
+
+def test_torchs_global_generator_is_of_no_account() -> None:
+    first = train_a_little(workers=1)
+    torch.rand(100)
+    assert train_a_little(workers=1) == first
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop", "muon"])
+def test_every_optimizer_gives_the_same_bits_twice(optimizer: str) -> None:
+    assert train_a_little(workers=2, optimizer=optimizer) == train_a_little(workers=1, optimizer=optimizer)
+
+
+def test_a_batch_with_fewer_images_than_shards_is_trained_on() -> None:
+    assert train_a_little(workers=2, batch=8) == train_a_little(workers=1, batch=8)
+    classifier = small_classifier(random=False)
+    with make_pool(classifier, workers=2, shards=4) as pool:
+        pool.compute(Batch(np.array([5]), epoch=0, step=0))
+        assert torch.isfinite(pool.gradient).all()
+        assert pool.gradient.any()
+
+
+def test_the_gradient_is_that_of_the_whole_batch() -> None:
+    classifier = small_classifier(random=False)
+    indices = np.arange(40)
+    with make_pool(classifier, workers=2, shards=8) as pool:
+        loss, right = pool.compute(Batch(indices, epoch=1, step=0))
+    sharded = [parameter.grad.clone() for parameter in trainable(classifier) if parameter.grad is not None]
+
+    images = torch.from_numpy(Augment(0, flip="random", translate=1)(SPLIT.images, indices, 1))
+    logits = classifier(images)
+    labels = torch.from_numpy(SPLIT.labels[indices])
+    losses = nn.functional.cross_entropy(logits, labels, label_smoothing=0.1, reduction="none")
+    plain = torch.autograd.grad(losses.mean(), trainable(classifier))
+    torch.testing.assert_close(sharded, list(plain), atol=1e-6, rtol=1e-4)
+    assert loss == pytest.approx(losses.sum().item(), rel=1e-5)
+    assert right == (logits.argmax(1) == labels).sum().item()
+
+
+def test_running_statistics_are_the_mean_of_the_shards() -> None:
+    classifier = small_classifier()
+    with make_pool(classifier, workers=2, shards=4) as pool:
+        pool.compute(Batch(np.arange(32), epoch=0, step=0))
+    images = Augment(0, flip="random", translate=1)(SPLIT.images, np.arange(32), 0)
+    features = classifier.network.get_submodule("0")(classifier.pixels(torch.from_numpy(images)))
+    shard_means = [shard.mean((0, 2, 3)) for shard in features.split(8)]
+    expected = 0.1 * torch.stack(shard_means).mean(0)  # the running mean starts at 0, momentum is 0.1
+    torch.testing.assert_close(classifier.network.get_buffer("1.running_mean"), expected, atol=1e-6, rtol=1e-4)
+    assert classifier.network.get_buffer("1.num_batches_tracked") == 1
+
+
+def test_a_lost_worker_is_one_sentence() -> None:
+    with (
+        pytest.raises(MachineError, match="a worker process ended at step 7"),
+        make_pool(small_classifier(), workers=2, shards=4) as pool,
+    ):
+        pool._children[0].kill()
+        pool._children[0].join()
+        pool.compute(Batch(np.arange(32), epoch=0, step=7))
+
+
+def test_children_end_with_the_block() -> None:
+    with make_pool(small_classifier(), workers=4, shards=4) as pool:
+        children = [child.pid for child in pool._children]
+    assert len(children) == 3
+    for pid in children:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid or 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "count"), [(1, 1), (2, 2), (64, 2), (256, 2), (257, 4), (512, 4), (1024, 8), (1025, 16)]
+)
+def test_auto_shards_have_at_most_128_images(batch_size: int, count: int) -> None:
+    assert shard_count(batch_size, "auto") == count
+
+
+@pytest.mark.parametrize(("asked", "workers"), [(1, 1), (2, 2), (3, 2), (4, 4), (100, 8)])
+def test_workers_are_a_power_of_two_that_the_shards_can_feed(asked: int, workers: int) -> None:
+    assert choose_compute("cpu", "fp32", asked, shards=8).workers == workers
