@@ -90,6 +90,7 @@ def _card(recipe: TrainParams, dataset: Dataset, compute: Compute) -> Card:
         channels=dataset.channels,
         mean=dataset.mean,
         std=dataset.std,
+        mirror=recipe.mirror,
         data=dataset.name,
         data_sha256=dataset.sha256,
         params={"train": recipe.model_dump()},

@@ -38,4 +38,4 @@ def make_deterministic() -> None:
     torch.backends.cudnn.allow_tf32 = False  # true by default: convolutions would round their inputs to 10 bits
     torch.use_deterministic_algorithms(True)
     # Deterministic mode fills every new tensor in case someone reads it unwritten; that cost a tenth of the time.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

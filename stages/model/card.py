@@ -20,6 +20,7 @@ class Card:
     channels: int
     mean: list[float]  # for each channel, on the scale 0 to 1
     std: list[float]
+    mirror: bool  # answers are the mean over an image and its mirror image
     data: str  # name of the data set
     data_sha256: dict[str, str]  # of each prepared array
     params: dict[str, Any]  # the sections of params.yaml that shaped it

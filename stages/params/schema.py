@@ -61,6 +61,7 @@ class TrainParams(Section):
     final_lr: Fraction
     step_epochs: Positive
     step_factor: Annotated[float, Field(gt=0, le=1)]
+    mirror: bool
     augment: AugmentParams
 
     @model_validator(mode="after")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
+import torch
 
 from stages.console.errors import Diverged
 from stages.console.progress import Progress
@@ -14,13 +15,13 @@ from stages.data.randomness import permutation
 from stages.model.classifier import Classifier
 from stages.params.schema import TrainParams
 from stages.scoring.inference import predict_logits
-from stages.scoring.scores import cross_entropy, top_k_accuracy
+from stages.scoring.scores import top_k_accuracy
 from stages.training.compute import Compute
 from stages.training.log import RunLog
 from stages.training.objective import choose_objective
 from stages.training.optimizer import make_optimizers, set_rate
 from stages.training.schedule import rate_factor
-from stages.training.shards import Batch, ShardWorker, make_board, shard_count, trainable
+from stages.training.shards import Batch, Objective, ShardWorker, make_board, shard_count, trainable
 from stages.training.workers import WorkerPool
 
 Row = dict[str, float]  # of metrics/history.csv: epoch, train_loss, train_top1, val_loss, val_top1, lr
@@ -43,6 +44,7 @@ def fit(
         Diverged: the loss is nan or infinite.
         MachineError: a worker process has gone.
     """
+    objective = choose_objective(recipe.loss, label_smoothing=recipe.label_smoothing)
     shards = shard_count(recipe.batch_size, recipe.shards)
     board = make_board(classifier, shards=shards, workers=compute.workers, device=compute.device)
     make_worker = partial(
@@ -51,7 +53,7 @@ def fit(
         classifier=classifier,
         split=train,
         augment=augment,
-        objective=choose_objective(recipe.loss, label_smoothing=recipe.label_smoothing),
+        objective=objective,
         compute=compute,
         seed=recipe.seed,
     )
@@ -62,7 +64,7 @@ def fit(
     ):
         epochs = _Epochs(classifier, pool, len(train), recipe, log, log_every, progress)
         for epoch in range(recipe.epochs):
-            row = epochs.run(epoch) | _validate(classifier, val, compute)
+            row = epochs.run(epoch) | _validate(classifier, val, objective, compute)
             _tell(row, recipe.epochs, progress)
             log.scalars(
                 (epoch + 1) * epochs.steps, {name.replace("_", "/"): row[name] for name in row if name != "epoch"}
@@ -155,13 +157,15 @@ def _images(train: Split, recipe: TrainParams) -> int:
     return recipe.epochs * min(steps * recipe.batch_size, len(train))
 
 
-def _validate(classifier: Classifier, val: Split, compute: Compute) -> Row:
+def _validate(classifier: Classifier, val: Split, objective: Objective, compute: Compute) -> Row:
+    """Loss and accuracy on the validation split, the loss being the one that is trained for."""
     if len(val) == 0:
         return {}
     logits = predict_logits(
         classifier, val.images, device=compute.device, threads=compute.workers, autocast=compute.autocast
-    ).numpy()
-    return {"val_loss": cross_entropy(logits, val.labels), "val_top1": top_k_accuracy(logits, val.labels, 1)}
+    )
+    loss = objective(logits, torch.from_numpy(val.labels)).double().mean().item()
+    return {"val_loss": loss, "val_top1": top_k_accuracy(logits.numpy(), val.labels, 1)}
 
 
 def _tell(row: Row, epochs: int, progress: Progress) -> None:

@@ -1,5 +1,6 @@
 """Processes that compute a batch's shards together: this one and its children, each with one thread."""
 
+import signal
 import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -76,11 +77,13 @@ def _serve(make_worker: MakeWorker, rank: int, pipe: Connection, inherited: list
     """A child's life: compute its shards of every batch that comes, until the pipe closes."""
     for other in inherited:
         other.close()  # a copy of the parent's end here would keep the end of file from coming
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the stage's, which speaks
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends the others
     torch.set_num_threads(1)
     worker = make_worker(rank)
     try:
         while True:
             worker.compute(pipe.recv())
             pipe.send(None)
-    except (EOFError, BrokenPipeError, KeyboardInterrupt):
+    except (EOFError, BrokenPipeError):
         return

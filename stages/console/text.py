@@ -1,0 +1,13 @@
+"""Text from outside, made fit for a terminal."""
+
+import unicodedata
+
+BREAKING = {"Cc", "Cs", "Zl", "Zp"}  # Unicode categories: controls, halves of broken bytes, line and paragraph ends
+
+
+def printable(text: object) -> str:
+    """`text` on one line that any terminal can show: control characters and broken bytes become escapes."""
+    return "".join(
+        character.encode("unicode_escape").decode() if unicodedata.category(character) in BREAKING else character
+        for character in str(text)
+    )

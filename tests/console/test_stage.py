@@ -1,0 +1,84 @@
+"""A stage ends with one line and a time, or with one sentence and an exit code."""
+
+import errno
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stages.console.errors import DataError, Diverged, MachineError, ParamsError, SourceError
+from stages.console.progress import Progress
+from stages.console.stage import run_stage
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    return tmp_path
+
+
+def raising(error: BaseException) -> Callable[[], str]:
+    def main() -> str:
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ParamsError("params.yaml: no"), 2),
+        (DataError("data: no"), 3),
+        (SourceError("source: no"), 4),
+        (MachineError("machine: no"), 5),
+        (Diverged("loss: no"), 6),
+    ],
+)
+def test_a_fault_is_its_sentence_and_its_code(error: Exception, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_stage("train", raising(error))
+    assert ended.value.code == code
+    assert capsys.readouterr().err == f"{error}\n"
+
+
+def test_ctrl_c_is_130(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_stage("train", raising(KeyboardInterrupt()))
+    assert ended.value.code == 130
+    assert "stopped by Ctrl-C" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_5_and_names_the_file(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_stage("train", raising(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "models/x")))
+    assert ended.value.code == 5
+    assert "models/x: No space left on device" in capsys.readouterr().err
+
+
+def test_a_bug_keeps_its_traceback() -> None:
+    with pytest.raises(ZeroDivisionError):
+        run_stage("train", raising(ZeroDivisionError()))
+
+
+def test_a_good_end_is_a_line_with_a_time_and_the_time_is_kept(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_stage("prepare", lambda: "10 images")
+    run_stage("train", lambda: "a model")
+    assert capsys.readouterr().out == "prepare: 10 images, 0.0 s\ntrain: a model, 0.0 s\n"
+    assert json.loads((workspace / "logs/seconds.json").read_text()) == {"prepare": 0.0, "train": 0.0}
+
+
+def test_without_a_terminal_progress_is_plain_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seconds = iter([0.0, 5.0, 20.0, 20.0, 20.0])
+    monkeypatch.setattr("stages.console.progress.time.monotonic", lambda: next(seconds))
+    with Progress("train", total=1000, unit="img") as progress:
+        progress.advance(100)
+        progress.advance(300, note="loss 1.0")
+    printed = capsys.readouterr().out
+    assert printed == "train: 400 img, 20 img/s, 40 %, 00:30 left, loss 1.0\n"

@@ -1,0 +1,110 @@
+"""Training learns, repeats itself, and stops when the loss is no number."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from stages.console.errors import Diverged
+from stages.data.augment import Augment
+from stages.data.prepared import Split
+from stages.model.classifier import Classifier
+from stages.model.registry import build_network
+from stages.params.read import read_params
+from stages.params.schema import TrainParams
+from stages.training.compute import Compute
+from stages.training.fit import Row, fit
+from stages.training.log import RunLog, log_folder
+from tests.imports import ROOT
+
+EMPTY = Split(np.zeros((0, 8, 8, 3), np.uint8), np.zeros(0, np.int64))
+
+
+def bright_or_dark(count: int) -> Split:
+    """Two classes that a mean tells apart."""
+    labels = np.arange(count) % 2
+    noise = np.random.default_rng(0).integers(0, 100, (count, 8, 8, 3))
+    return Split((noise + 100 * labels[:, None, None, None]).astype(np.uint8), labels)
+
+
+def recipe(**changes: object) -> TrainParams:
+    shipped = read_params(ROOT / "params.yaml").train.model_dump()
+    small = {"epochs": 3, "batch_size": 16, "optimizer": "sgd", "lr": 0.05, "label_smoothing": 0.0}
+    return TrainParams(**shipped | small | changes)
+
+
+def train(folder: Path, *, val: Split = EMPTY, **changes: object) -> tuple[list[Row], Classifier]:
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    network = build_network("notes_cnn_relu", classes=2, channels=3, size=(8, 8))
+    classifier = Classifier(network, [0.5] * 3, [0.25] * 3)
+    with RunLog(folder) as log:
+        history = fit(
+            classifier,
+            bright_or_dark(96),
+            val,
+            recipe=recipe(**changes),
+            augment=Augment(0, flip="random"),
+            compute=Compute(torch.device("cpu"), "fp32", 2),
+            log=log,
+            log_every=2,
+        )
+    return history, classifier
+
+
+def test_it_learns_what_can_be_learned(tmp_path: Path) -> None:
+    history, _ = train(tmp_path, val=bright_or_dark(20))
+    assert [row["epoch"] for row in history] == [1, 2, 3]
+    assert history[-1]["train_loss"] < history[0]["train_loss"]
+    assert history[-1]["val_top1"] == 1.0
+
+
+@pytest.mark.parametrize(("loss", "lr"), [("mse", 0.2), ("l1", 0.05)])
+def test_the_notes_other_losses_learn_too(tmp_path: Path, loss: str, lr: float) -> None:
+    assert train(tmp_path, loss=loss, epochs=10, lr=lr)[0][-1]["train_top1"] > 0.9
+
+
+def test_without_validation_its_columns_are_empty(tmp_path: Path) -> None:
+    assert "val_loss" not in train(tmp_path, epochs=1)[0][0]
+
+
+def test_validation_does_not_change_what_is_trained(tmp_path: Path) -> None:
+    with_val, without = train(tmp_path, val=bright_or_dark(20))[1], train(tmp_path)[1]
+    assert all(
+        torch.equal(a, b) for a, b in zip(with_val.state_dict().values(), without.state_dict().values(), strict=True)
+    )
+
+
+def test_a_rate_too_high_ends_with_the_step_and_the_rate(tmp_path: Path) -> None:
+    with pytest.raises(Diverged, match=r"the loss became (nan|inf) at step \d+ \(learning rate"):
+        train(tmp_path, lr=1e30, schedule="constant", warmup=0.0)
+
+
+def test_drop_last_decides_about_the_incomplete_batch(tmp_path: Path) -> None:
+    def steps(drop_last: bool) -> int:
+        train(tmp_path, epochs=1, batch_size=40, drop_last=drop_last)
+        events = EventAccumulator(str(tmp_path))
+        events.Reload()
+        return events.Scalars("train/loss")[0].step
+
+    assert (steps(True), steps(False)) == (2, 3)
+
+
+def test_tensorboard_has_the_curves(tmp_path: Path) -> None:
+    train(tmp_path, val=bright_or_dark(20))
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert {"train/loss", "train/top1", "val/loss", "val/top1", "step/loss", "step/lr"} <= set(events.Tags()["scalars"])
+    assert "step/images_per_second" in events.Tags()["scalars"]
+    assert [point.step for point in events.Scalars("val/loss")] == [6, 12, 18]
+
+
+def test_a_run_logs_under_its_experiments_name_or_its_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DVC_EXP_NAME", raising=False)
+    plain = log_folder(Path("root"), {"lr": 1})
+    assert plain.parent == Path("root/logs")
+    assert plain != log_folder(Path("root"), {"lr": 2})
+    monkeypatch.setenv("DVC_EXP_NAME", "slower")
+    assert log_folder(Path("root"), {"lr": 1}) == Path("root/logs/slower")
