@@ -36,6 +36,8 @@ def make_deterministic() -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = False  # true by default: convolutions would round their inputs to 10 bits
-    torch.use_deterministic_algorithms(True)
+    # warn: on a GPU a few gradients (VGG's pooling) have no repeatable form, and torch then names them.
+    # Unlike use_deterministic_algorithms this does not import the compiler, which takes two seconds.
+    torch.set_deterministic_debug_mode("warn")
     # Deterministic mode fills every new tensor in case someone reads it unwritten; that cost a tenth of the time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

@@ -73,8 +73,6 @@ class TrainParams(Section):
                 raise ValueError(f"shards is {self.shards}, more than batch_size {self.batch_size}; lower it")
         if self.label_smoothing and self.loss != "cross_entropy":
             raise ValueError(f"label_smoothing goes with loss cross_entropy, not {self.loss}; set it to 0")
-        if self.optimizer == "sgd" and self.nesterov and not self.momentum:
-            raise ValueError("nesterov needs a momentum above 0; set nesterov to false or momentum to 0.9, say")
         return self
 
 

@@ -30,7 +30,7 @@ def make_optimizers(
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     groups = [group for group in groups if group["params"]]
     if name == "sgd":
-        return [torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov)]
+        return [torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov and momentum > 0)]
     if name == "rmsprop":
         return [torch.optim.RMSprop(groups, lr=lr, momentum=momentum)]
     return [{"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name](groups, lr=lr)]

@@ -1,0 +1,1 @@
+"""Classifiers as files that other programs run."""

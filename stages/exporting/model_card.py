@@ -1,0 +1,102 @@
+"""README.md of an exported classifier: what it is, how good it is, how to use it."""
+
+import html
+from collections.abc import Mapping
+from typing import Any
+
+from stages.model.card import Card
+
+CLASSES_SHOWN = 20
+
+
+def model_card(card: Card, *, test: Mapping[str, Any], exports: Mapping[str, Mapping[str, Any]], pictures: str) -> str:
+    """Markdown, from the classifier's card, its test scores, those of each exported file, and the rule for pictures."""
+    height, width = card.size
+    count = len(card.classes)
+    shown = ", ".join(_plain(name) for name in card.classes[:CLASSES_SHOWN])
+    more = f" and {count - CLASSES_SHOWN} more" if count > CLASSES_SHOWN else ""
+    return f"""# {_plain(card.model)}, trained on {_plain(card.data)}
+
+Tells {count} classes of pictures apart: {shown}{more}.
+
+| on the test split of {_plain(card.data)} | top-1 | top-5 | loss |
+|---|---|---|---|
+| trained model | {100 * test["top1"]:.2f} % | {100 * test["top5"]:.2f} % | {test["loss"]:.4f} |
+
+| file | size | top-1 | same prediction as the trained model |
+|---|---|---|---|
+{_file_rows(exports)}
+
+## In and out
+- In: `images`, uint8 (N, {height}, {width}, {card.channels}), {_channel_words(card.channels)} from 0 to 255, N from 1.
+  Scaling and normalisation are inside{_mirror_words(card)}.
+- Out: `probabilities`, float32 (N, {count}), in the order of `labels.txt`. They sum to 1.
+- Pictures of another size: {pictures}.
+- The class names, the size and the data set's name are also inside the files: as JSON under `classifier` in the ONNX
+  file's metadata, and in `classifier.json` within the .pt2 file.
+
+## Use
+```python
+{_snippet(card)}
+```
+The .pt2 file runs in PyTorch: `torch.export.load("classifier.pt2").module()(images)` with a uint8 tensor. Loading one
+may run code that it holds, so load only those that you trust.
+
+## Made by
+{_made_by(card)}
+"""
+
+
+def _file_rows(exports: Mapping[str, Mapping[str, Any]]) -> str:
+    return "\n".join(
+        f"| classifier.{kind} | {report['bytes'] / 1e6:.1f} MB | {100 * report['top1']:.2f} % "
+        f"| {report['same']:,} of {report['images']:,} images |"
+        for kind, report in sorted(exports.items())
+    )
+
+
+def _channel_words(channels: int) -> str:
+    return "RGB" if channels == 3 else "grey"
+
+
+def _mirror_words(card: Card) -> str:
+    return "; the answer is the mean over each image and its mirror image" if card.mirror else ""
+
+
+def _snippet(card: Card) -> str:
+    height, width = card.size
+    mode, pixels = (
+        ("RGB", "np.asarray(picture)[None]") if card.channels == 3 else ("L", "np.asarray(picture)[None, ..., None]")
+    )
+    return f"""from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from PIL import Image, ImageOps
+
+session = onnxruntime.InferenceSession("classifier.onnx")
+labels = Path("labels.txt").read_text(encoding="utf-8").splitlines()
+picture = ImageOps.exif_transpose(Image.open("picture.png")).convert("{mode}")
+picture = ImageOps.fit(picture, ({width}, {height}), Image.Resampling.BICUBIC)
+images = {pixels}  # uint8 (1, {height}, {width}, {card.channels})
+(probabilities,) = session.run(["probabilities"], {{"images": images}})  # float32 (1, {len(card.classes)})
+print(labels[probabilities[0].argmax()], probabilities[0].max())"""
+
+
+def _made_by(card: Card) -> str:
+    facts = {"precision of the training": card.precision} | card.made_with | dict(_flat(card.params))
+    return "\n".join(f"- {_plain(name)}: {_plain(value)}" for name, value in facts.items())
+
+
+def _flat(params: Mapping[str, Any], above: str = "") -> list[tuple[str, Any]]:
+    """Nested params as (dotted key, value) pairs."""
+    pairs: list[tuple[str, Any]] = []
+    for key, value in params.items():
+        pairs += _flat(value, f"{above}{key}.") if isinstance(value, Mapping) else [(above + key, value)]
+    return pairs
+
+
+def _plain(value: object) -> str:
+    """Text that Markdown shows as it is: a class may be called <b> or a|b."""
+    escaped = html.escape(" ".join(str(value).split()), quote=False)
+    return "".join(f"&#{ord(character)};" if character in "|`*_[]\\" else character for character in escaped)

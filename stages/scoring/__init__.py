@@ -1,0 +1,1 @@
+"""Predictions, and the scores that are pure functions of them."""

@@ -1,0 +1,68 @@
+"""Tables against counts made by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages.evaluation.tables import (
+    class_table,
+    confusion_counts,
+    confusion_table,
+    most_confident_mistakes,
+    prediction_table,
+)
+
+NAMES = ["ant", "bee", "cat"]
+#                           taken for: ant bee cat
+COUNTS = np.array([[2, 1, 0], [0, 3, 0], [0, 0, 0]])
+
+
+def test_confusion_counts_actual_in_rows_and_predicted_in_columns() -> None:
+    labels, predictions = np.array([0, 0, 0, 1, 1, 1]), np.array([0, 1, 0, 1, 1, 1])
+    assert (confusion_counts(labels, predictions, 3) == COUNTS).all()
+
+
+def test_confusion_table_has_a_line_for_every_pair() -> None:
+    table = confusion_table(COUNTS, NAMES)
+    assert list(table.columns) == ["actual", "predicted", "count"]
+    assert len(table) == 9
+    assert table[(table["actual"] == "ant") & (table["predicted"] == "bee")]["count"].item() == 1
+    assert table[(table["actual"] == "bee") & (table["predicted"] == "ant")]["count"].item() == 0
+
+
+def scores(name: str) -> list[float]:
+    """Precision, recall, f1 and images of one class."""
+    rows = class_table(COUNTS, NAMES).to_dict(orient="records")
+    return [float(value) for value in list(rows[NAMES.index(name)].values())[1:]]
+
+
+def test_precision_recall_and_f1_of_each_class() -> None:
+    assert scores("ant") == pytest.approx([2 / 2, 2 / 3, 4 / 5, 3], abs=1e-6)
+    assert scores("bee") == pytest.approx([3 / 4, 3 / 3, 6 / 7, 3], abs=1e-6)
+
+
+def test_a_class_that_never_occurs_scores_zero_and_not_nan() -> None:
+    assert scores("cat") == [0, 0, 0, 0]
+
+
+def test_predictions_carry_the_answer_its_confidence_and_every_class() -> None:
+    samples = pd.DataFrame({"id": ["7"], "path": ["a/7"], "label": ["bee"], "split": ["test"]}, index=[4])
+    row = prediction_table(samples, np.array([[0.2, 0.1, 0.7]]), NAMES).iloc[0]
+    assert row.to_dict() == {
+        "id": "7",
+        "path": "a/7",
+        "label": "bee",
+        "prediction": "cat",
+        "confidence": 0.7,
+        "p_ant": 0.2,
+        "p_bee": 0.1,
+        "p_cat": 0.7,
+    }
+
+
+def test_mistakes_come_most_confident_first_and_ties_in_order() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.8, 0.2], [0.2, 0.8], [0.4, 0.6]])
+    labels = np.array([0, 1, 1, 0, 0])  # the first is right
+    assert most_confident_mistakes(labels, probabilities, 10).tolist() == [2, 3, 1, 4]
+    assert most_confident_mistakes(labels, probabilities, 2).tolist() == [2, 3]
+    assert most_confident_mistakes(labels, probabilities, 0).tolist() == []

@@ -1,0 +1,50 @@
+"""The device is what was asked for, or the best there is, or a sentence; no GPU is needed to test it."""
+
+import pytest
+import torch
+
+from stages.console.errors import MachineError
+from stages.machine.device import choose_device
+from stages.training.compute import choose_compute
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, *, cuda: int, mps: bool = False) -> None:
+    """A machine with so many CUDA devices, and with or without Apple's."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "chosen"), [(0, False, "cpu"), (1, False, "cuda"), (0, True, "mps"), (2, True, "cuda")]
+)
+def test_auto_takes_the_best_there_is(monkeypatch: pytest.MonkeyPatch, cuda: int, mps: bool, chosen: str) -> None:
+    pretend(monkeypatch, cuda=cuda, mps=mps)
+    assert choose_device("auto") == torch.device(chosen)
+
+
+@pytest.mark.parametrize(("asked", "cuda"), [("cpu", 1), ("cuda", 1), ("cuda:1", 2)])
+def test_what_is_asked_for_and_there_is_taken(monkeypatch: pytest.MonkeyPatch, asked: str, cuda: int) -> None:
+    pretend(monkeypatch, cuda=cuda)
+    assert choose_device(asked) == torch.device(asked)
+
+
+@pytest.mark.parametrize(("asked", "cuda"), [("cuda", 0), ("cuda:1", 1), ("mps", 1)])
+def test_what_is_missing_is_one_sentence(monkeypatch: pytest.MonkeyPatch, asked: str, cuda: int) -> None:
+    pretend(monkeypatch, cuda=cuda)
+    with pytest.raises(MachineError, match=f"runtime.device is {asked}.*set it to auto or cpu"):
+        choose_device(asked)
+
+
+def test_a_gpu_is_one_worker_in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, cuda=1)
+    compute = choose_compute("auto", "auto", "auto", shards=8)
+    assert (compute.device.type, compute.precision, compute.workers) == ("cuda", "bf16", 1)
+
+
+def test_a_processor_without_bf16_gets_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, cuda=0)
+    for native, precision in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda native=native: native)
+        assert choose_compute("cpu", "auto", 1, shards=2).precision == precision

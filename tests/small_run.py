@@ -1,0 +1,61 @@
+"""What the stages before evaluate leave behind, small: data/prepared, models/classifier and params.yaml."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from stages.model.card import Card
+from stages.model.classifier import build_classifier, save_classifier
+from tests.imports import ROOT
+
+
+def make_card(
+    model: str = "cifarnet",
+    *,
+    classes: tuple[str, ...] = ("ant", "bee", "cat"),
+    size: tuple[int, int] = (16, 16),
+    channels: int = 3,
+) -> Card:
+    return Card(
+        model=model,
+        classes=list(classes),
+        size=size,
+        channels=channels,
+        mean=[0.5] * channels,
+        std=[0.25] * channels,
+        mirror=False,
+        data="tiny",
+        data_sha256={},
+        params={"train": {"model": model, "lr": 0.01, "augment": {"flip": "none"}}},
+        precision="fp32",
+        made_with={"torch": torch.__version__},
+    )
+
+
+def make_run(folder: Path, card: Card, *, images: np.ndarray, labels: np.ndarray) -> None:
+    """The test split is `images` uint8 (N, H, W, C) and `labels` (N,); the classifier is untrained."""
+    make_prepared(folder, card, images=images, labels=labels)
+    torch.manual_seed(0)
+    save_classifier(build_classifier(card), card, folder / "models/classifier")
+
+
+def make_prepared(folder: Path, card: Card, *, images: np.ndarray, labels: np.ndarray) -> None:
+    prepared = folder / "data/prepared"
+    prepared.mkdir(parents=True)
+    np.save(prepared / "test_images.npy", images)
+    np.save(prepared / "test_labels.npy", labels)
+    facts = {"name": "tiny", "classes": card.classes, "size": card.size, "channels": card.channels}
+    unused = {"mean": card.mean, "std": card.std, "counts": {}, "sha256": {}}
+    (prepared / "dataset.json").write_text(json.dumps(facts | unused))
+    rows = [("train-00000", "tiny/train/00000", card.classes[0], "train")]
+    rows += [(f"test-{i:05d}", f"tiny/test/{i:05d}", card.classes[label], "test") for i, label in enumerate(labels)]
+    pd.DataFrame(rows, columns=["id", "path", "label", "split"]).to_csv(prepared / "samples.csv", index=False)
+    (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+
+
+def random_images(count: int, card: Card) -> np.ndarray:
+    shape = (count, *card.size, card.channels)
+    return np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)

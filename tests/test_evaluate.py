@@ -1,0 +1,143 @@
+"""evaluate: figures by hand, whole tables, the same bytes every time."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from stages import evaluate
+from stages.console.errors import DataError, Diverged
+from stages.files.hashing import sha256_of_file
+from stages.model.card import Card
+from tests.small_run import make_card, make_prepared, make_run, random_images
+
+WRITTEN = ("evaluate.json", "confusion.csv", "per_class.csv", "predictions.csv", "mistakes.png")
+
+
+class Lookup(nn.Module):
+    """Reads its logits off a table: an image's first value is the row."""
+
+    def __init__(self, rows: list[list[float]]) -> None:
+        super().__init__()
+        self.rows = torch.tensor(rows)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.rows[images[:, 0, 0, 0].long()]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def prepare_lookup(folder: Path, monkeypatch: pytest.MonkeyPatch, rows: list[list[float]], labels: list[int]) -> Card:
+    """A test split whose image i has the logits rows[i]."""
+    card = make_card()
+    numbers = np.arange(len(labels), dtype=np.uint8).reshape(-1, 1, 1, 1)
+    images = numbers * np.ones((1, *card.size, card.channels), np.uint8)
+    make_prepared(folder, card, images=images, labels=np.array(labels))
+    monkeypatch.setattr(evaluate, "load_classifier", lambda: (Lookup(rows), card))
+    return card
+
+
+def read_metrics() -> dict[str, object]:
+    metrics: dict[str, object] = json.loads(Path("metrics/evaluate.json").read_text())
+    return metrics
+
+
+def test_scores_are_those_worked_out_by_hand(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Probabilities .5 .25 .25, then .25 .5 .25 three times.
+    logits = [[np.log(2), 0.0, 0.0]] + 3 * [[0.0, np.log(2), 0.0]]
+    prepare_lookup(workspace, monkeypatch, logits, [0, 1, 0, 2])
+    closing = evaluate.main()
+    assert read_metrics() == {
+        "loss": round((2 * np.log(2) + 2 * np.log(4)) / 4, 6),
+        "top1": 0.5,
+        "top5": 1.0,
+        "per_class": {
+            "ant": {"precision": 1.0, "recall": 0.5, "f1": 0.666667},
+            "bee": {"precision": 0.333333, "recall": 1.0, "f1": 0.5},
+            "cat": {"precision": 0.0, "recall": 0.0, "f1": 0.0},
+        },
+    }
+    assert closing == "test top-1 50.00 %, top-5 100.00 %, loss 1.0397"
+
+
+def test_predictions_name_every_test_image_once_with_its_answer(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare_lookup(workspace, monkeypatch, [[9.0, 0.0, 0.0], [0.0, 0.0, 9.0]], [1, 2])
+    evaluate.main()
+    table = pd.read_csv("metrics/predictions.csv")
+    assert list(table.columns) == ["id", "path", "label", "prediction", "confidence", "p_ant", "p_bee", "p_cat"]
+    assert table["id"].tolist() == ["test-00000", "test-00001"]
+    assert table["label"].tolist() == ["bee", "cat"]
+    assert table["prediction"].tolist() == ["ant", "cat"]
+    assert table["confidence"].tolist() == pytest.approx([0.999753, 0.999753])
+
+
+def test_a_perfect_classifier_has_a_sheet_that_says_so(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare_lookup(workspace, monkeypatch, [[9.0, 0.0, 0.0]], [0])
+    evaluate.main()
+    assert Image.open("metrics/mistakes.png").format == "PNG"
+
+
+@pytest.mark.parametrize(("channels", "size"), [(1, (20, 16)), (3, (16, 16))])
+def test_every_byte_is_the_same_for_any_number_of_threads(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, channels: int, size: tuple[int, int]
+) -> None:
+    card = make_card(channels=channels, size=size)
+    make_run(workspace, card, images=random_images(900, card), labels=np.arange(900) % 3)
+    hashes = []
+    for threads in (1, 3):
+        monkeypatch.setattr(evaluate, "available_cores", lambda threads=threads: threads)
+        evaluate.main()
+        hashes.append([sha256_of_file(Path("metrics") / name) for name in WRITTEN])
+    assert hashes[0] == hashes[1]
+
+
+def test_a_class_called_NA_stays_a_class(workspace: Path) -> None:  # noqa: N802
+    card = make_card(classes=("NA", "null"))
+    make_run(workspace, card, images=random_images(4, card), labels=np.array([0, 1, 0, 1]))
+    evaluate.main()
+    table = pd.read_csv("metrics/predictions.csv", keep_default_na=False)
+    assert table["label"].tolist() == ["NA", "null", "NA", "null"]
+    assert set(read_metrics()["per_class"]) == {"NA", "null"}  # type: ignore[call-overload]
+
+
+def test_an_answer_that_is_no_number_is_one_sentence(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare_lookup(workspace, monkeypatch, [[float("nan"), 0.0, 0.0]], [0])
+    with pytest.raises(Diverged, match="answers with nan"):
+        evaluate.main()
+    assert not Path("metrics").exists()
+
+
+def test_samples_that_do_not_match_the_images_are_one_sentence(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare_lookup(workspace, monkeypatch, [[0.0, 0.0, 0.0]], [0, 1])
+    samples = Path("data/prepared/samples.csv")
+    samples.write_text("\n".join(samples.read_text().splitlines()[:-1]))
+    with pytest.raises(DataError, match="names 1 of 2 test images; run dvc repro -f prepare"):
+        evaluate.main()
+
+
+@pytest.mark.parametrize("missing", ["data/prepared/samples.csv", "data/prepared/test_images.npy"])
+def test_a_missing_file_is_named_with_the_stage_that_makes_it(workspace: Path, missing: str) -> None:
+    card = make_card()
+    make_run(workspace, card, images=random_images(2, card), labels=np.array([0, 1]))
+    Path(missing).unlink()
+    with pytest.raises(DataError, match=rf"{missing} is missing; run dvc repro prepare"):
+        evaluate.main()
+
+
+def test_without_a_classifier_the_sentence_says_train(workspace: Path) -> None:
+    with pytest.raises(DataError, match="run dvc repro train"):
+        (workspace / "params.yaml").write_text((Path(__file__).parent.parent / "params.yaml").read_text())
+        evaluate.main()
