@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from stages.console.errors import DataError, Diverged
+from stages.console.errors import Diverged
 from stages.console.progress import Progress
 from stages.console.stage import run_stage
 from stages.data.prepared import PREPARED, Split
@@ -46,10 +46,6 @@ def main() -> str:
     params = read_params()
     classifier, card = load_classifier()
     test, samples = read_held_out(card), _read_samples()
-    if len(samples) != len(test):
-        raise DataError(
-            f"{PREPARED}/samples.csv names {len(samples)} of {len(test)} test images; run dvc repro -f prepare"
-        )
     device = choose_device(params.runtime.device)
     threads = available_cores()
     print(
@@ -83,11 +79,8 @@ def main() -> str:
 
 def _read_samples() -> pd.DataFrame:
     """The lines of samples.csv about the test split, in the order of its images."""
-    try:
-        # A class may be called NA, and an id may be all digits: every cell is text.
-        samples = pd.read_csv(PREPARED / "samples.csv", dtype=str, keep_default_na=False)
-    except FileNotFoundError:
-        raise DataError(f"{PREPARED}/samples.csv is missing; run dvc repro prepare") from None
+    # A class may be called NA, and an id may be all digits: every cell is text.
+    samples = pd.read_csv(PREPARED / "samples.csv", dtype=str, keep_default_na=False)
     return samples[samples["split"] == "test"]
 
 

@@ -16,6 +16,7 @@ from stages.console.stage import run_stage
 from stages.data.prepared import PREPARED, SPLITS
 from stages.files.atomic import replaced_file, replaced_folder, write_json
 from stages.files.hashing import sha256_of_array
+from stages.files.sums import check_sums
 from stages.params.read import read_params
 from stages.preparing.preview import draw_preview
 from stages.preparing.split import choose_validation
@@ -78,10 +79,10 @@ def main() -> str:
 
 
 def _read_facts() -> dict[str, Any]:
-    try:
-        return json.loads((RAW / "dataset.json").read_text())
-    except FileNotFoundError:
-        raise DataError(f"{RAW}/dataset.json is missing; run dvc repro download") from None
+    if not RAW.exists():
+        raise DataError(f"{RAW} is missing; run dvc repro download")
+    check_sums(RAW)
+    return json.loads((RAW / "dataset.json").read_text())
 
 
 def _samples(

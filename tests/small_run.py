@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from stages.files.sums import write_sums
 from stages.model.card import Card
 from stages.model.classifier import build_classifier, save_classifier
 from tests.imports import ROOT
@@ -53,6 +54,7 @@ def make_prepared(folder: Path, card: Card, *, images: np.ndarray, labels: np.nd
     rows = [("train-00000", "tiny/train/00000", card.classes[0], "train")]
     rows += [(f"test-{i:05d}", f"tiny/test/{i:05d}", card.classes[label], "test") for i, label in enumerate(labels)]
     pd.DataFrame(rows, columns=["id", "path", "label", "split"]).to_csv(prepared / "samples.csv", index=False)
+    write_sums(prepared)
     (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
 
 

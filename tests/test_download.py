@@ -80,7 +80,7 @@ def test_data_raw_holds_what_the_next_stage_reads(run: Run) -> None:
         "classes": list("abcdefghij"),
         "sha256": {name: sha256_of_array(values) for name, values in arrays.items()},
     }
-    assert len(raw()) == 5 and not Path(".downloads/cifar10").exists()
+    assert len(raw()) == 6 and not Path(".downloads/cifar10").exists()
 
 
 def test_arrays_are_written_as_numpy_writes_them(tmp_path: Path) -> None:

@@ -118,22 +118,12 @@ def test_an_answer_that_is_no_number_is_one_sentence(workspace: Path, monkeypatc
     assert not Path("metrics").exists()
 
 
-def test_samples_that_do_not_match_the_images_are_one_sentence(
-    workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    prepare_lookup(workspace, monkeypatch, [[0.0, 0.0, 0.0]], [0, 1])
-    samples = Path("data/prepared/samples.csv")
-    samples.write_text("\n".join(samples.read_text().splitlines()[:-1]))
-    with pytest.raises(DataError, match="names 1 of 2 test images; run dvc repro -f prepare"):
-        evaluate.main()
-
-
 @pytest.mark.parametrize("missing", ["data/prepared/samples.csv", "data/prepared/test_images.npy"])
-def test_a_missing_file_is_named_with_the_stage_that_makes_it(workspace: Path, missing: str) -> None:
+def test_a_missing_file_is_named(workspace: Path, missing: str) -> None:
     card = make_card()
     make_run(workspace, card, images=random_images(2, card), labels=np.array([0, 1]))
     Path(missing).unlink()
-    with pytest.raises(DataError, match=rf"{missing} is missing; run dvc repro prepare"):
+    with pytest.raises(DataError, match=rf"{missing} is missing, or .*SHA256SUMS is damaged"):
         evaluate.main()
 
 

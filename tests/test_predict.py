@@ -1,6 +1,7 @@
 """predict: an answer for every picture that can be read, a sentence for every one that cannot."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,8 @@ def ask(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
         predict.main()
     except SystemExit as end:
         return int(end.code or 0)
+    finally:
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # Python's own, which a program on its own may give up
     return 0
 
 

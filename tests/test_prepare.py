@@ -11,6 +11,7 @@ from PIL import Image
 from stages import prepare
 from stages.console.errors import DataError
 from stages.data.prepared import read_dataset, read_split
+from stages.files.sums import write_sums
 from stages.preparing.preview import draw_preview
 from stages.preparing.split import choose_validation
 from stages.preparing.statistics import channel_statistics
@@ -29,6 +30,7 @@ def make_raw(folder: Path, *, channels: int = 3, train: int = 100, test: int = 2
     for name, array in arrays.items():
         np.save(raw / f"{name}.npy", array)
     (raw / "dataset.json").write_text(json.dumps({"name": "tiny", "classes": ["ant", "bee"]}))
+    write_sums(raw)
     return arrays
 
 
@@ -74,7 +76,7 @@ def test_no_validation_is_allowed(workspace: Path) -> None:
 
 
 def test_missing_raw_data_is_one_sentence(workspace: Path) -> None:
-    with pytest.raises(DataError, match=r"data/raw/dataset\.json is missing; run dvc repro download"):
+    with pytest.raises(DataError, match="data/raw is missing; run dvc repro download"):
         prepare.main()
 
 

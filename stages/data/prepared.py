@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.console.errors import DataError
+from stages.files.sums import check_sums
 
 PREPARED = Path("data/prepared")
 SPLITS = ("train", "val", "test")
@@ -38,27 +39,19 @@ class Dataset:
 
 
 def read_dataset(folder: Path = PREPARED) -> Dataset:
-    """Read dataset.json.
+    """Read dataset.json, once every file beside it is known to be whole.
 
     Raises:
-        DataError: it is missing.
+        DataError: a file is missing or damaged.
     """
-    try:
-        facts = json.loads((folder / "dataset.json").read_text())
-    except FileNotFoundError:
-        raise DataError(f"{folder}/dataset.json is missing; run dvc repro prepare") from None
+    if not folder.exists():
+        raise DataError(f"{folder} is missing; run dvc repro prepare")
+    check_sums(folder)
+    facts = json.loads((folder / "dataset.json").read_text())
     return Dataset(**facts | {"size": tuple(facts["size"])})
 
 
 def read_split(name: str, folder: Path = PREPARED) -> Split:
-    """Map one split into memory.
-
-    Raises:
-        DataError: a file of it is missing.
-    """
-    try:
-        images = np.load(folder / f"{name}_images.npy", mmap_mode="r")
-        labels = np.load(folder / f"{name}_labels.npy")
-    except FileNotFoundError as error:
-        raise DataError(f"{error.filename} is missing; run dvc repro prepare") from None
-    return Split(images, labels)
+    """Map one split into memory; `read_dataset` has found its files whole."""
+    images = np.load(folder / f"{name}_images.npy", mmap_mode="r")
+    return Split(images, np.load(folder / f"{name}_labels.npy"))

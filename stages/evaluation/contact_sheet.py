@@ -1,6 +1,7 @@
 """A contact sheet: enlarged images in rows, each under it what it is and what it was taken for."""
 
 import math
+import unicodedata
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,5 +91,11 @@ def _write(
 ) -> None:
     """Write one line, cut so that it and the whole of `tail` fit into `width` pixels."""
     font = ImageFont.load_default(size=size)
-    line = fitted(" ".join(text.split()), font, width - font.getlength(tail))
+    line = fitted(_drawable(text), font, width - font.getlength(tail))
     draw.text(corner, line + tail, colour, font)
+
+
+def _drawable(text: str) -> str:
+    """One line without accents, which Pillow's own font lacks."""
+    letters = unicodedata.normalize("NFKD", " ".join(text.split()))
+    return "".join(letter for letter in letters if not unicodedata.combining(letter))

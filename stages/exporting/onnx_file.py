@@ -51,5 +51,5 @@ def _strip(message: Any) -> None:
         if field.name in ("doc_string", "metadata_props"):
             message.ClearField(field.name)
         elif field.message_type is not None:
-            for part in value if field.is_repeated else [value]:
+            for part in [value] if hasattr(value, "ListFields") else value:  # one message, or several
                 _strip(part)

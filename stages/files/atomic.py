@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from stages.files.sums import write_sums
+
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace `path` by `content`. A reader sees the old file or the new one, never a part."""
@@ -41,13 +43,14 @@ def replaced_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replaced_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder to fill; it becomes `path` if the block ends well and is removed if not."""
+    """Give a temporary folder to fill; listed in SHA256SUMS it becomes `path` if the block ends well, else it goes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp.{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
         yield temporary
+        write_sums(temporary)
         for file in temporary.rglob("*"):
             _sync(file)
         _sync(temporary)

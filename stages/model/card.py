@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.console.errors import DataError
+from stages.files.sums import check_sums
 
 CLASSIFIER = Path("models/classifier")
 
@@ -29,13 +30,13 @@ class Card:
 
 
 def read_card(folder: Path = CLASSIFIER) -> Card:
-    """Read card.json.
+    """Read card.json, once every file beside it is known to be whole.
 
     Raises:
-        DataError: it is missing.
+        DataError: a file of the classifier is missing or damaged.
     """
-    try:
-        facts = json.loads((folder / "card.json").read_text())
-    except FileNotFoundError:
-        raise DataError(f"{folder}/card.json is missing; run dvc repro train") from None
+    if not folder.exists():
+        raise DataError(f"{folder} is missing; run dvc repro train")
+    check_sums(folder)
+    facts = json.loads((folder / "card.json").read_text())
     return Card(**facts | {"size": tuple(facts["size"])})

@@ -57,3 +57,7 @@ def test_grey_images_and_hostile_names_are_drawn() -> None:
 
 def test_the_same_mistakes_are_the_same_picture() -> None:
     assert sheet(mistakes(3)).tobytes() == sheet(mistakes(3)).tobytes()
+
+
+def test_accents_that_the_font_lacks_are_left_out() -> None:
+    assert sheet(mistakes(1, label="café")).tobytes() == sheet(mistakes(1, label="cafe")).tobytes()
