@@ -28,6 +28,11 @@ SMALL = {
 }
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Training comes first: it forks, and after torch.export a process has autograd threads that no fork survives."""
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/training"))
+
+
 @dataclass
 class Project:
     """A folder with a pipeline in it, and a shell of its own to run commands in."""
