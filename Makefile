@@ -18,8 +18,8 @@ lint: .venv/installed-dev  ## set up and check style and types
 	@ruff format --check .
 	@mypy
 
-clean:  ## remove the environment, logs and unfinished downloads; data and models stay in DVC's cache
-	rm -rf .venv logs .downloads dvc_plots
+clean:  ## remove the environment, logs, unfinished downloads and runs; data and models stay in DVC's cache
+	rm -rf .venv logs .downloads .checkpoints dvc_plots
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-6s %s\n", $$1, $$2}' Makefile

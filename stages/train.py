@@ -4,6 +4,7 @@ Reads data/prepared, writes models/classifier, metrics/train.json and metrics/hi
 under logs/. Run by `dvc repro train`; about 3 minutes for CIFAR-10 on two cores.
 """
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,13 @@ from stages.model.cifarnet import CifarNet
 from stages.model.classifier import Classifier, build_classifier, save_classifier
 from stages.params.read import read_params
 from stages.params.schema import TrainParams
+from stages.training.checkpoint import CHECKPOINTS, held_checkpoints
 from stages.training.compute import Compute, choose_compute
-from stages.training.fit import Row, fit
+from stages.training.fingerprint import fingerprint
+from stages.training.fit import fit
 from stages.training.log import RunLog, log_folder
-from stages.training.shards import shard_count, trainable
+from stages.training.run import Row
+from stages.training.shards import shard_count
 
 METRICS = Path("metrics/train.json")
 HISTORY = Path("metrics/history.csv")
@@ -57,27 +61,34 @@ def main() -> str:
     classifier = build_classifier(card).to(compute.device).to(memory_format=torch.channels_last)
     _see(classifier, train.images[:WHITENING_IMAGES], compute)
 
-    # 3. Train it.
+    # 3. Train it, from where it was stopped if it was.
     augment = Augment(recipe.seed, **recipe.augment.model_dump())
-    with RunLog(log_folder(project_root(), {"params": card.params, "data": card.data_sha256})) as log:
-        log.samples(augment(train.images, np.arange(min(64, len(train))), epoch=0))
-        log.graph(classifier, train.images[:2])
-        history = fit(
-            classifier,
-            train,
-            val,
-            recipe=recipe,
-            augment=augment,
-            compute=compute,
-            log=log,
-            log_every=runtime.log_every,
-        )
+    run = fingerprint(asdict(card))
+    with held_checkpoints(project_root() / CHECKPOINTS / run) as checkpoints:
+        begun = checkpoints.newest()
+        with RunLog(log_folder(project_root(), run), first_step=begun.step if begun else 0) as log:
+            if not begun:
+                log.samples(augment(train.images, np.arange(min(64, len(train))), epoch=0))
+                log.graph(classifier, train.images[:2])
+            history = fit(
+                classifier,
+                train,
+                val,
+                recipe=recipe,
+                augment=augment,
+                compute=compute,
+                begun=begun,
+                checkpoints=checkpoints,
+                checkpoint_every=runtime.checkpoint_every,
+                log=log,
+                log_every=runtime.log_every,
+            )
 
-    # 4. Keep it, and how it went.
-    save_classifier(classifier, card)
-    rounded = pd.DataFrame(history, columns=COLUMNS).round(6)
-    write_text(HISTORY, rounded.to_csv(index=False, lineterminator="\n"))
-    write_json(METRICS, _metrics(history[-1], classifier))
+        # 4. Keep it, and how it went.
+        save_classifier(classifier, card)
+        rounded = pd.DataFrame(history, columns=COLUMNS).round(6)
+        write_text(HISTORY, rounded.to_csv(index=False, lineterminator="\n"))
+        write_json(METRICS, _metrics(history[-1], classifier))
     top1 = f", val top-1 {100 * history[-1]['val_top1']:.2f} %" if len(val) else ""
     return f"{CLASSIFIER}{top1}"
 
@@ -112,7 +123,9 @@ def _see(classifier: Classifier, images: np.ndarray, compute: Compute) -> None:
 
 
 def _metrics(last: Row, classifier: Classifier) -> dict[str, object]:
-    metrics: dict[str, object] = {"parameters": sum(tensor.numel() for tensor in trainable(classifier))}
+    metrics: dict[str, object] = {
+        "parameters": sum(tensor.numel() for tensor in classifier.parameters() if tensor.requires_grad)
+    }
     for split in ("train", "val"):
         scores = {name: round(last[f"{split}_{name}"], 6) for name in ("loss", "top1") if f"{split}_{name}" in last}
         if scores:

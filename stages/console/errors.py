@@ -31,6 +31,20 @@ class MachineError(UserError):
     exit_code = 5
 
 
+class Busy(UserError):
+    """Another process is at the same work."""
+
+    exit_code = 7
+
+
+class Stopped(UserError):
+    """A signal asked for the end, and everything is in order for the next time."""
+
+    def __init__(self, sentence: str, number: int) -> None:
+        super().__init__(sentence)
+        self.exit_code = 128 + number  # as a shell reports a signal
+
+
 class Diverged(UserError):
     """The loss is no longer a number."""
 

@@ -19,7 +19,7 @@ class Progress:
         """`scale` writes counts with k/M/G, as suits bytes."""
         self._name, self._total, self._unit = name, total, unit
         self._scale = scale
-        self._done = 0
+        self._done = self._skipped = 0
         self._begun = self._told = time.monotonic()
         # leave=False: the stage's closing line is what stays on the screen.
         self._bar = tqdm(
@@ -31,6 +31,13 @@ class Progress:
 
     def __exit__(self, *_: object) -> None:
         self._bar.close()
+
+    def skip(self, amount: int) -> None:
+        """Count `amount` that was done before: it is no part of the rate."""
+        self._done += amount
+        self._skipped = amount
+        self._bar.initial = amount
+        self._bar.update(amount)
 
     def advance(self, amount: int, *, note: str = "") -> None:
         """Count `amount` more; `note` is shown behind the rate."""
@@ -48,7 +55,7 @@ class Progress:
         self._bar.write(text) if not self._bar.disable else print(text, flush=True)
 
     def _line(self, note: str) -> str:
-        rate = self._done / max(time.monotonic() - self._begun, 1e-9)
+        rate = (self._done - self._skipped) / max(time.monotonic() - self._begun, 1e-9)
         shown = tqdm.format_sizeof if self._scale else lambda number: f"{number:,.0f}"
         words = f"{self._name}: {shown(self._done)} {self._unit}, {shown(rate)} {self._unit}/s"
         if self._total:

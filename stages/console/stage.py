@@ -10,8 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from stages.console.errors import UserError
+import yaml
+
+from stages.console.errors import DataError, UserError
 from stages.files.atomic import write_json
+from stages.files.inputs import first_change, inputs_of
+from stages.machine.parent import end_with_dvc
 
 SECONDS = Path("logs/seconds.json")
 
@@ -24,17 +28,32 @@ def project_root() -> Path:
 def run_stage(name: str, main: Callable[[], str]) -> None:
     """Run a stage's `main`, print its closing line with its time, and keep the time for the summary.
 
-    `main` prints its own opening line and returns the closing one. It ends as `run_tool` says.
+    `main` prints its own opening line and returns the closing one. It ends as `run_tool` says; a change of what the
+    stage reads while it ran is a fault too, and DVC then does not accept what it wrote.
     """
 
     def timed() -> None:
+        end_with_dvc()
         begun = time.monotonic()
+        before = _inputs(name)
         closing = main()
         seconds = time.monotonic() - begun
+        changed = first_change(before, _inputs(name))
+        if changed:
+            raise DataError(
+                f"{name}: {changed} changed while it ran, so the result does not count; run dvc repro again"
+            )
         print(f"{name}: {closing}, {seconds:.1f} s", flush=True)
         _remember_seconds(name, seconds)
 
     run_tool(timed)
+
+
+def _inputs(name: str) -> dict[str, str]:
+    try:
+        return inputs_of(name)
+    except (OSError, yaml.YAMLError):
+        return {}  # params.yaml is being edited, or is no YAML: reading it says so in better words
 
 
 def run_tool(main: Callable[[], None]) -> None:

@@ -94,6 +94,7 @@ class RuntimeParams(Section):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
     workers: Literal["auto"] | Positive
     log_every: Positive
+    checkpoint_every: Annotated[float, Field(gt=0)]
 
 
 class Params(Section):

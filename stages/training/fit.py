@@ -1,30 +1,28 @@
-"""Training: epochs of sharded steps, each epoch scored on the validation split."""
+"""Training: steps from the first, or from where a run was stopped, to the last; each epoch scored on validation."""
 
+import signal
 import time
-from collections.abc import Iterator
 from functools import partial
 
-import numpy as np
 import torch
 
-from stages.console.errors import Diverged
+from stages.console.errors import Stopped
 from stages.console.progress import Progress
+from stages.console.signals import StopWish
 from stages.data.augment import Augment
 from stages.data.prepared import Split
-from stages.data.randomness import permutation
 from stages.model.classifier import Classifier
 from stages.params.schema import TrainParams
 from stages.scoring.inference import predict_logits
 from stages.scoring.scores import top_k_accuracy
+from stages.training.checkpoint import Checkpoint, Checkpoints
 from stages.training.compute import Compute
 from stages.training.log import RunLog
+from stages.training.network import Network
 from stages.training.objective import choose_objective
-from stages.training.optimizer import make_optimizers, set_rate
-from stages.training.schedule import rate_factor
-from stages.training.shards import Batch, Objective, ShardWorker, make_board, shard_count, trainable
+from stages.training.run import Row, Run
+from stages.training.shards import Objective, ShardWorker, make_board, shard_count
 from stages.training.workers import WorkerPool
-
-Row = dict[str, float]  # of metrics/history.csv: epoch, train_loss, train_top1, val_loss, val_top1, lr
 
 
 def fit(
@@ -35,126 +33,70 @@ def fit(
     recipe: TrainParams,
     augment: Augment,
     compute: Compute,
+    begun: Checkpoint | None,
+    checkpoints: Checkpoints,
+    checkpoint_every: float,
     log: RunLog,
     log_every: int,
 ) -> list[Row]:
-    """Train the classifier in place; a row of scores for each epoch.
+    """Train the classifier in place, from the checkpoint `begun` if there is one; a row of scores for each epoch.
 
     Raises:
         Diverged: the loss is nan or infinite.
         MachineError: a worker process has gone.
+        Stopped: Ctrl-C or SIGTERM came, and a checkpoint is written.
     """
+    # 1. The network, as it was if this run was stopped before.
     objective = choose_objective(recipe.loss, label_smoothing=recipe.label_smoothing)
     shards = shard_count(recipe.batch_size, recipe.shards)
-    board = make_board(classifier, shards=shards, workers=compute.workers, device=compute.device)
+    network = Network(classifier)
+    if begun:
+        network.restore(begun.tensors)
+    board = make_board(network, shards=shards, workers=compute.workers, device=compute.device)
     make_worker = partial(
         ShardWorker,
         board=board,
-        classifier=classifier,
+        network=network,
         split=train,
         augment=augment,
         objective=objective,
         compute=compute,
         seed=recipe.seed,
     )
-    history = []
-    with (
-        WorkerPool(board, make_worker) as pool,
-        Progress("train", total=_images(train, recipe), unit="img") as progress,
-    ):
-        epochs = _Epochs(classifier, pool, len(train), recipe, log, log_every, progress)
-        for epoch in range(recipe.epochs):
-            row = epochs.run(epoch) | _validate(classifier, val, objective, compute)
-            _tell(row, recipe.epochs, progress)
-            log.scalars(
-                (epoch + 1) * epochs.steps, {name.replace("_", "/"): row[name] for name in row if name != "epoch"}
-            )
-            history.append(row)
-    return history
+    with WorkerPool(board, make_worker) as pool, StopWish() as wish:
+        run = Run(network, pool, len(train), recipe)
+        if begun:
+            run.restore(begun)
+            print(f"train: resuming at step {begun.step:,}/{run.total:,} from its checkpoint", flush=True)
+
+        # 2. Step after step.
+        with Progress("train", total=run.total * recipe.batch_size, unit="img") as progress:
+            progress.skip(run.position.step * recipe.batch_size)
+            saved = time.monotonic()
+            while run.position.step < run.total:
+                rate = _step(run, recipe, progress, log, log_every)
+                if run.position.step % run.steps == 0:
+                    row = run.end_epoch(rate, _validate(classifier, val, objective, compute))
+                    _tell(row, recipe.epochs, run.position.step, progress, log)
+                if wish.number or time.monotonic() - saved >= checkpoint_every:
+                    checkpoints.save(run.checkpoint())
+                    saved = time.monotonic()
+                if wish.number:
+                    raise Stopped(_farewell(wish.number, run), wish.number)
+    return run.position.history
 
 
-def steps_per_epoch(images: int, batch_size: int, *, drop_last: bool) -> int:
-    """Whole batches, and the incomplete last one unless it is dropped."""
-    return images // batch_size if drop_last else -(-images // batch_size)
-
-
-class _Epochs:
-    """Runs one epoch after another: order, rate, gradient, update."""
-
-    def __init__(
-        self,
-        classifier: Classifier,
-        pool: WorkerPool,
-        images: int,
-        recipe: TrainParams,
-        log: RunLog,
-        log_every: int,
-        progress: Progress,
-    ) -> None:
-        self._pool, self._images, self._recipe = pool, images, recipe
-        self._log, self._log_every, self._progress = log, log_every, progress
-        self.steps = steps_per_epoch(images, recipe.batch_size, drop_last=recipe.drop_last)
-        self._optimizers = make_optimizers(
-            recipe.optimizer,
-            trainable(classifier),
-            lr=recipe.lr,
-            momentum=recipe.momentum,
-            nesterov=recipe.nesterov,
-            weight_decay=recipe.weight_decay,
-        )
-
-    def run(self, epoch: int) -> Row:
-        """Train for an epoch, counted from 0; its mean loss and accuracy while it was trained on."""
-        begun, loss_sum, right, seen, rate = time.monotonic(), 0.0, 0.0, 0, 0.0
-        for batch in self._batches(epoch):
-            rate = self._rate(batch.step)
-            loss, hits = self._step(batch, rate)
-            loss_sum, right, seen = loss_sum + loss, right + hits, seen + len(batch.indices)
-            note = f"epoch {epoch + 1}/{self._recipe.epochs}, loss {loss_sum / seen:.3f}"
-            self._progress.advance(len(batch.indices), note=note)
-            if batch.step % self._log_every == 0:
-                speed = seen / (time.monotonic() - begun)
-                mean = loss / len(batch.indices)
-                self._log.scalars(batch.step, {"step/loss": mean, "step/lr": rate, "step/images_per_second": speed})
-        return {"epoch": epoch + 1, "train_loss": loss_sum / seen, "train_top1": right / seen, "lr": rate}
-
-    def _batches(self, epoch: int) -> Iterator[Batch]:
-        """A permutation of all images that is a function of (seed, epoch), cut up."""
-        order = permutation(self._images, self._recipe.seed, epoch)
-        size = self._recipe.batch_size
-        for step in range(self.steps):
-            yield Batch(order[step * size : (step + 1) * size], epoch, epoch * self.steps + step)
-
-    def _step(self, batch: Batch, rate: float) -> tuple[float, float]:
-        """One update; the batch's sum of losses and its number of right answers."""
-        loss, right = self._pool.compute(batch)
-        if not np.isfinite(loss):
-            raise Diverged(
-                f"train: the loss became {loss} at step {batch.step + 1} (learning rate {rate:.4g}); "
-                "try a smaller train.lr or a longer train.warmup"
-            )
-        set_rate(self._optimizers, rate)
-        for optimizer in self._optimizers:
-            optimizer.step()
-        return loss, right
-
-    def _rate(self, step: int) -> float:
-        recipe = self._recipe
-        return recipe.lr * rate_factor(
-            recipe.schedule,
-            step,
-            total=self.steps * recipe.epochs,
-            warmup=recipe.warmup,
-            final=recipe.final_lr,
-            step_length=recipe.step_epochs * self.steps,
-            step_factor=recipe.step_factor,
-        )
-
-
-def _images(train: Split, recipe: TrainParams) -> int:
-    """How many images the whole run goes through."""
-    steps = steps_per_epoch(len(train), recipe.batch_size, drop_last=recipe.drop_last)
-    return recipe.epochs * min(steps * recipe.batch_size, len(train))
+def _step(run: Run, recipe: TrainParams, progress: Progress, log: RunLog, log_every: int) -> float:
+    """Take a step and show it; its learning rate."""
+    begun = time.monotonic()
+    batch, rate = run.next_batch(), run.rate()
+    loss = run.take(batch, rate)
+    images = len(batch.indices)
+    if batch.step % log_every == 0:
+        speed = images / (time.monotonic() - begun)
+        log.scalars(batch.step, {"step/loss": loss, "step/lr": rate, "step/images_per_second": speed})
+    progress.advance(images, note=f"epoch {batch.epoch + 1}/{recipe.epochs}, loss {loss:.3f}")
+    return rate
 
 
 def _validate(classifier: Classifier, val: Split, objective: Objective, compute: Compute) -> Row:
@@ -168,8 +110,17 @@ def _validate(classifier: Classifier, val: Split, objective: Objective, compute:
     return {"val_loss": loss, "val_top1": top_k_accuracy(logits.numpy(), val.labels, 1)}
 
 
-def _tell(row: Row, epochs: int, progress: Progress) -> None:
+def _tell(row: Row, epochs: int, step: int, progress: Progress, log: RunLog) -> None:
     words = f"epoch {row['epoch']}/{epochs}: train loss {row['train_loss']:.3f}, top-1 {100 * row['train_top1']:.1f} %"
     if "val_top1" in row:
         words += f"; val loss {row['val_loss']:.3f}, top-1 {100 * row['val_top1']:.1f} %"
     progress.line(words)
+    log.scalars(step, {name.replace("_", "/"): value for name, value in row.items() if "_" in name})
+
+
+def _farewell(number: int, run: Run) -> str:
+    cause = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+    return (
+        f"train: stopped by {cause} after step {run.position.step:,}/{run.total:,}; "
+        "the checkpoint is written, and dvc repro goes on from there"
+    )

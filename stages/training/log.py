@@ -1,12 +1,9 @@
 """What a run shows in TensorBoard: scalars by step and by epoch, what the network sees, its graph."""
 
-import hashlib
-import json
 import os
 import shutil
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,18 +14,19 @@ from torchvision.utils import make_grid
 LOGS = Path("logs")
 
 
-def log_folder(root: Path, facts: dict[str, Any]) -> Path:
-    """logs/<experiment> under `dvc exp run`, else logs/<fingerprint of what shapes the run>."""
-    fingerprint = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
-    return root / LOGS / (os.environ.get("DVC_EXP_NAME") or fingerprint)
+def log_folder(root: Path, fingerprint: str) -> Path:
+    """logs/<experiment> under `dvc exp run`, else logs/<the run's fingerprint>."""
+    return root / LOGS / (os.environ.get("DVC_EXP_NAME") or fingerprint[:12])
 
 
 class RunLog:
-    """Writes a run's events to `folder`, which is emptied first: two runs in one folder would share their curves."""
+    """Writes a run's events to `folder`."""
 
-    def __init__(self, folder: Path) -> None:
-        shutil.rmtree(folder, ignore_errors=True)
-        self._writer = SummaryWriter(str(folder))
+    def __init__(self, folder: Path, *, first_step: int) -> None:
+        """What an earlier try wrote from `first_step` on is hidden; at 0 the folder is emptied."""
+        if first_step == 0:
+            shutil.rmtree(folder, ignore_errors=True)
+        self._writer = SummaryWriter(str(folder), purge_step=first_step)
 
     def __enter__(self) -> "RunLog":
         return self

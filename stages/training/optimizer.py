@@ -1,6 +1,6 @@
 """Optimisers by name over a network's parameters and their gradients, which both stay where they are in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,32 @@ def make_optimizers(
     if name == "rmsprop":
         return [torch.optim.RMSprop(groups, lr=lr, momentum=momentum)]
     return [{"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name](groups, lr=lr)]
+
+
+def optimizer_tensors(optimizers: list[Optimizer]) -> dict[str, Tensor]:
+    """All that the optimisers remember, by name."""
+    return {
+        f"{prefix}{name}": value
+        for prefix, optimizer, parameter in _each(optimizers)
+        for name, value in optimizer.state[parameter].items()
+    }
+
+
+def restore_optimizers(optimizers: list[Optimizer], tensors: dict[str, Tensor]) -> None:
+    """Let the optimisers remember what `optimizer_tensors` gave; other names are passed over."""
+    for prefix, optimizer, parameter in _each(optimizers):
+        for name, value in tensors.items():
+            if name.startswith(prefix):
+                # As the optimiser makes them: in the parameter's layout, but for its count of steps.
+                kept = torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
+                optimizer.state[parameter][name.removeprefix(prefix)] = kept
+
+
+def _each(optimizers: list[Optimizer]) -> Iterator[tuple[str, Optimizer, Tensor]]:
+    for number, optimizer in enumerate(optimizers):
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        for index, parameter in enumerate(parameters):
+            yield f"optimizer.{number}.{index}.", optimizer, parameter
 
 
 def set_rate(optimizers: list[Optimizer], lr: float) -> None:

@@ -4,21 +4,25 @@ Whoever computes a shard gets the same bits, and the tree does not depend on who
 workers cannot change a result. Floating-point addition is not associative; a fixed order is the whole trick.
 """
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from stages.console.errors import MachineError
 from stages.data.augment import Augment
 from stages.data.prepared import Split
 from stages.data.randomness import torch_seed
-from stages.model.classifier import Classifier
 from stages.training.compute import Compute
 from stages.training.flat import flat_size, move_into, views
+from stages.training.network import Network
 
 LARGEST_SHARD = 128  # images; measured: more leave the cache and are slower
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - looked at, not written to
 Objective = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -60,30 +64,37 @@ class Board:
         return len(self.gradients)
 
 
-def make_board(classifier: Classifier, *, shards: int, workers: int, device: torch.device) -> Board:
-    """Move the classifier's trainable parameters into a board, in shared memory if there are several workers."""
-    parameters, statistics = trainable(classifier), running_statistics(classifier)
+def make_board(network: Network, *, shards: int, workers: int, device: torch.device) -> Board:
+    """Move the trainable parameters onto a board, which several workers share.
+
+    Raises:
+        MachineError: there is too little shared memory for it.
+    """
+    size, width = flat_size(network.trainable), flat_size(network.statistics)
+    if workers > 1:
+        _check_shared_memory(4 * ((1 + workers) * size + (1 + shards) * width))
 
     def zeros(*shape: int) -> Tensor:
         tensor = torch.zeros(*shape, device=device)
         return tensor.share_memory_() if workers > 1 else tensor
 
-    size, width = flat_size(parameters), flat_size(statistics)
     board = Board(zeros(size), zeros(width), zeros(workers, size), zeros(shards, width), zeros(shards, 2))
-    move_into(board.parameters, parameters)
-    for view, tensor in zip(views(board.statistics, statistics), statistics, strict=True):
+    move_into(board.parameters, network.trainable)
+    for view, tensor in zip(views(board.statistics, network.statistics), network.statistics, strict=True):
         view.copy_(tensor)
     return board
 
 
-def trainable(classifier: Classifier) -> list[Tensor]:
-    """The parameters that a step changes."""
-    return [parameter for parameter in classifier.parameters() if parameter.requires_grad]
-
-
-def running_statistics(classifier: Classifier) -> list[Tensor]:
-    """The floating-point buffers that a forward pass may change: batch norm's running mean and variance."""
-    return [buffer for buffer in classifier.network.buffers() if buffer.is_floating_point()]
+def _check_shared_memory(needed: int) -> None:
+    # Written past its end, shared memory kills the process without a word; containers often have 64 MB.
+    if not SHARED_MEMORY.exists():
+        return
+    free = shutil.disk_usage(SHARED_MEMORY).free
+    if needed > free:
+        raise MachineError(
+            f"train: its processes share {needed / 1e6:,.0f} MB and {SHARED_MEMORY} has {free / 1e6:,.0f} MB free; "
+            "set runtime.workers to 1, or give it more (docker run --shm-size)"
+        )
 
 
 class ShardWorker:
@@ -93,7 +104,7 @@ class ShardWorker:
         self,
         rank: int,
         board: Board,
-        classifier: Classifier,
+        network: Network,
         split: Split,
         *,
         augment: Augment,
@@ -101,16 +112,14 @@ class ShardWorker:
         compute: Compute,
         seed: int,
     ) -> None:
-        self._rank, self._board, self._classifier, self._split = rank, board, classifier, split
+        self._rank, self._board, self._network, self._split = rank, board, network, split
         self._augment, self._objective, self._compute, self._seed = augment, objective, compute, seed
-        parameters = trainable(classifier)
         self.gradient = torch.zeros_like(board.parameters)  # (P,)
-        for parameter, view in zip(parameters, views(self.gradient, parameters), strict=True):
+        for parameter, view in zip(network.trainable, views(self.gradient, network.trainable), strict=True):
             parameter.grad = view
         # A forward pass changes the running statistics in place: each process needs its own.
         self.statistics = torch.empty_like(board.statistics)
-        move_into(self.statistics, running_statistics(classifier))
-        self._counters = [buffer for buffer in classifier.network.buffers() if not buffer.is_floating_point()]
+        move_into(self.statistics, network.statistics)
         block = board.shards // board.workers
         # sums[0] is this worker's place on the board; the tree needs one more tensor a level.
         spare = [torch.empty_like(self.gradient) for _ in range(block.bit_length() - 1)]
@@ -118,9 +127,9 @@ class ShardWorker:
 
     def compute(self, batch: Batch) -> None:
         """Sum the gradients of this worker's shards of a batch."""
-        self._classifier.train()
+        self._network.classifier.train()
         block = self._board.shards // self._board.workers
-        self._counters_before = [counter.clone() for counter in self._counters]
+        self._counters_before = [counter.clone() for counter in self._network.counters]
         self._sum_block(batch, np.array_split(batch.indices, self._board.shards), self._rank * block, block, level=0)
 
     def _sum_block(self, batch: Batch, shards: list[np.ndarray], first: int, count: int, level: int) -> None:
@@ -136,7 +145,7 @@ class ShardWorker:
     def _compute_shard(self, batch: Batch, indices: np.ndarray, shard: int) -> None:
         self.gradient.zero_()
         self.statistics.copy_(self._board.statistics)
-        for counter, before in zip(self._counters, self._counters_before, strict=True):
+        for counter, before in zip(self._network.counters, self._counters_before, strict=True):
             counter.copy_(before)
         if len(indices) == 0:  # the last batch of an epoch can have fewer images than shards
             self._board.shard_scores[shard] = 0
@@ -147,7 +156,7 @@ class ShardWorker:
         # The shard owns all that is random in it, dropout too: not the process, not the moment.
         torch.manual_seed(torch_seed(self._seed, batch.step, shard))
         with self._compute.autocast():
-            logits = self._classifier(images)  # (n, classes)
+            logits = self._network.classifier(images)  # (n, classes)
         losses = self._objective(logits.float(), labels)  # (n,)
         (losses.sum() / len(batch.indices)).backward()
         right = (logits.detach().argmax(1) == labels).sum()

@@ -63,6 +63,11 @@ class WorkerPool:
             self._own.compute(batch)
             for pipe in self._pipes:
                 pipe.recv()
+        except torch.OutOfMemoryError:
+            raise MachineError(
+                f"train: the GPU's memory is full at step {batch.step + 1}; "
+                "raise train.shards, or lower train.batch_size"
+            ) from None
         except (EOFError, BrokenPipeError, ConnectionResetError):
             raise MachineError(
                 f"train: a worker process ended at step {batch.step}, perhaps for want of memory; "

@@ -14,9 +14,11 @@ from stages.model.classifier import Classifier
 from stages.model.registry import build_network
 from stages.params.read import read_params
 from stages.params.schema import TrainParams
+from stages.training.checkpoint import held_checkpoints
 from stages.training.compute import Compute
-from stages.training.fit import Row, fit
+from stages.training.fit import fit
 from stages.training.log import RunLog, log_folder
+from stages.training.run import Row
 from tests.imports import ROOT
 
 EMPTY = Split(np.zeros((0, 8, 8, 3), np.uint8), np.zeros(0, np.int64))
@@ -40,7 +42,7 @@ def train(folder: Path, *, val: Split = EMPTY, **changes: object) -> tuple[list[
     torch.set_num_threads(1)
     network = build_network("notes_cnn_relu", classes=2, channels=3, size=(8, 8))
     classifier = Classifier(network, [0.5] * 3, [0.25] * 3)
-    with RunLog(folder) as log:
+    with held_checkpoints(folder / "checkpoints") as checkpoints, RunLog(folder / "log", first_step=0) as log:
         history = fit(
             classifier,
             bright_or_dark(96),
@@ -48,6 +50,9 @@ def train(folder: Path, *, val: Split = EMPTY, **changes: object) -> tuple[list[
             recipe=recipe(**changes),
             augment=Augment(0, flip="random"),
             compute=Compute(torch.device("cpu"), "fp32", 2),
+            begun=None,
+            checkpoints=checkpoints,
+            checkpoint_every=1000,
             log=log,
             log_every=2,
         )
@@ -85,7 +90,7 @@ def test_a_rate_too_high_ends_with_the_step_and_the_rate(tmp_path: Path) -> None
 def test_drop_last_decides_about_the_incomplete_batch(tmp_path: Path) -> None:
     def steps(drop_last: bool) -> int:
         train(tmp_path, epochs=1, batch_size=40, drop_last=drop_last)
-        events = EventAccumulator(str(tmp_path))
+        events = EventAccumulator(str(tmp_path / "log"))
         events.Reload()
         return events.Scalars("train/loss")[0].step
 
@@ -94,7 +99,7 @@ def test_drop_last_decides_about_the_incomplete_batch(tmp_path: Path) -> None:
 
 def test_tensorboard_has_the_curves(tmp_path: Path) -> None:
     train(tmp_path, val=bright_or_dark(20))
-    events = EventAccumulator(str(tmp_path))
+    events = EventAccumulator(str(tmp_path / "log"))
     events.Reload()
     assert {"train/loss", "train/top1", "val/loss", "val/top1", "step/loss", "step/lr"} <= set(events.Tags()["scalars"])
     assert "step/images_per_second" in events.Tags()["scalars"]
@@ -103,8 +108,8 @@ def test_tensorboard_has_the_curves(tmp_path: Path) -> None:
 
 def test_a_run_logs_under_its_experiments_name_or_its_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DVC_EXP_NAME", raising=False)
-    plain = log_folder(Path("root"), {"lr": 1})
+    plain = log_folder(Path("root"), "a" * 64)
     assert plain.parent == Path("root/logs")
-    assert plain != log_folder(Path("root"), {"lr": 2})
+    assert plain != log_folder(Path("root"), "b" * 64)
     monkeypatch.setenv("DVC_EXP_NAME", "slower")
-    assert log_folder(Path("root"), {"lr": 1}) == Path("root/logs/slower")
+    assert log_folder(Path("root"), "a" * 64) == Path("root/logs/slower")

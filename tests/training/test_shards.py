@@ -14,9 +14,10 @@ from stages.data.augment import Augment
 from stages.data.prepared import Split
 from stages.model.classifier import Classifier
 from stages.training.compute import Compute, choose_compute
+from stages.training.network import Network
 from stages.training.objective import choose_objective
 from stages.training.optimizer import make_optimizers
-from stages.training.shards import Batch, ShardWorker, make_board, shard_count, trainable
+from stages.training.shards import Batch, ShardWorker, make_board, shard_count
 from stages.training.workers import WorkerPool
 
 GENERATOR = np.random.default_rng(0)
@@ -34,13 +35,14 @@ def small_classifier(*, random: bool = True) -> Classifier:
 
 def make_pool(classifier: Classifier, *, workers: int, shards: int, precision: str = "fp32") -> WorkerPool:
     compute = Compute(CPU, precision, workers)
-    board = make_board(classifier, shards=shards, workers=workers, device=CPU)
+    network = Network(classifier)
+    board = make_board(network, shards=shards, workers=workers, device=CPU)
     return WorkerPool(
         board,
         partial(
             ShardWorker,
             board=board,
-            classifier=classifier,
+            network=network,
             split=SPLIT,
             augment=Augment(0, flip="random", translate=1),
             objective=choose_objective("cross_entropy", label_smoothing=0.1),
@@ -56,7 +58,7 @@ def train_a_little(*, workers: int, optimizer: str = "sgd", precision: str = "fp
     classifier = small_classifier()
     with make_pool(classifier, workers=workers, shards=4, precision=precision) as pool:
         optimizers = make_optimizers(
-            optimizer, trainable(classifier), lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01
+            optimizer, Network(classifier).trainable, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01
         )
         for step in range(6):
             pool.compute(Batch(np.arange(batch) + step, epoch=step, step=step))
@@ -102,13 +104,13 @@ def test_the_gradient_is_that_of_the_whole_batch() -> None:
     indices = np.arange(40)
     with make_pool(classifier, workers=2, shards=8) as pool:
         loss, right = pool.compute(Batch(indices, epoch=1, step=0))
-    sharded = [parameter.grad.clone() for parameter in trainable(classifier) if parameter.grad is not None]
+    sharded = [parameter.grad.clone() for parameter in Network(classifier).trainable if parameter.grad is not None]
 
     images = torch.from_numpy(Augment(0, flip="random", translate=1)(SPLIT.images, indices, 1))
     logits = classifier(images)
     labels = torch.from_numpy(SPLIT.labels[indices])
     losses = nn.functional.cross_entropy(logits, labels, label_smoothing=0.1, reduction="none")
-    plain = torch.autograd.grad(losses.mean(), trainable(classifier))
+    plain = torch.autograd.grad(losses.mean(), Network(classifier).trainable)
     torch.testing.assert_close(sharded, list(plain), atol=1e-6, rtol=1e-4)
     assert loss == pytest.approx(losses.sum().item(), rel=1e-5)
     assert right == (logits.argmax(1) == labels).sum().item()

@@ -1,0 +1,104 @@
+"""Checkpoints of a run: the newest two, each whole or recognised as damaged, gone when the run has its result.
+
+A file is a safetensors file with the facts as JSON in its metadata, and the sha256 of all that at its end.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load, save
+from torch import Tensor
+
+from stages.console.errors import Busy
+from stages.files.atomic import write_bytes
+
+CHECKPOINTS = Path(".checkpoints")
+KEPT = 2
+PATIENCE = 10.0  # seconds; the orphan of a killed dvc needs a moment to end
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a run stood after `step` steps: tensors by name, and facts that JSON can hold."""
+
+    step: int
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]
+
+
+@contextmanager
+def held_checkpoints(folder: Path) -> Iterator["Checkpoints"]:
+    """A run's checkpoints, for this process alone; removed when the block ends well, kept for a next try when not.
+
+    Raises:
+        Busy: another process has been holding them for longer than an orphan would.
+    """
+    with _locked(folder / "lock"):
+        yield Checkpoints(folder)
+        shutil.rmtree(folder)
+
+
+class Checkpoints:
+    """Writes and reads the checkpoints in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Add one and forget all but the newest two."""
+        facts = json.dumps({"step": checkpoint.step, "facts": checkpoint.facts})
+        content = save({name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}, {"facts": facts})
+        path = self._folder / f"step-{checkpoint.step:09d}.safetensors"
+        write_bytes(path, content + hashlib.sha256(content).digest())
+        for old in self._paths()[KEPT:]:
+            old.unlink()
+
+    def newest(self) -> Checkpoint | None:
+        """The newest whole one; a damaged one is named and passed over."""
+        for path in self._paths():
+            content = path.read_bytes()
+            content, digest = content[:-32], content[-32:]
+            if hashlib.sha256(content).digest() == digest:
+                length = int.from_bytes(content[:8], "little")
+                facts = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["facts"])
+                return Checkpoint(facts["step"], load(content), facts["facts"])
+            print(f"train: {path.name} is damaged; the checkpoint before it is used", flush=True)
+        return None
+
+    def _paths(self) -> list[Path]:
+        return sorted(self._folder.glob("step-*.safetensors"), reverse=True)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock file that its last holder may have removed together with its folder."""
+    given_up = time.monotonic() + PATIENCE
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > given_up:
+                    lock.seek(0)
+                    raise Busy(
+                        f"train: another run (process {lock.read()}) is training just this; "
+                        "wait for it, or end it and run again"
+                    ) from None
+                time.sleep(0.2)
+                continue
+            if path.exists() and path.stat().st_ino == os.fstat(lock.fileno()).st_ino:
+                lock.truncate(0)
+                lock.write(f"{os.getpid()}")
+                lock.flush()
+                yield
+                return

@@ -1,0 +1,117 @@
+"""One training run: where it stands between two steps, how it moves on, how it is kept and taken up again."""
+
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+
+from stages.console.errors import Diverged
+from stages.data.randomness import permutation
+from stages.params.schema import TrainParams
+from stages.training.checkpoint import Checkpoint
+from stages.training.network import Network
+from stages.training.optimizer import make_optimizers, optimizer_tensors, restore_optimizers, set_rate
+from stages.training.schedule import rate_factor
+from stages.training.shards import Batch
+from stages.training.workers import WorkerPool
+
+Row = dict[str, float]  # of metrics/history.csv: epoch, train_loss, train_top1, val_loss, val_top1, lr
+
+
+@dataclass
+class Position:
+    """Where a run stands: steps done, sums over the epoch so far, a row for each finished epoch."""
+
+    step: int = 0
+    loss_sum: float = 0.0
+    right: float = 0.0
+    seen: int = 0
+    history: list[Row] = field(default_factory=list)
+
+
+def steps_per_epoch(images: int, batch_size: int, *, drop_last: bool) -> int:
+    """Whole batches, and the incomplete last one unless it is dropped."""
+    return images // batch_size if drop_last else -(-images // batch_size)
+
+
+class Run:
+    """Everything that a step changes."""
+
+    def __init__(self, network: Network, pool: WorkerPool, images: int, recipe: TrainParams) -> None:
+        self._network, self._pool, self._images, self._recipe = network, pool, images, recipe
+        self.steps = steps_per_epoch(images, recipe.batch_size, drop_last=recipe.drop_last)  # of an epoch
+        self.total = self.steps * recipe.epochs
+        self.position = Position()
+        self._optimizers = make_optimizers(
+            recipe.optimizer,
+            network.trainable,
+            lr=recipe.lr,
+            momentum=recipe.momentum,
+            nesterov=recipe.nesterov,
+            weight_decay=recipe.weight_decay,
+        )
+        self._order = np.empty(0, np.int64)  # of the images in this epoch
+        self._ordered = -1  # the epoch that it is for
+
+    def next_batch(self) -> Batch:
+        """The images of the next step: a piece of a permutation that is a function of (seed, epoch)."""
+        epoch, step = divmod(self.position.step, self.steps)
+        if epoch != self._ordered:
+            self._order, self._ordered = permutation(self._images, self._recipe.seed, epoch), epoch
+        size = self._recipe.batch_size
+        return Batch(self._order[step * size : (step + 1) * size], epoch, self.position.step)
+
+    def rate(self) -> float:
+        """The learning rate of the next step."""
+        recipe = self._recipe
+        return recipe.lr * rate_factor(
+            recipe.schedule,
+            self.position.step,
+            total=self.total,
+            warmup=recipe.warmup,
+            final=recipe.final_lr,
+            step_length=recipe.step_epochs * self.steps,
+            step_factor=recipe.step_factor,
+        )
+
+    def take(self, batch: Batch, rate: float) -> float:
+        """One step; the batch's mean loss.
+
+        Raises:
+            Diverged: it is nan or infinite.
+        """
+        loss, right = self._pool.compute(batch)
+        if not np.isfinite(loss):
+            raise Diverged(
+                f"train: the loss became {loss} at step {batch.step + 1} (learning rate {rate:.4g}); "
+                "try a smaller train.lr or a longer train.warmup"
+            )
+        set_rate(self._optimizers, rate)
+        for optimizer in self._optimizers:
+            optimizer.step()
+        position = self.position
+        position.step += 1
+        position.loss_sum, position.right = position.loss_sum + loss, position.right + right
+        position.seen += len(batch.indices)
+        return loss / len(batch.indices)
+
+    def end_epoch(self, rate: float, validation: Row) -> Row:
+        """Turn the sums over the epoch into its row."""
+        position = self.position
+        row = {
+            "epoch": position.step // self.steps,
+            "train_loss": position.loss_sum / position.seen,
+            "train_top1": position.right / position.seen,
+            "lr": rate,
+        } | validation
+        self.position = Position(position.step, history=[*position.history, row])
+        return row
+
+    def checkpoint(self) -> Checkpoint:
+        """All of it. No generator is in it: every chance is a function of the seed and the position."""
+        tensors = self._network.tensors() | optimizer_tensors(self._optimizers)
+        return Checkpoint(self.position.step, tensors, asdict(self.position))
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Stand where the checkpoint was taken; the network itself was restored before the workers began."""
+        restore_optimizers(self._optimizers, checkpoint.tensors)
+        self.position = Position(**checkpoint.facts)

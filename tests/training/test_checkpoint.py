@@ -1,0 +1,188 @@
+"""A run that is stopped anywhere goes on from its checkpoint and ends with the same bytes."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from stages.console.errors import Busy, Stopped
+from stages.data.augment import Augment
+from stages.model.classifier import Classifier
+from stages.training import checkpoint
+from stages.training.checkpoint import Checkpoint, Checkpoints, held_checkpoints
+from stages.training.compute import Compute
+from stages.training.fingerprint import fingerprint
+from stages.training.fit import fit
+from stages.training.log import RunLog
+from stages.training.run import Row
+from tests.training.test_fit import bright_or_dark, recipe
+
+Result = tuple[list[Row], list[torch.Tensor]]
+
+
+class Killed(BaseException):
+    """Stands for the moment at which a process is gone."""
+
+
+def small_classifier() -> Classifier:
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    middle = [nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.3), nn.Flatten()]
+    return Classifier(nn.Sequential(nn.Conv2d(3, 4, 3), *middle, nn.Linear(144, 2)), [0.5] * 3, [0.25] * 3)
+
+
+def train(folder: Path, *, after_save: Callable[[int], None] = lambda step: None, **changes: object) -> Result:
+    """Train, taking up what is in `folder`; checkpoints after every step, then `after_save` is called with it."""
+
+    class Watched(Checkpoints):
+        def save(self, checkpoint: Checkpoint) -> None:
+            super().save(checkpoint)
+            after_save(checkpoint.step)
+
+    classifier = small_classifier()
+    with held_checkpoints(folder / "run") as checkpoints:
+        begun = checkpoints.newest()
+        with RunLog(folder / "log", first_step=begun.step if begun else 0) as log:
+            history = fit(
+                classifier,
+                bright_or_dark(64),
+                bright_or_dark(10),
+                recipe=recipe(**{"epochs": 2, "momentum": 0.9, "schedule": "cosine"} | changes),
+                augment=Augment(0, flip="random", translate=1),
+                compute=Compute(torch.device("cpu"), "fp32", 1),
+                begun=begun,
+                checkpoints=Watched(folder / "run"),
+                checkpoint_every=1e-9,
+                log=log,
+                log_every=1,
+            )
+    return history, list(classifier.state_dict().values())
+
+
+def killed_at(*steps: int) -> Callable[[int], None]:
+    waiting = list(steps)
+
+    def kill(step: int) -> None:
+        if step in waiting:
+            waiting.remove(step)
+            raise Killed
+
+    return kill
+
+
+def assert_same(one: Result, other: Result) -> None:
+    assert one[0] == other[0]
+    assert all(torch.equal(a, b) for a, b in zip(one[1], other[1], strict=True))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop", "muon"])
+def test_killed_after_every_step_it_ends_as_if_unbroken(tmp_path: Path, optimizer: str) -> None:
+    unbroken = train(tmp_path / "unbroken", optimizer=optimizer, lr=0.01)
+    kill = killed_at(*range(1, 9))
+    for _ in range(8):
+        with pytest.raises(Killed):
+            train(tmp_path / "broken", after_save=kill, optimizer=optimizer, lr=0.01)
+    assert_same(train(tmp_path / "broken", optimizer=optimizer, lr=0.01), unbroken)
+
+
+def test_it_goes_on_and_does_not_begin_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(Killed):
+        train(tmp_path, after_save=killed_at(3))
+    steps: list[int] = []
+    train(tmp_path, after_save=steps.append)
+    assert steps == [4, 5, 6, 7, 8]
+    assert "resuming at step 3/8" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("damage", ["nothing", "half", "flip"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+    tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unbroken = train(tmp_path / "unbroken")
+    with pytest.raises(Killed):
+        train(tmp_path / "broken", after_save=killed_at(5))
+    newest = max((tmp_path / "broken/run").glob("step-*"))
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged = {"nothing": b"", "half": bytes(content[: len(content) // 2]), "flip": bytes(content)}
+    newest.write_bytes(damaged[damage])
+    assert_same(train(tmp_path / "broken"), unbroken)
+    printed = capsys.readouterr().out
+    assert f"{newest.name} is damaged" in printed
+    assert "resuming at step 4/8" in printed
+
+
+def test_with_all_damaged_it_begins_anew(tmp_path: Path) -> None:
+    unbroken = train(tmp_path / "unbroken")
+    with pytest.raises(Killed):
+        train(tmp_path / "broken", after_save=killed_at(5))
+    for path in (tmp_path / "broken/run").glob("step-*"):
+        path.write_bytes(b"")
+    assert_same(train(tmp_path / "broken"), unbroken)
+
+
+def test_two_are_kept_and_none_after_the_end(tmp_path: Path) -> None:
+    counts: list[int] = []
+    train(tmp_path, after_save=lambda step: counts.append(len(list((tmp_path / "run").glob("step-*")))))
+    assert counts == [1, 2, 2, 2, 2, 2, 2, 2]
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_with_a_checkpoint_and_a_sentence(tmp_path: Path, number: signal.Signals) -> None:
+    unbroken = train(tmp_path / "unbroken")
+    with pytest.raises(Stopped, match=r"after step \d/8; the checkpoint is written") as stopped:
+        train(tmp_path / "broken", after_save=lambda step: os.kill(os.getpid(), number) if step == 2 else None)
+    assert stopped.value.exit_code == 128 + number
+    assert_same(train(tmp_path / "broken"), unbroken)
+
+
+def test_two_runs_of_the_same_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "PATIENCE", 0.3)
+    with held_checkpoints(tmp_path / "run"):
+        pass
+    ready, end = multiprocessing.Event(), multiprocessing.Event()
+
+    def hold() -> None:
+        with held_checkpoints(tmp_path / "run"):
+            ready.set()
+            end.wait(20)
+
+    other = multiprocessing.get_context("fork").Process(target=hold)
+    other.start()
+    try:
+        assert ready.wait(20)
+        with pytest.raises(Busy, match=f"process {other.pid}"), held_checkpoints(tmp_path / "run"):
+            pass
+    finally:
+        end.set()
+        other.join()
+    with held_checkpoints(tmp_path / "run"):
+        pass
+
+
+def test_a_fingerprint_is_of_facts_and_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    plain = fingerprint({"lr": 0.1})
+    assert plain == fingerprint({"lr": 0.1})
+    assert plain != fingerprint({"lr": 0.2})
+    monkeypatch.setattr("stages.training.fingerprint.sha256_of_file", lambda path: "an edit")
+    assert plain != fingerprint({"lr": 0.1})
+
+
+def test_checkpoints_hold_every_kind_of_tensor(tmp_path: Path) -> None:
+    tensors = {
+        "a": torch.randn(3, 4, 2, 2).to(memory_format=torch.channels_last),
+        "b": torch.tensor(7),
+        "c": torch.arange(3),
+    }
+    Checkpoints(tmp_path).save(Checkpoint(5, tensors, {"sum": 0.1 + 0.2}))
+    found = Checkpoints(tmp_path).newest()
+    assert found is not None
+    assert found.step == 5
+    assert found.facts == {"sum": 0.1 + 0.2}
+    assert all(torch.equal(found.tensors[name], tensor) for name, tensor in tensors.items())
