@@ -23,6 +23,7 @@ from stages.console.errors import DataError
 from stages.console.stage import run_tool
 from stages.console.text import printable
 from stages.exporting.onnx_answers import OnnxClassifier, load_onnx_classifier
+from stages.files.sums import SUMS, check_sums
 from stages.machine.cores import available_cores
 from stages.pictures.finding import find_pictures
 from stages.pictures.reading import RULE, read_picture
@@ -37,6 +38,8 @@ def main() -> None:
     # 1. What is asked.
     arguments = _parser().parse_args()
     _prepare_terminal()
+    if (arguments.model.parent / SUMS).exists():  # a file on its own, taken elsewhere, is taken at its word
+        check_sums(arguments.model.parent)
     classifier = load_onnx_classifier(arguments.model)
     pictures, faults = _expand(arguments.paths)
 
