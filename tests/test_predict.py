@@ -14,6 +14,7 @@ from PIL import Image
 
 from stages import predict
 from stages.console.errors import DataError
+from stages.files.sums import write_sums
 from tests.imports import ROOT
 
 SIZE = (8, 12)
@@ -155,6 +156,16 @@ def test_without_a_model_the_sentence_says_export(workspace: Path, monkeypatch: 
     Path("models/export/classifier.onnx").unlink()
     with pytest.raises(DataError, match=r"models/export/classifier\.onnx is missing; run dvc repro export"):
         ask(monkeypatch, paint("a.png"))
+
+
+def test_a_damaged_export_is_named_before_it_answers(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_sums(Path("models/export"))
+    assert ask(monkeypatch, paint("a.png")) == 0
+    content = bytearray(Path("models/export/classifier.onnx").read_bytes())
+    content[len(content) // 2] ^= 1
+    Path("models/export/classifier.onnx").write_bytes(content)
+    with pytest.raises(DataError, match=r"models/export/classifier\.onnx is damaged"):
+        ask(monkeypatch, "a.png")
 
 
 @pytest.mark.parametrize("content", [b"", b"no model", b"\x08\x08"])
