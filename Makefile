@@ -1,9 +1,11 @@
 .DEFAULT_GOAL := all
 PYTHON ?= python3
+INSTALLING := --quiet --disable-pip-version-check --require-hashes
+LOCKING := --universal --generate-hashes --python-version 3.11 --no-annotate --no-header
 # Stages call `python`: it is the one of this folder's environment, activated or not.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: all test lint clean help
+.PHONY: all test lint lock clean help
 
 all: .venv/installed  ## set up, run the pipeline, print what came out (the default)
 	@python -m stages.params
@@ -18,6 +20,10 @@ lint: .venv/installed-dev  ## set up and check style and types
 	@ruff format --check .
 	@mypy
 
+lock:  ## renew the locks after an edit of requirements*.txt (needs uv)
+	uv pip compile requirements.txt $(LOCKING) -o requirements.lock
+	uv pip compile requirements-dev.txt $(LOCKING) -o requirements-dev.lock
+
 clean:  ## remove the environment, logs, unfinished downloads and runs; data and models stay in DVC's cache
 	rm -rf .venv logs .downloads .checkpoints dvc_plots
 
@@ -28,11 +34,11 @@ help:  ## this list
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "make: Python 3.11 or newer is needed; name one: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
 
-.venv/installed: requirements.txt constraints.txt | .venv/bin/python
-	@echo "make: installing the packages of requirements.txt into .venv (a few minutes, several GB)"
-	@pip install -q --disable-pip-version-check -r requirements.txt
+.venv/installed: requirements.lock | .venv/bin/python
+	@echo "make: installing the packages of requirements.lock into .venv (a few minutes, several GB)"
+	@pip install $(INSTALLING) -r requirements.lock
 	@touch $@
 
-.venv/installed-dev: .venv/installed requirements-dev.txt
-	@pip install -q --disable-pip-version-check -r requirements-dev.txt
+.venv/installed-dev: .venv/installed requirements-dev.lock
+	@pip install $(INSTALLING) -r requirements-dev.lock
 	@touch $@
