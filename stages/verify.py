@@ -37,7 +37,7 @@ def main() -> None:
         reasons = list(changes(stage, defined.get(stage.name), params, made, hashes))
         found = [_out_of_date(stage, reasons)] if reasons else []
         found += outputs.findings(stage, current=not reasons)
-        if stage.name == "train" and not found:
+        if stage.name == "train" and not findings + found:
             found += card_findings(read_facts(CARD), stage)
         findings += _shown(stage.name, found, otherwise=f"ok   {', '.join(str(out.path) for out in stage.outs)}")
     findings += _shown("project", _not_run(defined, stages))
