@@ -48,7 +48,7 @@ def main() -> None:
 
     # 4. The verdict.
     if findings:
-        more = f"; then verify again, {len(findings) - 1} more differ" if len(findings) > 1 else ""
+        more = f", then verify again ({len(findings) - 1} more above)" if len(findings) > 1 else ""
         raise DataError(f"{printable(findings[0].what)}; run {printable(findings[0].repair)}{more}")
     print(_verdict(len(made), read_facts(CARD), remake(stages, Cache(hashes))))
 

@@ -24,7 +24,7 @@ class Outputs:
         """`uncached` are the outputs that git keeps, not DVC."""
         self._hashes, self._cache, self._uncached = hashes, Cache(hashes), uncached
         outs = [out for stage in stages for out in stage.outs]
-        hashes.begin(self._cache.object(md5) for out in outs if self._cached(out) for md5 in self._cache.objects(out))
+        hashes.begin(self._cache.object(md5) for out in outs for md5 in self._cache.objects(out))
         hashes.begin(out.path for out in outs)
         self._sums: dict[Path, Future[str]] = {
             out.path: hashes.pool.submit(_sums_fault, out.path) for out in outs if out.path.is_dir()
@@ -34,7 +34,8 @@ class Outputs:
         """What is wrong with a stage's outputs; `current`: nothing that it hangs on has changed since."""
         for out in stage.outs:
             fault = self._fault(out)
-            damaged = self._cache.damaged(out) if self._cached(out) else []
+            # What git keeps is among the objects too, for DVC's run cache; there it may be missing.
+            damaged = self._cache.damaged(out)
             missing = self._cache.missing(out) if self._cached(out) else []
             if fault:
                 also = f"; {damaged[0]} is damaged" if damaged else ""
