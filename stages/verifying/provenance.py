@@ -1,0 +1,90 @@
+"""What the classifier's card says of how it came about, against dvc.lock, the data, and the commit."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stages.model.card import CLASSIFIER
+from stages.verifying.cache import Cache
+from stages.verifying.finding import Finding
+from stages.verifying.git import committed
+from stages.verifying.inputs import flat
+from stages.verifying.lock import LOCK, Damaged, Stage, parse_lock
+from stages.verifying.machine import Machine, made_on
+
+CARD = CLASSIFIER / "card.json"
+DATASET = Path("data/prepared/dataset.json")
+METRICS = Path("metrics/evaluate.json")
+# Other last bits make another training run, as another seed would: on CIFAR-10 seeds differ by this much at most.
+TOLERANCE = {"top1": 0.01, "loss": 0.05}
+
+
+@dataclass(frozen=True)
+class Remake:
+    """Outputs made here anew from what the commit has, in other bytes."""
+
+    differing: Path  # the first such output
+    machine: Machine | None  # that the committed ones were made on, where the cache still knows
+    scores: dict[str, tuple[float, float]]  # by name: committed, here
+
+    @property
+    def within_tolerance(self) -> bool:
+        return bool(self.scores) and all(
+            abs(here - there) <= TOLERANCE[name] for name, (there, here) in self.scores.items()
+        )
+
+
+def card_findings(card: dict[str, Any], train: Stage) -> Iterator[Finding]:
+    """Params and data that dvc.lock ties to a classifier which was trained with others.
+
+    DVC takes the hashes of params and data after a stage has run: what changed meanwhile it ties to the old result.
+    """
+    trained, recorded = flat(card["params"]), flat(train.params)
+    for key in sorted(recorded):
+        if key in trained and trained[key] != recorded[key]:
+            what = f"dvc.lock ties {key} {recorded[key]} to a classifier trained with {trained[key]}"
+            yield Finding(what, "dvc repro -f train")
+            return
+    if DATASET.exists() and card["data_sha256"] != json.loads(DATASET.read_text())["sha256"]:
+        yield Finding(f"{CLASSIFIER} was trained on other data than {DATASET.parent} has", "dvc repro -f train")
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """A JSON file whose bytes are known to be whole; empty where there is none."""
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def remake(stages: list[Stage], cache: Cache) -> Remake | None:
+    """How the outputs differ from the committed ones, if code, data and params are the same; None if they do not."""
+    try:
+        at_head = parse_lock(committed(LOCK) or "")
+    except Damaged:
+        return None
+    if _causes(stages) != _causes(at_head):
+        return None
+    before = {out.path: out.md5 for stage in at_head for out in stage.outs}
+    differing = [out.path for stage in stages for out in stage.outs if before.get(out.path) != out.md5]
+    return Remake(differing[0], _committed_machine(at_head, cache), _scores()) if differing else None
+
+
+def _causes(stages: list[Stage]) -> dict[str, Any]:
+    """All that decides what comes out: commands, params, and the files that no stage makes."""
+    made = {out.path for stage in stages for out in stage.outs}
+    return {
+        stage.name: (stage.cmd, stage.params, [dep for dep in stage.deps if dep.path not in made]) for stage in stages
+    }
+
+
+def _committed_machine(at_head: list[Stage], cache: Cache) -> Machine | None:
+    for entry in (out for stage in at_head for out in stage.outs if out.path == CLASSIFIER):
+        card = cache.object((cache.listing(entry) or {}).get(CARD.name, entry.md5))
+        if card.is_file() and card.suffix != ".dir":
+            return made_on(json.loads(card.read_bytes()))
+    return None
+
+
+def _scores() -> dict[str, tuple[float, float]]:
+    before, here = json.loads(committed(METRICS) or "{}"), read_facts(METRICS)
+    return {name: (before[name], here[name]) for name in TOLERANCE if name in before and name in here}
