@@ -17,7 +17,7 @@ from stages.verifying.machine import Machine, made_on
 CARD = CLASSIFIER / "card.json"
 DATASET = Path("data/prepared/dataset.json")
 METRICS = Path("metrics/evaluate.json")
-# Other last bits make another training run, as another seed would: on CIFAR-10 seeds differ by this much at most.
+# Other last bits make another training run, as another seed would: on CIFAR-10 three seeds lay 0.004 and 0.002 apart.
 TOLERANCE = {"top1": 0.01, "loss": 0.05}
 
 
