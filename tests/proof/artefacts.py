@@ -59,11 +59,10 @@ def remove(folder: Path, paths: Iterable[str]) -> None:
         shutil.rmtree(folder / path, ignore_errors=True) if (folder / path).is_dir() else (folder / path).unlink(True)
 
 
-def _refused(folder: Path) -> bool:
+def _refused(path: Path) -> bool:
+    """Whether who reads this folder will see that it is damaged; of a single file nobody would."""
     try:
-        check_sums(folder)
+        check_sums(path)
     except DataError:
-        return True
-    except NotADirectoryError:
-        return False
+        return path.is_dir()
     return False

@@ -43,7 +43,7 @@ def prove_train_kills(ground: Ground, count: int, tally: Tally) -> None:
     target = Target(project, TRAIN, paths, fingerprint(project.folder, paths), seconds, clear)
     while tally.tried < count:
         rounds = min(chances.randint(1, IN_A_ROW), count - tally.tried)
-        _strike_and_compare(target, [False] * rounds, chances, tally)
+        prove_target(target, [False] * rounds, chances, tally)
 
 
 def prove_dvc_kills(ground: Ground, count: int, tally: Tally, *, stages: Sequence[str]) -> None:
@@ -59,17 +59,18 @@ def prove_dvc_kills(ground: Ground, count: int, tally: Tally, *, stages: Sequenc
         project = ground.copy(ground.prepared, f"dvc-kills-{trial}")
         target = Target(project, (*REPRO, *stages), paths, reference, seconds, lambda: None)
         rounds = min(chances.randint(1, IN_A_ROW), count - tally.tried)
-        _strike_and_compare(target, [(trial + turn) % 2 == 0 for turn in range(rounds)], chances, tally)
+        prove_target(target, [(trial + turn) % 2 == 0 for turn in range(rounds)], chances, tally)
 
 
-def _strike_and_compare(target: Target, groups: list[bool], chances: Random, tally: Tally) -> None:
+def prove_target(target: Target, groups: list[bool], chances: Random, tally: Tally) -> None:
+    """Kill the command once for each of `groups` (True: its group with it), let it end, compare, and count."""
     struck, fault = _trial(target, groups, chances, tally)
     if struck or fault:
         tally.count(fault, times=max(struck, 1), folder=target.project.folder)
 
 
 def _trial(target: Target, groups: list[bool], chances: Random, tally: Tally) -> tuple[int, str | None]:
-    """Kill the command once for each of `groups` (True: its group with it), then let it end; the kills, and a fault."""
+    """The kills that came in time, and what is wrong."""
     struck, orphans = 0, []
     for whole_group in groups:
         family, fault = _strike(target, whole_group, chances, tally)
