@@ -71,18 +71,16 @@ def prove_target(target: Target, groups: list[bool], chances: Random, tally: Tal
 
 def _trial(target: Target, groups: list[bool], chances: Random, tally: Tally) -> tuple[int, str | None]:
     """The kills that came in time, and what is wrong."""
-    struck, orphans = 0, []
+    struck, fault = 0, None
+    orphans: list[Identity] = []
     for whole_group in groups:
         family, fault = _strike(target, whole_group, chances, tally)
-        if fault:
-            return struck, fault
-        if family is None:
+        if family is None or fault:
             break  # it had ended before its moment came
         struck += 1
         orphans += family
-    fault = _finish(target, tally)
-    left = survivors(orphans, 0)
-    if left:
+    fault = fault or _finish(target, tally)
+    if left := survivors(orphans, 0):
         fault = fault or f"{len(left)} processes outlived the dvc that started them, and the whole run after it"
     return struck, fault or difference(target.reference, fingerprint(target.project.folder, target.paths))
 
