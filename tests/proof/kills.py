@@ -75,10 +75,10 @@ def _trial(target: Target, groups: list[bool], chances: Random, tally: Tally) ->
     orphans: list[Identity] = []
     for whole_group in groups:
         family, fault = _strike(target, whole_group, chances, tally)
+        orphans += family or []
+        struck += family is not None
         if family is None or fault:
-            break  # it had ended before its moment came
-        struck += 1
-        orphans += family
+            break  # None: it had ended before its moment came
     fault = fault or _finish(target, tally)
     if left := survivors(orphans, 0):
         fault = fault or f"{len(left)} processes outlived the dvc that started them, and the whole run after it"
@@ -97,7 +97,7 @@ def _strike(
         tally.seen[_phase(run.text)] += 1
         tally.seen["resumed"] += "resuming" in run.text
     if target.command == TRAIN and (left := survivors(family, SURVIVAL)):
-        return None, f"{len(left)} worker processes lived on {SURVIVAL:g} s after train was killed"
+        return [], f"{len(left)} worker processes lived on {SURVIVAL:g} s after train was killed"
     return family, damaged(target.project.folder, set(target.paths) - {LOCK}, target.reference)
 
 
