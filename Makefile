@@ -5,7 +5,7 @@ LOCKING := --universal --generate-hashes --python-version 3.11 --no-annotate --n
 # Stages call `python`: it is the one of this folder's environment, activated or not.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: all test lint lock clean help
+.PHONY: all test lint lock prove prove-quick clean help
 
 all: .venv/installed  ## set up, run the pipeline, print what came out (the default)
 	@python -m stages.params
@@ -14,6 +14,12 @@ all: .venv/installed  ## set up, run the pipeline, print what came out (the defa
 
 test: .venv/installed-dev  ## set up and run the tests: offline, a few minutes
 	@pytest
+
+prove: .venv/installed-dev  ## kill, crash, move and corrupt it all, and compare every byte: hours; prints a table
+	@python -m tests.proof --full
+
+prove-quick: .venv/installed-dev  ## the same in some minutes
+	@python -m tests.proof --quick
 
 lint: .venv/installed-dev  ## set up and check style and types
 	@ruff check .
@@ -28,7 +34,7 @@ clean:  ## remove the environment, logs, unfinished downloads and runs; data and
 	rm -rf .venv logs .downloads .checkpoints dvc_plots
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-6s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "make: Python 3.11 or newer is needed; name one: make PYTHON=python3.11")'
