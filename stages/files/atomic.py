@@ -30,8 +30,7 @@ def write_json(path: Path, value: Any) -> None:
 @contextmanager
 def replaced_file(path: Path) -> Iterator[Path]:
     """Give a temporary name to write to; rename it to `path` if the block ends well, remove it if not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp.{os.getpid()}")
+    temporary = _temporary(path)
     try:
         yield temporary
         _sync(temporary)
@@ -44,9 +43,7 @@ def replaced_file(path: Path) -> Iterator[Path]:
 @contextmanager
 def replaced_folder(path: Path) -> Iterator[Path]:
     """Give a temporary folder to fill; listed in SHA256SUMS it becomes `path` if the block ends well, else it goes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp.{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
+    temporary = _temporary(path)
     temporary.mkdir()
     try:
         yield temporary
@@ -60,6 +57,26 @@ def replaced_folder(path: Path) -> Iterator[Path]:
         _sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _temporary(path: Path) -> Path:
+    """A free name beside `path`. What killed processes left under such names is swept away."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{path.name}.tmp.*"):
+        process = left.name.rpartition(".")[2]
+        if process == str(os.getpid()) or not _is_alive(int(process)):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+    return path.with_name(f".{path.name}.tmp.{os.getpid()}")
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _sync(path: Path) -> None:

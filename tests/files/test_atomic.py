@@ -1,5 +1,7 @@
 """A file or a folder is whole or absent, whatever happens while it is written."""
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -49,3 +51,14 @@ def test_equal_values_are_equal_bytes(tmp_path: Path) -> None:
 def test_json_has_no_nan(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "a", float("nan"))
+
+
+def test_what_killed_processes_left_is_swept_and_what_the_living_write_is_not(tmp_path: Path) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    (tmp_path / f".out.tmp.{dead.pid}").mkdir()
+    (tmp_path / f".out.tmp.{dead.pid}" / "half").touch()
+    (tmp_path / f".out.tmp.{os.getppid()}").touch()
+    with replaced_folder(tmp_path / "out") as folder:
+        (folder / "file").touch()
+    assert {path.name for path in tmp_path.iterdir()} == {"out", f".out.tmp.{os.getppid()}"}
