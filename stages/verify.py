@@ -56,9 +56,9 @@ def main() -> None:
 def _shown(name: str, findings: list[Finding], *, otherwise: str = "") -> list[Finding]:
     """Print the row or rows of the table that belong to a stage, and hand the findings on."""
     for finding in findings:
-        print(f"{name:<10}{printable(finding.what)}\n{'':<10}repair: {printable(finding.repair)}")
+        print(f"{name:<10}{printable(finding.what)}\n{'':<10}repair: {printable(finding.repair)}", flush=True)
     if otherwise and not findings:
-        print(f"{name:<10}{otherwise}")
+        print(f"{name:<10}{otherwise}", flush=True)
     return findings
 
 
