@@ -23,7 +23,7 @@ def main() -> None:
         f"  test top-1   {_percent(test['top1'])} %  (95 % interval {_percent(low)} to {_percent(high)})"
         f"     top-5  {_percent(test['top5'])} %     loss {test['loss']:.3f}"
     )
-    print(f"  {_times()}")
+    print(f"  last runs    {_times()}")
     print(
         f"  models/export/classifier.onnx   {onnx['bytes'] / 1e6:.1f} MB   "
         f"same answers as the trained model on {onnx['same']:,} of {onnx['images']:,} test images"
@@ -39,7 +39,7 @@ def wilson_interval(share: float, count: int, *, z: float = 1.96) -> tuple[float
 
 
 def _times() -> str:
-    """Each stage's last time; a stage that DVC took from its cache shows the run that made it, if it ran here."""
+    """How long each stage took when it last ran here, which may have been for another experiment."""
     path = project_root() / SECONDS
     seconds = json.loads(path.read_text()) if path.exists() else {}
     return " · ".join(f"{stage} {seconds[stage]:.0f} s" if stage in seconds else f"{stage} cached" for stage in STAGES)
