@@ -16,10 +16,12 @@ from stages.console.stage import project_root, run_stage
 from stages.data.augment import Augment
 from stages.data.prepared import Dataset, read_dataset, read_split
 from stages.data.randomness import torch_seed
+from stages.data.scaling import scaled_size
 from stages.files.atomic import write_json, write_text
 from stages.model.card import CLASSIFIER, Card
 from stages.model.cifarnet import CifarNet
 from stages.model.classifier import Classifier, build_classifier, save_classifier
+from stages.model.registry import check_takes
 from stages.params.read import read_params
 from stages.params.schema import TrainParams
 from stages.training.checkpoint import CHECKPOINTS, held_checkpoints
@@ -27,7 +29,7 @@ from stages.training.compute import Compute, choose_compute
 from stages.training.fingerprint import fingerprint
 from stages.training.fit import fit
 from stages.training.log import RunLog, log_folder
-from stages.training.run import Row
+from stages.training.run import Row, choose_scales
 from stages.training.shards import shard_count
 
 METRICS = Path("metrics/train.json")
@@ -59,6 +61,8 @@ def main() -> str:
     card = _card(recipe, dataset, compute)
     torch.manual_seed(torch_seed(recipe.seed, BUILD))
     classifier = build_classifier(card).to(compute.device).to(memory_format=torch.channels_last)
+    for scale in choose_scales(recipe.scales, recipe.model):
+        check_takes(classifier.network, recipe.model, dataset.channels, scaled_size(dataset.size, scale))
     _see(classifier, train.images[:WHITENING_IMAGES], compute)
 
     # 3. Train it, from where it was stopped if it was.

@@ -8,17 +8,20 @@ shard's activations stay in the processor's cache.
 import torch
 from torch import Tensor, nn
 
-WIDTHS = (32, 96, 128)
+from stages.model.norm_silu import NormSilu
+
+WIDTHS = {"cifarnet": (32, 96, 128), "cifarnet_large": (64, 256, 256)}  # of the blocks; large: the paper's own
+NORM_MOMENTUM = 0.4  # of the running statistics
 HEAD_SCALE = 1 / 9  # keeps the first logits small, so that the first steps do not saturate the softmax
 
 
 class CifarNet(nn.Module):
     """Pixels (N, channels, H, W), H and W at least 16, to logits (N, classes)."""
 
-    def __init__(self, *, classes: int, channels: int, widths: tuple[int, int, int] = WIDTHS) -> None:
+    def __init__(self, *, classes: int, channels: int, widths: tuple[int, ...]) -> None:
         super().__init__()
         patch = 4 * channels  # values in a 2x2 patch
-        self.whitening = nn.Conv2d(channels, 2 * patch, kernel_size=2)
+        self.whitening = nn.Conv2d(channels, 2 * patch, kernel_size=2, bias=False)
         self.whitening.weight.requires_grad_(False)
         self.blocks = nn.Sequential(*(_block(a, b) for a, b in zip((2 * patch, *widths[:-1]), widths, strict=True)))
         self.head = nn.Linear(widths[-1], classes, bias=False)
@@ -44,7 +47,6 @@ class CifarNet(nn.Module):
 
     @torch.no_grad()
     def _initialise(self) -> None:
-        self.whitening.get_parameter("bias").zero_()
         for module in self.blocks.modules():
             if isinstance(module, nn.Conv2d):
                 # The identity on as many channels as there are: each layer starts by passing on what it gets.
@@ -55,16 +57,7 @@ class CifarNet(nn.Module):
 def _block(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=False),
-        nn.MaxPool2d(2),
-        _norm(outputs),
-        nn.SiLU(),
+        NormSilu(outputs, momentum=NORM_MOMENTUM, pool=True),
         nn.Conv2d(outputs, outputs, kernel_size=3, padding=1, bias=False),
-        _norm(outputs),
-        nn.SiLU(),
+        NormSilu(outputs, momentum=NORM_MOMENTUM),
     )
-
-
-def _norm(channels: int) -> nn.BatchNorm2d:
-    norm = nn.BatchNorm2d(channels, momentum=0.4)
-    norm.weight.requires_grad_(False)
-    return norm

@@ -7,10 +7,10 @@ import torchvision.models as zoo
 from torch import Tensor, nn
 
 from stages.console.errors import ParamsError
-from stages.model.cifarnet import CifarNet
+from stages.model.cifarnet import WIDTHS, CifarNet
 from stages.model.notes import notes_cnn
 
-OWN = ("cifarnet", "notes_cnn", "notes_cnn_relu")
+OWN = (*WIDTHS, "notes_cnn", "notes_cnn_relu")
 
 
 def network_names() -> list[str]:
@@ -24,8 +24,8 @@ def build_network(name: str, *, classes: int, channels: int, size: tuple[int, in
     Raises:
         ParamsError: no such model, or it cannot take images of this size.
     """
-    if name == "cifarnet":
-        network: nn.Module = CifarNet(classes=classes, channels=channels)
+    if name in WIDTHS:
+        network: nn.Module = CifarNet(classes=classes, channels=channels, widths=WIDTHS[name])
     elif name in ("notes_cnn", "notes_cnn_relu"):
         network = notes_cnn(classes=classes, channels=channels, size=size, activations=name.endswith("relu"))
     elif name in network_names():
@@ -37,7 +37,7 @@ def build_network(name: str, *, classes: int, channels: int, size: tuple[int, in
             f"params.yaml: train.model is {name!r}; it can be {', '.join(OWN)} "
             f"or a classification model of torchvision{hint}"
         )
-    _check_takes(network, name, channels, size)
+    check_takes(network, name, channels, size)
     return network
 
 
@@ -59,7 +59,12 @@ def _torchvision_network(name: str, classes: int, channels: int) -> nn.Module:
     return network if channels == 3 else ThreeChannels(network)
 
 
-def _check_takes(network: nn.Module, name: str, channels: int, size: tuple[int, int]) -> None:
+def check_takes(network: nn.Module, name: str, channels: int, size: tuple[int, int]) -> None:
+    """Let a network answer for one image of (H, W) pixels.
+
+    Raises:
+        ParamsError: it cannot.
+    """
     training = network.training
     try:
         with torch.no_grad():

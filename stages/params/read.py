@@ -110,7 +110,10 @@ def choices_of(key: str) -> list[str]:
     annotation = section.model_fields[name].annotation
     branches = [annotation] if get_origin(annotation) is Literal else get_args(annotation)
     words = [str(word) for branch in branches if get_origin(branch) is Literal for word in get_args(branch)]
-    return words + (["a whole number above 0"] if words and get_origin(annotation) is not Literal else [])
+    others = [branch.__origin__ for branch in branches if hasattr(branch, "__metadata__")]  # the x of Annotated[x, ...]
+    return words + [
+        "a whole number above 0" if kind is int else "a list of numbers up to 1" for kind in others if words
+    ]
 
 
 def _nearest(word: str, known: list[str]) -> str:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Positive = Annotated[int, Field(ge=1)]
+Scale = Annotated[float, Field(gt=0, le=1)]
 
 
 class Section(BaseModel):
@@ -61,6 +62,7 @@ class TrainParams(Section):
     final_lr: Fraction
     step_epochs: Positive
     step_factor: Annotated[float, Field(gt=0, le=1)]
+    scales: Literal["auto"] | Annotated[list[Scale], Field(min_length=1)]
     mirror: bool
     augment: AugmentParams
 

@@ -7,6 +7,7 @@ import torch
 
 from stages.machine.cores import available_cores
 from stages.machine.device import choose_device, make_deterministic
+from stages.machine.memory import keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,14 @@ class Compute:
 
 
 def choose_compute(device: str, precision: str, workers: int | str, *, shards: int) -> Compute:
-    """Resolve every auto of `runtime` and `train.precision`, and make torch deterministic and single-threaded.
+    """Resolve every auto of `runtime` and `train.precision`, and make torch deterministic, single-threaded and quick.
 
     Raises:
         MachineError: the device that is asked for is not there.
     """
     chosen = choose_device(device)
     make_deterministic()
+    keep_freed_memory()
     if precision == "auto":
         precision = "bf16" if _has_bf16(chosen) else "fp32"
     return Compute(chosen, precision, _choose_workers(chosen, workers, shards))

@@ -15,14 +15,15 @@ from stages.model.classifier import Classifier
 from stages.params.schema import TrainParams
 from stages.scoring.inference import predict_logits
 from stages.scoring.scores import top_k_accuracy
+from stages.training.board import make_board
 from stages.training.checkpoint import Checkpoint, Checkpoints
 from stages.training.compute import Compute
 from stages.training.log import RunLog
 from stages.training.network import Network
 from stages.training.objective import choose_objective
 from stages.training.run import Row, Run
-from stages.training.shards import Objective, ShardWorker, make_board, shard_count
-from stages.training.workers import WorkerPool
+from stages.training.shards import Objective, shard_count
+from stages.training.workers import WorkerPool, make_worker
 
 
 def fit(
@@ -53,17 +54,18 @@ def fit(
     if begun:
         network.restore(begun.tensors)
     board = make_board(network, shards=shards, workers=compute.workers, device=compute.device)
-    make_worker = partial(
-        ShardWorker,
+    make = partial(
+        make_worker,
         board=board,
         network=network,
         split=train,
         augment=augment,
         objective=objective,
         compute=compute,
-        seed=recipe.seed,
+        recipe=recipe,
+        memory=begun.tensors if begun else {},
     )
-    with WorkerPool(board, make_worker) as pool, StopWish() as wish:
+    with WorkerPool(board, make) as pool, StopWish() as wish:
         run = Run(network, pool, len(train), recipe)
         if begun:
             run.restore(begun)

@@ -36,18 +36,18 @@ def make_optimizers(
     return [{"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name](groups, lr=lr)]
 
 
-def optimizer_tensors(optimizers: list[Optimizer]) -> dict[str, Tensor]:
-    """All that the optimisers remember, by name."""
+def optimizer_tensors(optimizers: list[Optimizer], *, base: Tensor) -> dict[str, Tensor]:
+    """All that the optimisers remember, by name; the parameters are views into `base`."""
     return {
         f"{prefix}{name}": value
-        for prefix, optimizer, parameter in _each(optimizers)
+        for prefix, optimizer, parameter in _each(optimizers, base)
         for name, value in optimizer.state[parameter].items()
     }
 
 
-def restore_optimizers(optimizers: list[Optimizer], tensors: dict[str, Tensor]) -> None:
+def restore_optimizers(optimizers: list[Optimizer], tensors: dict[str, Tensor], *, base: Tensor) -> None:
     """Let the optimisers remember what `optimizer_tensors` gave; other names are passed over."""
-    for prefix, optimizer, parameter in _each(optimizers):
+    for prefix, optimizer, parameter in _each(optimizers, base):
         for name, value in tensors.items():
             if name.startswith(prefix):
                 # As the optimiser makes them: in the parameter's layout, but for its count of steps.
@@ -55,11 +55,13 @@ def restore_optimizers(optimizers: list[Optimizer], tensors: dict[str, Tensor]) 
                 optimizer.state[parameter][name.removeprefix(prefix)] = kept
 
 
-def _each(optimizers: list[Optimizer]) -> Iterator[tuple[str, Optimizer, Tensor]]:
-    for number, optimizer in enumerate(optimizers):
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        for index, parameter in enumerate(parameters):
-            yield f"optimizer.{number}.{index}.", optimizer, parameter
+def _each(optimizers: list[Optimizer], base: Tensor) -> Iterator[tuple[str, Optimizer, Tensor]]:
+    """Each parameter with a prefix for its names: where in `base` it begins, which no division of work changes."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                begin = (parameter.data_ptr() - base.data_ptr()) // base.element_size()
+                yield f"optimizer.{begin}.", optimizer, parameter
 
 
 def set_rate(optimizers: list[Optimizer], lr: float) -> None:

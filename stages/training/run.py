@@ -1,19 +1,21 @@
 """One training run: where it stands between two steps, how it moves on, how it is kept and taken up again."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
 from stages.console.errors import Diverged
 from stages.data.randomness import permutation
+from stages.model.cifarnet import WIDTHS
 from stages.params.schema import TrainParams
 from stages.training.checkpoint import Checkpoint
 from stages.training.network import Network
-from stages.training.optimizer import make_optimizers, optimizer_tensors, restore_optimizers, set_rate
 from stages.training.schedule import rate_factor
 from stages.training.shards import Batch
 from stages.training.workers import WorkerPool
 
+GROWING = [0.75, 0.875, 1.0, 1.0]
 Row = dict[str, float]  # of metrics/history.csv: epoch, train_loss, train_top1, val_loss, val_top1, lr
 
 
@@ -33,6 +35,13 @@ def steps_per_epoch(images: int, batch_size: int, *, drop_last: bool) -> int:
     return images // batch_size if drop_last else -(-images // batch_size)
 
 
+def choose_scales(scales: Sequence[float] | str, model: str) -> Sequence[float]:
+    """`train.scales` with auto resolved: growing for the networks whose recipe was found with it."""
+    if not isinstance(scales, str):
+        return scales
+    return GROWING if model in WIDTHS else [1.0]
+
+
 class Run:
     """Everything that a step changes."""
 
@@ -41,14 +50,7 @@ class Run:
         self.steps = steps_per_epoch(images, recipe.batch_size, drop_last=recipe.drop_last)  # of an epoch
         self.total = self.steps * recipe.epochs
         self.position = Position()
-        self._optimizers = make_optimizers(
-            recipe.optimizer,
-            network.trainable,
-            lr=recipe.lr,
-            momentum=recipe.momentum,
-            nesterov=recipe.nesterov,
-            weight_decay=recipe.weight_decay,
-        )
+        self._scales = choose_scales(recipe.scales, recipe.model)
         self._order = np.empty(0, np.int64)  # of the images in this epoch
         self._ordered = -1  # the epoch that it is for
 
@@ -58,7 +60,8 @@ class Run:
         if epoch != self._ordered:
             self._order, self._ordered = permutation(self._images, self._recipe.seed, epoch), epoch
         size = self._recipe.batch_size
-        return Batch(self._order[step * size : (step + 1) * size], epoch, self.position.step)
+        scale = self._scales[len(self._scales) * self.position.step // self.total]
+        return Batch(self._order[step * size : (step + 1) * size], epoch, self.position.step, scale)
 
     def rate(self) -> float:
         """The learning rate of the next step."""
@@ -85,9 +88,7 @@ class Run:
                 f"train: the loss became {loss} at step {batch.step + 1} (learning rate {rate:.4g}); "
                 "try a smaller train.lr or a longer train.warmup"
             )
-        set_rate(self._optimizers, rate)
-        for optimizer in self._optimizers:
-            optimizer.step()
+        self._pool.update(rate)
         position = self.position
         position.step += 1
         position.loss_sum, position.right = position.loss_sum + loss, position.right + right
@@ -108,10 +109,9 @@ class Run:
 
     def checkpoint(self) -> Checkpoint:
         """All of it. No generator is in it: every chance is a function of the seed and the position."""
-        tensors = self._network.tensors() | optimizer_tensors(self._optimizers)
+        tensors = self._network.tensors() | self._pool.memory()
         return Checkpoint(self.position.step, tensors, asdict(self.position))
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Stand where the checkpoint was taken; the network itself was restored before the workers began."""
-        restore_optimizers(self._optimizers, checkpoint.tensors)
+        """Stand where the checkpoint was taken; network and optimisers were restored before the workers began."""
         self.position = Position(**checkpoint.facts)

@@ -4,25 +4,23 @@ Whoever computes a shard gets the same bits, and the tree does not depend on who
 workers cannot change a result. Floating-point addition is not associative; a fixed order is the whole trick.
 """
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from stages.console.errors import MachineError
 from stages.data.augment import Augment
 from stages.data.prepared import Split
 from stages.data.randomness import torch_seed
+from stages.data.scaling import scaled
+from stages.training.board import Board
 from stages.training.compute import Compute
-from stages.training.flat import flat_size, move_into, views
+from stages.training.flat import move_into, views
 from stages.training.network import Network
 
 LARGEST_SHARD = 128  # images; measured: more leave the cache and are slower
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - looked at, not written to
 Objective = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -43,58 +41,7 @@ class Batch:
     indices: np.ndarray
     epoch: int
     step: int  # counted over the whole run
-
-
-@dataclass(frozen=True)
-class Board:
-    """What the processes of a run share. Shapes: P parameters, B running statistics, S shards, K workers."""
-
-    parameters: Tensor  # (P,)
-    statistics: Tensor  # (B,) as they stand before the step
-    gradients: Tensor  # (K, P) the sum over each worker's shards
-    shard_statistics: Tensor  # (S, B) as each shard leaves them
-    shard_scores: Tensor  # (S, 2) sum of losses, number of right answers
-
-    @property
-    def shards(self) -> int:
-        return len(self.shard_scores)
-
-    @property
-    def workers(self) -> int:
-        return len(self.gradients)
-
-
-def make_board(network: Network, *, shards: int, workers: int, device: torch.device) -> Board:
-    """Move the trainable parameters onto a board, which several workers share.
-
-    Raises:
-        MachineError: there is too little shared memory for it.
-    """
-    size, width = flat_size(network.trainable), flat_size(network.statistics)
-    if workers > 1:
-        _check_shared_memory(4 * ((1 + workers) * size + (1 + shards) * width))
-
-    def zeros(*shape: int) -> Tensor:
-        tensor = torch.zeros(*shape, device=device)
-        return tensor.share_memory_() if workers > 1 else tensor
-
-    board = Board(zeros(size), zeros(width), zeros(workers, size), zeros(shards, width), zeros(shards, 2))
-    move_into(board.parameters, network.trainable)
-    for view, tensor in zip(views(board.statistics, network.statistics), network.statistics, strict=True):
-        view.copy_(tensor)
-    return board
-
-
-def _check_shared_memory(needed: int) -> None:
-    # Written past its end, shared memory kills the process without a word; containers often have 64 MB.
-    if not SHARED_MEMORY.exists():
-        return
-    free = shutil.disk_usage(SHARED_MEMORY).free
-    if needed > free:
-        raise MachineError(
-            f"train: its processes share {needed / 1e6:,.0f} MB and {SHARED_MEMORY} has {free / 1e6:,.0f} MB free; "
-            "set runtime.workers to 1, or give it more (docker run --shm-size)"
-        )
+    scale: float = 1.0  # of the images' sides, as they are trained on
 
 
 class ShardWorker:
@@ -125,6 +72,10 @@ class ShardWorker:
         spare = [torch.empty_like(self.gradient) for _ in range(block.bit_length() - 1)]
         self._sums = [board.gradients[rank], *spare]
 
+    def catch_up(self) -> None:
+        """Give this process's network the running statistics of the board."""
+        self.statistics.copy_(self._board.statistics)
+
     def compute(self, batch: Batch) -> None:
         """Sum the gradients of this worker's shards of a batch."""
         self._network.classifier.train()
@@ -151,7 +102,8 @@ class ShardWorker:
             self._board.shard_scores[shard] = 0
             self._board.shard_statistics[shard] = self.statistics
             return
-        images = torch.from_numpy(self._augment(self._split.images, indices, batch.epoch)).to(self._compute.device)
+        augmented = self._augment(self._split.images, indices, batch.epoch)
+        images = scaled(torch.from_numpy(augmented), batch.scale).to(self._compute.device)
         labels = torch.from_numpy(self._split.labels[indices]).to(self._compute.device)
         # The shard owns all that is random in it, dropout too: not the process, not the moment.
         torch.manual_seed(torch_seed(self._seed, batch.step, shard))
@@ -162,17 +114,3 @@ class ShardWorker:
         right = (logits.detach().argmax(1) == labels).sum()
         self._board.shard_scores[shard] = torch.stack([losses.detach().sum(), right.float()])
         self._board.shard_statistics[shard] = self.statistics
-
-
-def finish_step(board: Board, total: Tensor) -> tuple[float, float]:
-    """Put the batch's gradient into `total` (P,) and the statistics into place; return sum of losses and right answers.
-
-    The running statistics after a step are the mean of those that its shards leave.
-    """
-    sums = list(board.gradients)
-    while len(sums) > 1:
-        sums = [left.add_(right) for left, right in zip(sums[::2], sums[1::2], strict=True)]
-    total.copy_(sums[0])
-    torch.mean(board.shard_statistics, 0, out=board.statistics)
-    loss, right = board.shard_scores.cpu().double().sum(0).tolist()
-    return loss, right

@@ -3,25 +3,75 @@
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any
 
 import torch
 import torch.multiprocessing as multiprocessing
+from safetensors.torch import load, save
 from torch import Tensor
 
 from stages.console.errors import MachineError
-from stages.training.shards import Batch, Board, ShardWorker, finish_step
+from stages.data.augment import Augment
+from stages.data.prepared import Split
+from stages.params.schema import TrainParams
+from stages.training.board import Board
+from stages.training.compute import Compute
+from stages.training.network import Network
+from stages.training.optimizer import make_optimizers
+from stages.training.shards import Batch, Objective, ShardWorker
+from stages.training.update import Updater
 
-MakeWorker = Callable[[int], ShardWorker]
+
+class Worker:
+    """The part of one process in every step."""
+
+    def __init__(self, shards: ShardWorker, updater: Updater) -> None:
+        self._shards, self._updater = shards, updater
+        self.compute, self.update, self.catch_up = shards.compute, updater.update, shards.catch_up
+
+    def memory(self, _: None) -> bytes:
+        """What its optimisers remember, as safetensors."""
+        return save({name: tensor.contiguous() for name, tensor in self._updater.memory().items()})
+
+
+def make_worker(
+    rank: int,
+    *,
+    board: Board,
+    network: Network,
+    split: Split,
+    augment: Augment,
+    objective: Objective,
+    compute: Compute,
+    recipe: TrainParams,
+    memory: dict[str, Tensor],
+) -> Worker:
+    """The worker `rank` of a run; `memory` is what optimisers kept when it was stopped, or empty."""
+    shards = ShardWorker(
+        rank, board, network, split, augment=augment, objective=objective, compute=compute, seed=recipe.seed
+    )
+    make = partial(
+        make_optimizers,
+        recipe.optimizer,
+        lr=recipe.lr,
+        momentum=recipe.momentum,
+        nesterov=recipe.nesterov,
+        weight_decay=recipe.weight_decay,
+    )
+    return Worker(shards, Updater(rank, board, network.trainable, make, memory))
+
+
+MakeWorker = Callable[[int], Worker]
 
 
 class WorkerPool:
     """`board.workers` processes, of which this is the first. Leaving the block ends the others."""
 
     def __init__(self, board: Board, make_worker: MakeWorker) -> None:
-        self._board = board
+        self._board, self._step = board, 0
         # fork: a child starts at once and shares the images' memory. It is safe while this process has one thread.
         context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
         self._pipes: list[Connection] = []
@@ -46,40 +96,47 @@ class WorkerPool:
                 child.terminate()
             child.join()
 
-    @property
-    def gradient(self) -> Tensor:
-        """The flat tensor behind every parameter's `.grad` in this process."""
-        return self._own.gradient
-
     def compute(self, batch: Batch) -> tuple[float, float]:
-        """Fill `gradient` with the batch's; return its sum of losses and its number of right answers.
+        """Compute a batch's gradients; return its sum of losses and its number of right answers.
 
         Raises:
             MachineError: a worker process has gone, for want of memory as a rule.
         """
+        self._step = batch.step
+        self._all("compute", batch)
+        loss, right = self._board.shard_scores.cpu().double().sum(0).tolist()
+        return loss, right
+
+    def update(self, rate: float) -> None:
+        """Change parameters and running statistics by what was computed."""
+        self._all("update", rate)
+        self._own.catch_up()  # the classifier of this process is whole again
+
+    def memory(self) -> dict[str, Tensor]:
+        """What the optimisers remember, by name."""
+        return {name: tensor for part in self._all("memory", None) for name, tensor in load(part).items()}
+
+    def _all(self, call: str, argument: object) -> list[Any]:
+        """The answers of every worker to one call."""
         try:
             for pipe in self._pipes:
-                pipe.send(batch)
-            self._own.compute(batch)
-            for pipe in self._pipes:
-                pipe.recv()
+                pipe.send((call, argument))
+            own = getattr(self._own, call)(argument)
+            return [own, *(pipe.recv() for pipe in self._pipes)]
         except torch.OutOfMemoryError:
             raise MachineError(
-                f"train: the GPU's memory is full at step {batch.step + 1}; "
+                f"train: the GPU's memory is full at step {self._step + 1}; "
                 "raise train.shards, or lower train.batch_size"
             ) from None
         except (EOFError, BrokenPipeError, ConnectionResetError):
             raise MachineError(
-                f"train: a worker process ended at step {batch.step}, perhaps for want of memory; "
+                f"train: a worker process ended at step {self._step}, perhaps for want of memory; "
                 "lower runtime.workers or train.batch_size"
             ) from None
-        scores = finish_step(self._board, self._own.gradient)
-        self._own.statistics.copy_(self._board.statistics)  # the classifier of this process is whole again
-        return scores
 
 
 def _serve(make_worker: MakeWorker, rank: int, pipe: Connection, inherited: list[Connection]) -> None:
-    """A child's life: compute its shards of every batch that comes, until the pipe closes."""
+    """A child's life: answer every call that comes, until the pipe closes."""
     for other in inherited:
         other.close()  # a copy of the parent's end here would keep the end of file from coming
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the stage's, which speaks
@@ -88,7 +145,7 @@ def _serve(make_worker: MakeWorker, rank: int, pipe: Connection, inherited: list
     worker = make_worker(rank)
     try:
         while True:
-            worker.compute(pipe.recv())
-            pipe.send(None)
+            call, argument = pipe.recv()
+            pipe.send(getattr(worker, call)(argument))
     except (EOFError, BrokenPipeError):
         return

@@ -37,7 +37,7 @@ def test_images_too_small_for_a_model_are_named() -> None:
 def test_whitening_makes_patches_white() -> None:
     torch.manual_seed(0)
     smooth = torch.nn.functional.avg_pool2d(torch.randn(200, 3, 34, 34), 3, 1)  # neighbours hang together
-    network = CifarNet(classes=10, channels=3)
+    network = CifarNet(classes=10, channels=3, widths=(32, 96, 128))
     network.whiten(smooth, floor=0.0)
     out = network.whitening(smooth)[:, :12].permute(1, 0, 2, 3).flatten(1)  # (12, N); the other 12 are its negatives
     torch.testing.assert_close(out @ out.T / out.shape[1], torch.eye(12), atol=1e-3, rtol=0)

@@ -32,7 +32,7 @@ class Killed(BaseException):
 def small_classifier() -> Classifier:
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    middle = [nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.3), nn.Flatten()]
+    middle = [nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.3), nn.AdaptiveAvgPool2d(6), nn.Flatten()]
     return Classifier(nn.Sequential(nn.Conv2d(3, 4, 3), *middle, nn.Linear(144, 2)), [0.5] * 3, [0.25] * 3)
 
 
@@ -52,7 +52,7 @@ def train(folder: Path, *, after_save: Callable[[int], None] = lambda step: None
                 classifier,
                 bright_or_dark(64),
                 bright_or_dark(10),
-                recipe=recipe(**{"epochs": 2, "momentum": 0.9, "schedule": "cosine"} | changes),
+                recipe=recipe(**{"scales": [0.75, 1.0], "epochs": 2, "momentum": 0.9, "schedule": "cosine"} | changes),
                 augment=Augment(0, flip="random", translate=1),
                 compute=Compute(torch.device("cpu"), "fp32", 1),
                 begun=begun,

@@ -33,7 +33,14 @@ def bright_or_dark(count: int) -> Split:
 
 def recipe(**changes: object) -> TrainParams:
     shipped = read_params(ROOT / "params.yaml").train.model_dump()
-    small = {"epochs": 3, "batch_size": 16, "optimizer": "sgd", "lr": 0.05, "label_smoothing": 0.0}
+    small = {
+        "model": "notes_cnn_relu",
+        "epochs": 3,
+        "batch_size": 16,
+        "optimizer": "sgd",
+        "lr": 0.05,
+        "label_smoothing": 0.0,
+    }
     return TrainParams(**shipped | small | changes)
 
 

@@ -13,12 +13,14 @@ from stages.console.errors import MachineError
 from stages.data.augment import Augment
 from stages.data.prepared import Split
 from stages.model.classifier import Classifier
+from stages.training.board import make_board
 from stages.training.compute import Compute, choose_compute
+from stages.training.flat import views
 from stages.training.network import Network
 from stages.training.objective import choose_objective
-from stages.training.optimizer import make_optimizers
-from stages.training.shards import Batch, ShardWorker, make_board, shard_count
-from stages.training.workers import WorkerPool
+from stages.training.shards import Batch, shard_count
+from stages.training.workers import WorkerPool, make_worker
+from tests.training.test_fit import recipe
 
 GENERATOR = np.random.default_rng(0)
 SPLIT = Split(GENERATOR.integers(0, 256, (96, 8, 8, 3)).astype(np.uint8), GENERATOR.integers(0, 4, 96))
@@ -33,21 +35,24 @@ def small_classifier(*, random: bool = True) -> Classifier:
     return Classifier(network, [0.5] * 3, [0.25] * 3).to(memory_format=torch.channels_last)
 
 
-def make_pool(classifier: Classifier, *, workers: int, shards: int, precision: str = "fp32") -> WorkerPool:
+def make_pool(
+    classifier: Classifier, *, workers: int, shards: int, precision: str = "fp32", optimizer: str = "sgd"
+) -> WorkerPool:
     compute = Compute(CPU, precision, workers)
     network = Network(classifier)
     board = make_board(network, shards=shards, workers=workers, device=CPU)
     return WorkerPool(
         board,
         partial(
-            ShardWorker,
+            make_worker,
             board=board,
             network=network,
             split=SPLIT,
             augment=Augment(0, flip="random", translate=1),
             objective=choose_objective("cross_entropy", label_smoothing=0.1),
             compute=compute,
-            seed=3,
+            recipe=recipe(seed=3, optimizer=optimizer, momentum=0.9, weight_decay=0.01),
+            memory={},
         ),
     )
 
@@ -56,14 +61,10 @@ def train_a_little(*, workers: int, optimizer: str = "sgd", precision: str = "fp
     """A hash of all weights and statistics after a few steps."""
     torch.set_num_threads(1)
     classifier = small_classifier()
-    with make_pool(classifier, workers=workers, shards=4, precision=precision) as pool:
-        optimizers = make_optimizers(
-            optimizer, Network(classifier).trainable, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01
-        )
+    with make_pool(classifier, workers=workers, shards=4, precision=precision, optimizer=optimizer) as pool:
         for step in range(6):
             pool.compute(Batch(np.arange(batch) + step, epoch=step, step=step))
-            for each in optimizers:
-                each.step()
+            pool.update(0.1)
     state = classifier.state_dict()
     return hashlib.sha256(b"".join(tensor.contiguous().numpy().tobytes() for tensor in state.values())).hexdigest()
 
@@ -95,8 +96,10 @@ def test_a_batch_with_fewer_images_than_shards_is_trained_on() -> None:
     classifier = small_classifier(random=False)
     with make_pool(classifier, workers=2, shards=4) as pool:
         pool.compute(Batch(np.array([5]), epoch=0, step=0))
-        assert torch.isfinite(pool.gradient).all()
-        assert pool.gradient.any()
+        pool.update(0.0)
+        gradient = pool._board.gradients[0]
+        assert torch.isfinite(gradient).all()
+        assert gradient.any()
 
 
 def test_the_gradient_is_that_of_the_whole_batch() -> None:
@@ -104,7 +107,8 @@ def test_the_gradient_is_that_of_the_whole_batch() -> None:
     indices = np.arange(40)
     with make_pool(classifier, workers=2, shards=8) as pool:
         loss, right = pool.compute(Batch(indices, epoch=1, step=0))
-    sharded = [parameter.grad.clone() for parameter in Network(classifier).trainable if parameter.grad is not None]
+        pool.update(0.0)
+        sharded = views(pool._board.gradients[0], Network(classifier).trainable)
 
     images = torch.from_numpy(Augment(0, flip="random", translate=1)(SPLIT.images, indices, 1))
     logits = classifier(images)
@@ -120,6 +124,7 @@ def test_running_statistics_are_the_mean_of_the_shards() -> None:
     classifier = small_classifier()
     with make_pool(classifier, workers=2, shards=4) as pool:
         pool.compute(Batch(np.arange(32), epoch=0, step=0))
+        pool.update(0.0)
     images = Augment(0, flip="random", translate=1)(SPLIT.images, np.arange(32), 0)
     features = classifier.network.get_submodule("0")(classifier.pixels(torch.from_numpy(images)))
     shard_means = [shard.mean((0, 2, 3)) for shard in features.split(8)]
