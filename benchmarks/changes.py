@@ -57,7 +57,7 @@ def words(changes: Changes) -> str:
 
 
 def _flat(section: Changes, above: str = "") -> Changes:
-    flat = {}
+    flat: Changes = {}
     for name, value in section.items():
         flat |= _flat(value, f"{above}{name}.") if isinstance(value, dict) else {f"{above}{name}": value}
     return flat

@@ -73,7 +73,7 @@ def _stepper(network: nn.Module, loader: Loader) -> Step:
 @torch.no_grad()
 def _accuracy(network: nn.Module, loader: Loader) -> float:
     right = sum(int((network(images).argmax(1) == labels).sum()) for images, labels in loader)
-    return right / 10_000
+    return right / len(loader.dataset)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

@@ -34,14 +34,14 @@ def main() -> None:
         folders = {cell: Path(temporary, f"{cell.repeats}-times-zoom-{cell.zoom}") for cell in CELLS}
         for cell, folder in folders.items():
             enlarge(folder, repeats=cell.repeats, zoom=cell.zoom, images=asked.images)
-            print(f"images {cell.repeats} times, {cell.zoom} times as wide: written", flush=True)
+            print(f"written: {_words(cell)}", flush=True)
         turns: dict[Cell, list[dict[str, Any]]] = {cell: [] for cell in CELLS}
         for number in range(1, asked.rounds + 1):
             for cell in CELLS if number % 2 else reversed(CELLS):
                 turn = take_turn("ours", data=folders[cell], warm_up=asked.warm_up, seconds=asked.seconds)
                 turns[cell].append(turn)
                 words = f"{turn['images_per_second']:8,.0f} images/s, {turn['peak_memory'] / 1e6:6,.0f} MB"
-                print(f"round {number} of {asked.rounds}: {cell} {words}", flush=True)
+                print(f"round {number} of {asked.rounds}: {_words(cell)}: {words}", flush=True)
     print("\n" + keep("scaling", scaling_figures(turns)))
     print(f"kept in {RESULTS}, {PAGE}")
 
@@ -67,6 +67,10 @@ def _line(cell: Cell, taken: list[dict[str, Any]]) -> dict[str, Any]:
         "peak_memory": max(turn["peak_memory"] for turn in taken),
         "peak_own_memory": max(turn["peak_own_memory"] for turn in taken),
     }
+
+
+def _words(cell: Cell) -> str:
+    return f"the images {cell.repeats}x, {cell.zoom}x as wide"
 
 
 def _parser() -> argparse.ArgumentParser:
