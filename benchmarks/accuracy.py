@@ -26,13 +26,17 @@ def main() -> None:
     print(f"accuracy: {asked.recipe} ({words(changes)}), seeds {asked.seeds}", flush=True)
     if uncommitted():
         print("accuracy: what is not committed is not measured", flush=True)
+    runs: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as temporary:
         clone = Path(temporary, "project")
         clone_project(clone, changes)
-        runs = [_run(clone, seed) for seed in asked.seeds]
-        card = json.loads((clone / "models/classifier/card.json").read_text())
-    figures = accuracy_figures(runs, changes, card["made_with"])
-    print("\n" + keep("accuracy", known_section("accuracy") | {asked.recipe: figures}))
+        for seed in asked.seeds:
+            runs.append(_run(clone, seed))
+            made_with = json.loads((clone / "models/classifier/card.json").read_text())["made_with"]
+            # After every seed: hours of work are not lost with the last one.
+            figures = accuracy_figures(runs, changes, made_with)
+            drawn = keep("accuracy", known_section("accuracy") | {asked.recipe: figures})
+    print(f"\n{drawn}")
     print(f"kept in {RESULTS}, {PAGE}")
 
 

@@ -11,18 +11,22 @@ from benchmarks.changes import Changes, change_params
 from stages.console.errors import MachineError
 from stages.data.prepared import PREPARED
 
-RESHAPING = ("data.", "prepare.")  # params under which the prepared images are other ones
+RAW = Path("data/raw")
 
 
 def clone_project(folder: Path, changes: Changes) -> None:
     """Clone the last commit, set its params, and give it prepared images: those that lie here where they fit."""
     subprocess.run(["git", "clone", "--quiet", ".", folder], check=True)
     change_params(folder / "params.yaml", changes)
-    if PREPARED.exists() and not any(key.startswith(RESHAPING) for key in changes):
+    sections = {key.split(".")[0] for key in changes}
+    if PREPARED.exists() and not sections & {"data", "prepare"}:
         shutil.copytree(PREPARED, folder / PREPARED)
+        return
+    if RAW.exists() and "data" not in sections:
+        shutil.copytree(RAW, folder / RAW)
     else:
         run_module("stages.download", folder)
-        run_module("stages.prepare", folder)
+    run_module("stages.prepare", folder)
 
 
 def uncommitted() -> bool:
