@@ -5,7 +5,7 @@ LOCKING := --universal --generate-hashes --python-version 3.11 --no-annotate --n
 # Stages call `python`: it is the one of this folder's environment, activated or not.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: all test lint lock prove prove-quick clean help
+.PHONY: all test lint lock prove prove-quick bench clean help
 
 all: .venv/installed  ## set up, run the pipeline, print what came out (the default)
 	@python -m stages.params
@@ -20,6 +20,10 @@ prove: .venv/installed-dev  ## kill, crash, move and corrupt it all, and compare
 
 prove-quick: .venv/installed-dev  ## the same in some minutes
 	@python -m tests.proof --quick
+
+bench: .venv/installed-dev  ## ours and the alternatives taking turns, under 10 minutes if nothing else runs; prints tables
+	@dvc repro prepare
+	@python -m benchmarks
 
 lint: .venv/installed-dev  ## set up and check style and types
 	@ruff check .

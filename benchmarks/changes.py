@@ -1,0 +1,67 @@
+"""What a recipe changes in params.yaml: keys such as train.lr with their values."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stages.console.errors import ParamsError
+from stages.params.read import read_params
+from stages.params.yaml12 import Yaml12Loader
+
+PARAMS, RECIPES = Path("params.yaml"), Path("recipes")
+Changes = dict[str, Any]
+
+
+def changes_of(recipe: str, given: Sequence[str], *, params: Path = PARAMS, recipes: Path = RECIPES) -> Changes:
+    """All in which a recipe differs from the params: those of its file first, then the `given` key=value.
+
+    Raises:
+        ParamsError: there is no such recipe, or what is given is no key=value.
+    """
+    file = recipes / f"{recipe}.yaml"
+    if recipe != "default" and not given and not file.exists():
+        raise ParamsError(f"{file} is missing; say what the recipe changes with -S, or take the recipe default")
+    wanted = _flat(_load(file.read_text())) if file.exists() else {}
+    for change in given:
+        key, equals, value = change.partition("=")
+        if not equals:
+            raise ParamsError(f"-S {change} is no key=value; write -S train.lr=0.01")
+        wanted[key] = _load(value)
+    known = _flat(_load(params.read_text()))
+    return {key: value for key, value in wanted.items() if key not in known or known[key] != value}
+
+
+def change_params(path: Path, changes: Changes) -> None:
+    """Set keys in a params file, and check the whole of it.
+
+    Raises:
+        ParamsError: a section is unknown, or the params that come out cannot be.
+    """
+    params = _load(path.read_text())
+    for key, value in changes.items():
+        *above, name = key.split(".")
+        section = params
+        for part in above:
+            section = section.get(part) if isinstance(section, dict) else None
+        if not isinstance(section, dict):
+            raise ParamsError(f"{path.name}: there is no section for {key}; write section.key, as train.lr")
+        section[name] = value
+    path.write_text(yaml.safe_dump(params, sort_keys=False))
+    read_params(path)
+
+
+def words(changes: Changes) -> str:
+    return " ".join(f"{key}={value}" for key, value in changes.items()) or "params.yaml as it is"
+
+
+def _flat(section: Changes, above: str = "") -> Changes:
+    flat: Changes = {}
+    for name, value in section.items():
+        flat |= _flat(value, f"{above}{name}.") if isinstance(value, dict) else {f"{above}{name}": value}
+    return flat
+
+
+def _load(text: str) -> Any:
+    return yaml.load(text, Yaml12Loader)

@@ -1,0 +1,142 @@
+"""The pipeline's own training step, sharded over processes, and the same network's ordinary step beside it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.optim import Optimizer
+
+from benchmarks.contestant import Ready, training_flops
+from stages.data.augment import Augment
+from stages.data.prepared import Dataset, read_dataset, read_split
+from stages.machine.cores import available_cores
+from stages.model.classifier import Classifier
+from stages.model.registry import build_network
+from stages.params.read import read_params
+from stages.params.schema import TrainParams
+from stages.training.compute import Compute, choose_compute
+from stages.training.network import Network
+from stages.training.objective import choose_objective
+from stages.training.optimizer import make_optimizers
+from stages.training.shards import Batch, ShardWorker, make_board, shard_count
+from stages.training.workers import WorkerPool
+
+RATE = 1e-4  # no rate changes the speed; the recipe's own, without its schedule, could end in nan
+NOTES = {
+    "model": "notes_cnn",
+    "batch_size": 64,
+    "optimizer": "sgd",
+    "momentum": 0.0,
+    "weight_decay": 0.0,
+    "label_smoothing": 0.0,
+}
+
+
+def default_recipe() -> TrainParams:
+    return read_params().train
+
+
+def notes_recipe(precision: str) -> TrainParams:
+    recipe = default_recipe()
+    plain = recipe.augment.model_copy(update={"flip": "none", "translate": 0})
+    return recipe.model_copy(update=NOTES | {"precision": precision, "augment": plain})
+
+
+@contextmanager
+def sharded(folder: Path, recipe: TrainParams) -> Iterator[Ready]:
+    """As stages/training/fit.py takes it."""
+    dataset, split = read_dataset(folder), read_split("train", folder)
+    compute = _compute(recipe)
+    network = Network(_fresh(recipe, dataset))
+    shards = shard_count(recipe.batch_size, recipe.shards)
+    board = make_board(network, shards=shards, workers=compute.workers, device=compute.device)
+    make_worker = partial(
+        ShardWorker,
+        board=board,
+        network=network,
+        split=split,
+        augment=_augment(recipe),
+        objective=choose_objective(recipe.loss, label_smoothing=recipe.label_smoothing),
+        compute=compute,
+        seed=recipe.seed,
+    )
+    with WorkerPool(board, make_worker) as pool:
+        optimizers = _optimizers(recipe, network)
+        batches = _batches(len(split), recipe.batch_size)
+
+        def step() -> int:
+            batch = next(batches)
+            pool.compute(batch)
+            for optimizer in optimizers:
+                optimizer.step()
+            return len(batch.indices)
+
+        yield Ready(step, _flops(recipe, dataset), compute.precision)
+
+
+@contextmanager
+def unsharded(folder: Path, recipe: TrainParams) -> Iterator[Ready]:
+    """The whole batch at once on torch's own threads."""
+    dataset, split = read_dataset(folder), read_split("train", folder)
+    compute = _compute(recipe)
+    torch.set_num_threads(available_cores())
+    network = Network(_fresh(recipe, dataset))
+    for parameter in network.trainable:
+        parameter.grad = torch.zeros_like(parameter)
+    optimizers = _optimizers(recipe, network)
+    augment, batches = _augment(recipe), _batches(len(split), recipe.batch_size)
+    objective = choose_objective(recipe.loss, label_smoothing=recipe.label_smoothing)
+
+    def step() -> int:
+        batch = next(batches)
+        images = torch.from_numpy(augment(split.images, batch.indices, batch.epoch))
+        with compute.autocast():
+            logits = network.classifier(images)
+        objective(logits.float(), torch.from_numpy(split.labels[batch.indices])).mean().backward()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=False)  # muon works on views of these gradients
+        return len(batch.indices)
+
+    yield Ready(step, _flops(recipe, dataset), compute.precision)
+
+
+def _compute(recipe: TrainParams) -> Compute:
+    return choose_compute("cpu", recipe.precision, "auto", shards=shard_count(recipe.batch_size, recipe.shards))
+
+
+def _fresh(recipe: TrainParams, dataset: Dataset) -> Classifier:
+    torch.manual_seed(0)
+    network = build_network(
+        recipe.model, classes=len(dataset.classes), channels=dataset.channels, size=dataset.size
+    ).train()
+    return Classifier(network, dataset.mean, dataset.std).train().to(memory_format=torch.channels_last)
+
+
+def _flops(recipe: TrainParams, dataset: Dataset) -> int:
+    return training_flops(_fresh(recipe, dataset).network, dataset.size, dataset.channels)
+
+
+def _augment(recipe: TrainParams) -> Augment:
+    return Augment(recipe.seed, **recipe.augment.model_dump())
+
+
+def _optimizers(recipe: TrainParams, network: Network) -> list[Optimizer]:
+    return make_optimizers(
+        recipe.optimizer,
+        network.trainable,
+        lr=RATE,
+        momentum=recipe.momentum,
+        nesterov=recipe.nesterov,
+        weight_decay=recipe.weight_decay,
+    )
+
+
+def _batches(images: int, size: int) -> Iterator[Batch]:
+    """Random images, as a shuffled epoch has them, without end."""
+    chances = np.random.default_rng(0)
+    return (Batch(chances.integers(0, images, size), epoch=0, step=step) for step in count())
