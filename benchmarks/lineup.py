@@ -27,6 +27,9 @@ CONTESTANTS = {
         "the pipeline's step with params.yaml's defaults: shards on single-threaded processes", ours=True
     ),
     "ours-unsharded": Contestant("the same net, batch, precision and optimiser as one batch on torch's own threads"),
+    "ours-large": Contestant(
+        "the same with model cifarnet_large, the net of the record recipe", ours=True, epoch=50_000
+    ),
     "ours-notes-fp32": Contestant("the pipeline's step with the notes' net and recipe, batch 64, fp32", ours=True),
     "ours-notes-bf16": Contestant("the same in bf16", ours=True),
     "notes-script": Contestant("the notes' script's own loop, batch 64: PIL and ToTensor for each image, fp32"),
@@ -42,5 +45,5 @@ PAIRS = [
     Pair("ours-notes-bf16", "notes-script", "the notes' net, the precision that `auto` picks where there is bf16"),
     Pair("ours", "torchvision-same-net", "the same net in the ordinary loop"),
     Pair("ours", "torchvision-resnet18", "the net that one would reach for"),
-    Pair("ours", "record", "the record recipe's net"),
+    Pair("ours-large", "record", "the record recipe's net"),
 ]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 from torch.optim import Optimizer
 
 from benchmarks.contestant import Ready, training_flops
@@ -15,15 +16,17 @@ from stages.data.augment import Augment
 from stages.data.prepared import Dataset, read_dataset, read_split
 from stages.machine.cores import available_cores
 from stages.model.classifier import Classifier
+from stages.model.norm_silu import NormSilu
 from stages.model.registry import build_network
 from stages.params.read import read_params
 from stages.params.schema import TrainParams
+from stages.training.board import make_board
 from stages.training.compute import Compute, choose_compute
 from stages.training.network import Network
 from stages.training.objective import choose_objective
 from stages.training.optimizer import make_optimizers
-from stages.training.shards import Batch, ShardWorker, make_board, shard_count
-from stages.training.workers import WorkerPool
+from stages.training.shards import Batch, shard_count
+from stages.training.workers import WorkerPool, make_worker
 
 RATE = 1e-4  # no rate changes the speed; the recipe's own, without its schedule, could end in nan
 NOTES = {
@@ -40,6 +43,10 @@ def default_recipe() -> TrainParams:
     return read_params().train
 
 
+def large_recipe() -> TrainParams:
+    return default_recipe().model_copy(update={"model": "cifarnet_large"})
+
+
 def notes_recipe(precision: str) -> TrainParams:
     recipe = default_recipe()
     plain = recipe.augment.model_copy(update={"flip": "none", "translate": 0})
@@ -54,25 +61,24 @@ def sharded(folder: Path, recipe: TrainParams) -> Iterator[Ready]:
     network = Network(_fresh(recipe, dataset))
     shards = shard_count(recipe.batch_size, recipe.shards)
     board = make_board(network, shards=shards, workers=compute.workers, device=compute.device)
-    make_worker = partial(
-        ShardWorker,
+    make = partial(
+        make_worker,
         board=board,
         network=network,
         split=split,
         augment=_augment(recipe),
         objective=choose_objective(recipe.loss, label_smoothing=recipe.label_smoothing),
         compute=compute,
-        seed=recipe.seed,
+        recipe=recipe,
+        memory={},
     )
-    with WorkerPool(board, make_worker) as pool:
-        optimizers = _optimizers(recipe, network)
+    with WorkerPool(board, make) as pool:
         batches = _batches(len(split), recipe.batch_size)
 
         def step() -> int:
             batch = next(batches)
             pool.compute(batch)
-            for optimizer in optimizers:
-                optimizer.step()
+            pool.update(RATE)
             return len(batch.indices)
 
         yield Ready(step, _flops(recipe, dataset), compute.precision)
@@ -80,11 +86,11 @@ def sharded(folder: Path, recipe: TrainParams) -> Iterator[Ready]:
 
 @contextmanager
 def unsharded(folder: Path, recipe: TrainParams) -> Iterator[Ready]:
-    """The whole batch at once on torch's own threads."""
+    """The whole batch at once on torch's own threads, and on its own layers: our compiled ones have one thread."""
     dataset, split = read_dataset(folder), read_split("train", folder)
     compute = _compute(recipe)
     torch.set_num_threads(available_cores())
-    network = Network(_fresh(recipe, dataset))
+    network = Network(_with_torch_layers(_fresh(recipe, dataset)))
     for parameter in network.trainable:
         parameter.grad = torch.zeros_like(parameter)
     optimizers = _optimizers(recipe, network)
@@ -115,6 +121,17 @@ def _fresh(recipe: TrainParams, dataset: Dataset) -> Classifier:
         recipe.model, classes=len(dataset.classes), channels=dataset.channels, size=dataset.size
     ).train()
     return Classifier(network, dataset.mean, dataset.std).train().to(memory_format=torch.channels_last)
+
+
+def _with_torch_layers(classifier: Classifier) -> Classifier:
+    for module in list(classifier.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, NormSilu):
+                norm = nn.BatchNorm2d(child.num_features, momentum=child.momentum)
+                norm.weight.requires_grad_(False)
+                pool = [nn.MaxPool2d(2)] if child.pool else []
+                setattr(module, name, nn.Sequential(*pool, norm, nn.SiLU()))
+    return classifier
 
 
 def _flops(recipe: TrainParams, dataset: Dataset) -> int:

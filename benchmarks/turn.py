@@ -17,7 +17,7 @@ import torch
 from benchmarks.contestant import Setup, Step
 from benchmarks.lineup import PEAK
 from benchmarks.notes_script import notes_script
-from benchmarks.ours import default_recipe, notes_recipe, sharded, unsharded
+from benchmarks.ours import default_recipe, large_recipe, notes_recipe, sharded, unsharded
 from benchmarks.peak import PRECISIONS, matmul_peak
 from benchmarks.record import record
 from benchmarks.torchvision_loop import torchvision_loop
@@ -32,6 +32,7 @@ def setups() -> dict[str, Setup]:
     return {
         "ours": partial(sharded, recipe=default_recipe()),
         "ours-unsharded": partial(unsharded, recipe=default_recipe()),
+        "ours-large": partial(sharded, recipe=large_recipe()),
         "ours-notes-fp32": partial(sharded, recipe=notes_recipe("fp32")),
         "ours-notes-bf16": partial(sharded, recipe=notes_recipe("bf16")),
         "notes-script": notes_script,
