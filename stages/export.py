@@ -7,6 +7,8 @@ own; if one answers otherwise than the trained model, nothing is written.
 """
 
 import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -49,16 +51,24 @@ def main() -> str:
     print(f"export: {card.model} as ONNX (opset {opset}) and .pt2; {len(test):,} test images must agree", flush=True)
     make_deterministic()
 
-    with replaced_folder(EXPORT) as folder, Progress("export", total=3 * len(test), unit="img") as progress:
-        # 2. The files.
-        _write_files(folder, classifier, card, opset)
+    with (
+        replaced_folder(EXPORT) as folder,
+        ThreadPoolExecutor() as pool,
+        Progress("export", total=3 * len(test), unit="img") as progress,
+    ):
+        # 2. The files; each is put to work in a process of its own as soon as it is there.
+        asked = {}
+        for kind, content in _files(classifier, card, opset):
+            file = folder / f"classifier.{kind}"
+            file.write_bytes(content)
+            asked[kind] = pool.submit(fresh_answers, READERS[kind], file, PREPARED / "test_images.npy")
+        (folder / "labels.txt").write_text("".join(f"{printable(name)}\n" for name in card.classes), encoding="utf-8")
 
         # 3. The trained model's answers, and theirs.
         trained = _trained_answers(classifier, test, progress)
         reports: dict[str, dict[str, Any]] = {}
-        for kind, reader in READERS.items():
-            file = folder / f"classifier.{kind}"
-            answers = fresh_answers(reader, file, PREPARED / "test_images.npy")
+        for kind in READERS:
+            file, answers = folder / f"classifier.{kind}", asked[kind].result()
             check_agreement(file.name, answers, trained)
             reports[kind] = agreement(answers, trained, test.labels) | {"bytes": file.stat().st_size}
             progress.advance(len(test))
@@ -76,7 +86,8 @@ def _read_scores() -> dict[str, Any]:
         raise DataError(f"{TEST_SCORES} is missing; run dvc repro evaluate") from None
 
 
-def _write_files(folder: Path, classifier: Classifier, card: Card, opset: int) -> None:
+def _files(classifier: Classifier, card: Card, opset: int) -> Iterator[tuple[str, bytes]]:
+    """The deliverables by the ends of their names."""
     facts = {
         "classes": card.classes,
         "size": card.size,
@@ -85,9 +96,8 @@ def _write_files(folder: Path, classifier: Classifier, card: Card, opset: int) -
         "pictures": RULE,
     }
     program = export_program(classifier, card)
-    (folder / "classifier.pt2").write_bytes(program_bytes(program, facts))
-    (folder / "classifier.onnx").write_bytes(onnx_bytes(program, opset=opset, facts=facts))
-    (folder / "labels.txt").write_text("".join(f"{printable(name)}\n" for name in card.classes), encoding="utf-8")
+    yield "pt2", program_bytes(program, facts)
+    yield "onnx", onnx_bytes(program, opset=opset, facts=facts)
 
 
 def _trained_answers(classifier: Classifier, test: Split, progress: Progress) -> np.ndarray:

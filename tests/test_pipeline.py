@@ -2,6 +2,8 @@
 
 import ast
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,6 +71,16 @@ def test_every_stage_is_described() -> None:
 def test_nobody_imports_a_stage(path: Path) -> None:
     verbs = {f"stages.{file.stem}" for file in (ROOT / "stages").glob("*.py") if file.stem != "__init__"}
     assert not verbs & set(imported_modules(path))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_no_stage_imports_what_it_does_not_need_to_start(stage: str) -> None:
+    slow = {"torchvision", "matplotlib", "numba"}
+    if stage in ("download", "prepare"):
+        slow |= {"torch", "onnx", "tensorboard"}
+    script = f"import sys, stages.{stage}; print({slow!r} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 def test_package_files_hold_a_docstring_only() -> None:

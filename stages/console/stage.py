@@ -17,6 +17,7 @@ from stages.files.atomic import write_json
 from stages.files.inputs import first_change, inputs_of
 from stages.machine.parent import end_with_dvc
 
+FULL = "can't allocate memory"  # torch's words for what numpy calls a MemoryError
 SECONDS = Path("logs/seconds.json")
 
 
@@ -59,7 +60,7 @@ def _inputs(name: str) -> dict[str, str]:
 def run_tool(main: Callable[[], None]) -> None:
     """Run `main`; a fault ends as one sentence and an exit code.
 
-    A UserError has its own code, a disk that takes no more 5, Ctrl-C 130, SIGTERM 143.
+    A UserError has its own code, a disk or a memory that takes no more 5, Ctrl-C 130, SIGTERM 143.
     """
     signal.signal(signal.SIGTERM, _stop)
     try:
@@ -68,6 +69,10 @@ def run_tool(main: Callable[[], None]) -> None:
         _fail(f"{error}", error.exit_code)
     except KeyboardInterrupt:
         _fail("stopped by Ctrl-C; run again to do it anew", 130)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and FULL not in str(error):
+            raise
+        _fail("this machine's memory is full; lower train.batch_size or runtime.workers, or end other programs", 5)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EFBIG, errno.EDQUOT):
             raise

@@ -4,13 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torchvision.transforms import v2
 
 from stages.data.randomness import random_bits, random_integers, torch_seed
 
 # One stream of chances for each kind of augmentation, so that switching one on does not change another.
 FLIP, TRANSLATE_Y, TRANSLATE_X, CROP_Y, CROP_X, CUTOUT_Y, CUTOUT_X, POLICY = range(8)
-POLICIES = {"randaugment": v2.RandAugment, "trivialaugment": v2.TrivialAugmentWide}
+POLICIES = {"randaugment": "RandAugment", "trivialaugment": "TrivialAugmentWide"}  # torchvision's names
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,9 @@ class Augment:
 
     def _apply_policy(self, batch: np.ndarray, indices: np.ndarray, epoch: int) -> np.ndarray:
         """torchvision's policies draw from torch's global generator: seed it for each image."""
-        policy = POLICIES[self.policy]()
+        from torchvision.transforms import v2  # here: importing it takes seconds, and few runs need it
+
+        policy = getattr(v2, POLICIES[self.policy])()
         changed = np.empty_like(batch)
         for position, index in enumerate(indices):
             torch.manual_seed(torch_seed(self.seed, POLICY, epoch, int(index)))

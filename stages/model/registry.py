@@ -3,7 +3,6 @@
 import difflib
 
 import torch
-import torchvision.models as zoo
 from torch import Tensor, nn
 
 from stages.console.errors import ParamsError
@@ -15,6 +14,8 @@ OWN = (*WIDTHS, "notes_cnn", "notes_cnn_relu")
 
 def network_names() -> list[str]:
     """Every name that `build_network` knows: our own first, then torchvision's classification models."""
+    import torchvision.models as zoo  # here: it takes longer than all else of a stage, and our own need it not
+
     return [*OWN, *zoo.list_models(module=zoo)]
 
 
@@ -53,6 +54,8 @@ class ThreeChannels(nn.Module):
 
 
 def _torchvision_network(name: str, classes: int, channels: int) -> nn.Module:
+    import torchvision.models as zoo
+
     # The auxiliary heads of these two answer in training with a tuple; they serve networks trained on ImageNet.
     extra = {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") else {}
     network = zoo.get_model(name, weights=None, num_classes=classes, **extra)

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
-from torchvision.utils import make_grid
 
 LOGS = Path("logs")
 
@@ -41,7 +40,7 @@ class RunLog:
 
     def samples(self, images: np.ndarray) -> None:
         """A grid of uint8 (N, H, W, C): training images as the network sees them."""
-        self._writer.add_image("train/augmented", make_grid(torch.from_numpy(images).permute(0, 3, 1, 2), nrow=8))
+        self._writer.add_images("train/augmented", images, dataformats="NHWC")
 
     def graph(self, classifier: nn.Module, images: np.ndarray) -> None:
         """The classifier's graph, traced on uint8 (N, H, W, C)."""

@@ -34,7 +34,9 @@ def rows_of(text: str) -> list[list[str]]:
 
 def test_ratios_are_taken_round_by_round() -> None:
     # The medians' own ratio is 10, and no two turns beside each other had it.
-    figures = speed_figures(turns_of(**{"ours-large": [400, 200, 100], "notes-script": [1, 1, 1], "record": [10, 40, 20]}))
+    figures = speed_figures(
+        turns_of(**{"ours-large": [400, 200, 100], "notes-script": [1, 1, 1], "record": [10, 40, 20]})
+    )
     assert figures["ratios"] == {"ours-large / record": {"median": 5, "low": 5, "high": 40}}
 
 

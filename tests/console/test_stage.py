@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from stages.console.errors import DataError, Diverged, MachineError, ParamsError, SourceError
 from stages.console.progress import Progress
 from stages.console.stage import run_stage
+from tests.imports import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -82,3 +85,11 @@ def test_without_a_terminal_progress_is_plain_lines(
         progress.advance(300, note="loss 1.0")
     printed = capsys.readouterr().out
     assert printed == "train: 400 img, 20 img/s, 40 %, 00:30 left, loss 1.0\n"
+
+
+@pytest.mark.parametrize("asking", ["numpy.ones(10**13)", "torch.ones(10**13)"])
+def test_a_full_memory_is_5(asking: str) -> None:
+    program = f"import numpy, torch\nfrom stages.console.stage import run_tool\nrun_tool(lambda: {asking})"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (5, 1)
+    assert "memory is full" in done.stderr
