@@ -16,7 +16,7 @@ from stages.data.augment import Augment
 from stages.data.prepared import Dataset, read_dataset, read_split
 from stages.machine.cores import available_cores
 from stages.model.classifier import Classifier
-from stages.model.norm_silu import NormSilu
+from stages.model.layers import MaxPool, NormSilu
 from stages.model.registry import build_network
 from stages.params.read import read_params
 from stages.params.schema import TrainParams
@@ -129,8 +129,9 @@ def _with_torch_layers(classifier: Classifier) -> Classifier:
             if isinstance(child, NormSilu):
                 norm = nn.BatchNorm2d(child.num_features, momentum=child.momentum)
                 norm.weight.requires_grad_(False)
-                pool = [nn.MaxPool2d(2)] if child.pool else []
-                setattr(module, name, nn.Sequential(*pool, norm, nn.SiLU()))
+                setattr(module, name, nn.Sequential(norm, nn.SiLU()))
+            elif isinstance(child, MaxPool):
+                setattr(module, name, nn.MaxPool2d(2))
     return classifier
 
 

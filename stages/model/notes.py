@@ -2,6 +2,8 @@
 
 from torch import nn
 
+from stages.model.layers import MaxPool
+
 
 def notes_cnn(*, classes: int, channels: int, size: tuple[int, int], activations: bool) -> nn.Sequential:
     """Three 5x5 convolutions with pooling, two linear layers; 145,578 parameters for 10 classes of 32x32 RGB.
@@ -15,13 +17,13 @@ def notes_cnn(*, classes: int, channels: int, size: tuple[int, int], activations
     return nn.Sequential(
         nn.Conv2d(channels, 32, kernel_size=5, padding=2),
         *relu,
-        nn.MaxPool2d(2),
+        MaxPool(),
         nn.Conv2d(32, 32, kernel_size=5, padding=2),
         *relu,
-        nn.MaxPool2d(2),
+        MaxPool(),
         nn.Conv2d(32, 64, kernel_size=5, padding=2),
         *relu,
-        nn.MaxPool2d(2),
+        MaxPool(),
         nn.Flatten(),
         nn.Linear(flat, 64),
         *relu,

@@ -106,7 +106,7 @@ class ShardWorker:
         images = scaled(torch.from_numpy(augmented), batch.scale).to(self._compute.device)
         labels = torch.from_numpy(self._split.labels[indices]).to(self._compute.device)
         # The shard owns all that is random in it, dropout too: not the process, not the moment.
-        torch.manual_seed(torch_seed(self._seed, batch.step, shard))
+        _seed(self._compute.device, torch_seed(self._seed, batch.step, shard))
         with self._compute.autocast():
             logits = self._network.classifier(images)  # (n, classes)
         losses = self._objective(logits.float(), labels)  # (n,)
@@ -114,3 +114,10 @@ class ShardWorker:
         right = (logits.detach().argmax(1) == labels).sum()
         self._board.shard_scores[shard] = torch.stack([losses.detach().sum(), right.float()])
         self._board.shard_statistics[shard] = self.statistics
+
+
+def _seed(device: torch.device, seed: int) -> None:
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)  # the global call takes a millisecond: it thinks of GPUs too
+    else:
+        torch.manual_seed(seed)
