@@ -8,7 +8,7 @@ shard's activations stay in the processor's cache.
 import torch
 from torch import Tensor, nn
 
-from stages.model.layers import MaxPool, NormSilu
+from stages.model.layers import Conv3x3, MaxPool, NormSilu
 
 WIDTHS = {"cifarnet": (32, 96, 128), "cifarnet_large": (64, 256, 256)}  # of the blocks; large: the paper's own
 NORM_MOMENTUM = 0.4  # of the running statistics
@@ -56,9 +56,9 @@ class CifarNet(nn.Module):
 
 def _block(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=False),
+        Conv3x3(inputs, outputs),
         MaxPool(),
         NormSilu(outputs, momentum=NORM_MOMENTUM),
-        nn.Conv2d(outputs, outputs, kernel_size=3, padding=1, bias=False),
+        Conv3x3(outputs, outputs),
         NormSilu(outputs, momentum=NORM_MOMENTUM),
     )

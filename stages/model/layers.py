@@ -6,6 +6,21 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.grad import conv2d_input
+
+SMALL_MAP, MANY_CHANNELS = 64, 128  # pixels, channels: where the fast gradient of Conv3x3 is the faster one
+
+
+class Conv3x3(nn.Conv2d):
+    """(N, inputs, H, W) -> (N, outputs, H, W), zeros around the border, no bias."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, kernel_size=3, padding=1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        small = x.shape[2] * x.shape[3] <= SMALL_MAP and self.in_channels >= MANY_CHANNELS
+        fast = self.training and _is_for_kernels(x) and small
+        return _FastConv.apply(x, self.weight) if fast else super().forward(x)
 
 
 class MaxPool(nn.Module):
@@ -37,6 +52,38 @@ class NormSilu(nn.BatchNorm2d):
         self.running_mean.lerp_(mean, self.momentum)
         self.running_var.lerp_(variance * (count / max(count - 1, 1)), self.momentum)
         self.num_batches_tracked += 1
+
+
+class _FastConv(torch.autograd.Function):
+    """Its weight gradient as nine matrix products: on small maps up to four times as fast as oneDNN's."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        weight = weight.to(x.dtype)
+        ctx.save_for_backward(x, weight)
+        return F.conv2d(x, weight, padding=1)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor]:  # type: ignore[override]
+        x, weight = ctx.saved_tensors
+        dx = None
+        if ctx.needs_input_grad[0]:
+            dx = conv2d_input(x.shape, weight, dy, padding=1)
+        # With a column and a row of zeros behind every map, the pixel above or beside another is always as many rows
+        # of the matrix (pixels, channels) away, and what lies outside the map is 0.
+        pixels, slopes = _rows(x), _rows(dy).t().contiguous()
+        dw = torch.empty(len(weight), 3, 3, x.shape[1])
+        for i in range(3):
+            for j in range(3):
+                away = (i - 1) * (x.shape[3] + 1) + j - 1
+                first, last = max(-away, 0), len(pixels) - max(away, 0)
+                dw[:, i, j] = slopes[:, first:last] @ pixels[first + away : last + away]
+        return dx, dw.permute(0, 3, 1, 2)
+
+
+def _rows(x: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N * (H + 1) * (W + 1), C), zeros to the right of and below each map."""
+    return F.pad(x.permute(0, 2, 3, 1), (0, 0, 0, 1, 0, 1)).view(-1, x.shape[1])
 
 
 class _FastMaxPool(torch.autograd.Function):

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.model.layers import MaxPool, NormSilu
+from stages.model.layers import Conv3x3, MaxPool, NormSilu
 
 SHAPES = [(4, 32, 31, 31), (3, 96, 15, 14), (32, 128, 3, 3), (5, 24, 2, 2), (6, 1, 8, 8)]
 
@@ -29,6 +29,21 @@ def test_pooling_has_torch_s_own_bits(shape: tuple[int, ...]) -> None:
     x = random_bf16(shape).round() + 0.0  # many maxima are equal; no -0.0, which torch takes for equal to 0.0
     for mine, theirs in zip(passed(MaxPool(), x), passed(nn.MaxPool2d(2), x), strict=True):
         assert torch.equal(mine, theirs)
+
+
+@pytest.mark.parametrize("shape", [(4, 128, 7, 7), (3, 130, 3, 5), (2, 128, 1, 1)], ids=str)
+def test_the_convolution_s_gradients_are_torch_s(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    fast = Conv3x3(shape[1], 24)
+    plain = nn.Conv2d(shape[1], 24, 3, padding=1, bias=False, dtype=torch.float64)
+    plain.weight.data.copy_(fast.weight.data.bfloat16())
+    x = random_bf16(shape)
+    results = [passed(fast, x), passed(plain, x.double())]
+    for layer, found in zip((fast, plain), results, strict=True):
+        assert layer.weight.grad is not None
+        found.append(layer.weight.grad)
+    for mine, theirs in zip(*results, strict=True):
+        assert (mine.double() - theirs).norm() <= 0.006 * theirs.norm()
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

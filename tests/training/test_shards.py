@@ -153,9 +153,9 @@ def test_children_end_with_the_block() -> None:
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "count"), [(1, 1), (2, 2), (64, 2), (256, 2), (257, 4), (512, 4), (1024, 8), (1025, 16)]
+    ("batch_size", "count"), [(1, 1), (2, 2), (64, 2), (512, 2), (513, 4), (1024, 4), (2048, 8), (2049, 16)]
 )
-def test_auto_shards_have_at_most_128_images(batch_size: int, count: int) -> None:
+def test_auto_shards_have_at_most_256_images(batch_size: int, count: int) -> None:
     assert shard_count(batch_size, "auto") == count
 
 
