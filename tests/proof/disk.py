@@ -87,8 +87,8 @@ class Disk:
                 shutil.move(new, old)
             elif self._damage == "half":
                 shutil.rmtree(new) if new.is_dir() else new.unlink()
-        else:
-            self._lose_entries(path)
+        elif path.is_dir():
+            self._lose_entries(path)  # else it was removed while it was open, as a lock is
 
     def _lose_entries(self, folder: Path) -> None:
         files = sorted(path for path in folder.iterdir() if path.is_file())
