@@ -26,7 +26,7 @@ class Writer:
         return _run(self.module, self.folder, disk or Disk(self.folder))
 
 
-def prove_crashes(ground: Ground, stages: Sequence[str], tally: Tally) -> None:
+def prove_crashes(ground: Ground, stages: Sequence[str], over_outs: Sequence[bool], tally: Tally) -> None:
     """Each stage is crashed at its first point, its second, and so on until it gets through."""
     project = ground.copy(ground.finished, "crashes")
     set_params(project, epochs=1)  # the points are the same
@@ -35,8 +35,8 @@ def prove_crashes(ground: Ground, stages: Sequence[str], tally: Tally) -> None:
         _run(module, project.folder, Disk(project.folder))
         writer = Writer(module, project.folder, paths, fingerprint(project.folder, paths))
         for damage in DAMAGES:
-            for removed in (True, False):
-                crash_everywhere(writer, damage, tally, removed=removed)
+            for over in over_outs:
+                crash_everywhere(writer, damage, tally, removed=not over)
 
 
 def crash_everywhere(writer: Writer, damage: str, tally: Tally, *, removed: bool) -> None:
