@@ -12,7 +12,7 @@ from stages.model.layers import Conv3x3, MaxPool, NormSilu
 
 WIDTHS = {"cifarnet": (32, 96, 128), "cifarnet_large": (64, 256, 256)}  # of the blocks; large: the paper's own
 NORM_MOMENTUM = 0.4  # of the running statistics
-HEAD_SCALE = 1 / 9  # keeps the first logits small, so that the first steps do not saturate the softmax
+HEAD_SCALE = 1 / 20  # keeps the first logits small, so that the first steps do not saturate the softmax
 
 
 class CifarNet(nn.Module):

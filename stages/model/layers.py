@@ -1,4 +1,4 @@
-"""Layers that have a fast form for training in bf16 on a CPU, and are torch's own everywhere else."""
+"""Layers that have a fast form in bf16 on a CPU, and are torch's own everywhere else."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ class MaxPool(nn.Module):
     """(N, C, H, W) -> the maxima of its 2x2 windows; an odd last row or column is left out."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return _FastMaxPool.apply(x) if self.training and _is_for_kernels(x) else F.max_pool2d(x, 2)
+        return _FastMaxPool.apply(x) if _is_for_kernels(x) else F.max_pool2d(x, 2)
 
 
 class NormSilu(nn.BatchNorm2d):
@@ -89,7 +89,7 @@ def _rows(x: Tensor) -> Tensor:
 class _FastMaxPool(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        # Here, not above: only training needs numba, and importing it takes half a second.
+        # Here, not above: bf16 alone needs numba, and importing it takes half a second.
         from stages.model.kernels import max_pool
 
         x = x.contiguous(memory_format=torch.channels_last)
