@@ -221,7 +221,7 @@ def test_every_truncation_of_dvc_lock_is_found(copy: Project, monkeypatch: pytes
     lock = Path("dvc.lock").read_text()
     for length in np.linspace(0, len(lock) - 40, 12).astype(int):
         Path("dvc.lock").write_text(lock[:length])
-        with pytest.raises(DataError, match=r"dvc\.(lock|yaml)"):
+        with pytest.raises(DataError, match=r"dvc\.(lock|yaml)|run dvc repro"):  # a cut may leave valid YAML
             main()
 
 
