@@ -1,7 +1,7 @@
 """Train a classifier on the prepared images.
 
 Reads data/prepared, writes models/classifier, metrics/train.json and metrics/history.csv, and TensorBoard events
-under logs/. Run by `dvc repro train`; about 3 minutes for CIFAR-10 on two cores.
+under logs/. Run by `dvc repro train`; about a minute for CIFAR-10 on two cores.
 """
 
 from dataclasses import asdict

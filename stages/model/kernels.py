@@ -2,7 +2,7 @@
 
 bf16 values come as int16 bit patterns; arrays are flat, C contiguous, in NHWC order. A kernel uses one thread and adds
 in a fixed order, so it gives the same bits every time. Measured against torch 2.14.1 on a core with AVX-512: max
-pooling and its gradient 10 times as fast, norm and SiLU with theirs 1.5 times (`python -m benchmarks.kernels`).
+pooling and its gradient up to 10 times as fast; benchmarks/PROFILE.md says what that is worth in a step.
 """
 
 import numpy as np
