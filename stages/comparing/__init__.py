@@ -1,0 +1,1 @@
+"""What compare and sweep need: revisions, their predictions, and what a difference means."""
