@@ -71,10 +71,8 @@ def accuracy_difference(pairs: Pairs) -> Estimate:
 
 
 def mean_difference(differences: np.ndarray) -> Estimate:
-    """The mean of paired differences (N,) with Student's t interval; a single one says nothing of its interval."""
+    """The mean of paired differences (N,), two at least, with Student's t interval."""
     count, mean = len(differences), float(differences.mean())
-    if count < 2:
-        return Estimate(mean, -math.inf, math.inf)
     reach = critical_t(count - 1, level=LEVEL) * float(differences.std(ddof=1)) / math.sqrt(count)
     return Estimate(mean, mean - reach, mean + reach)
 

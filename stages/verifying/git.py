@@ -9,21 +9,21 @@ EXPERIMENT = "refs/exps/exec/EXEC_BASELINE"  # there while `dvc exp run` works i
 
 def committed(path: Path) -> str | None:
     """A file's text at HEAD; None where there is none."""
-    return _git("show", f"HEAD:./{path.as_posix()}")
+    return git("show", f"HEAD:./{path.as_posix()}")
 
 
 def branch_left_by_experiment() -> str | None:
     """The branch that a killed `dvc exp run` left HEAD detached from (treeverse/dvc#9260); None where it did not."""
-    if _git("symbolic-ref", "-q", "HEAD") is not None or _git("rev-parse", "-q", "--verify", EXPERIMENT) is None:
+    if git("symbolic-ref", "-q", "HEAD") is not None or git("rev-parse", "-q", "--verify", EXPERIMENT) is None:
         return None
-    for step in (_git("reflog", "--format=%gs", "HEAD") or "").splitlines():
+    for step in (git("reflog", "--format=%gs", "HEAD") or "").splitlines():
         left = re.fullmatch(r"checkout: moving from (\S+) to \S+", step)
-        if left and _git("rev-parse", "-q", "--verify", f"refs/heads/{left[1]}") is not None:
+        if left and git("rev-parse", "-q", "--verify", f"refs/heads/{left[1]}") is not None:
             return left[1]
     return None
 
 
-def _git(*arguments: str) -> str | None:
+def git(*arguments: str) -> str | None:
     """What git prints; None where it fails."""
     done = subprocess.run(["git", *arguments], capture_output=True, check=False)
     return done.stdout.decode(errors="replace") if done.returncode == 0 else None

@@ -1,0 +1,67 @@
+"""The images that one classifier has right and the other wrong: as tables, and as pictures."""
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+
+from stages.comparing.predictions import Predictions
+from stages.console.text import printable
+from stages.evaluation.contact_sheet import Mistake, draw_mistakes
+from stages.files.atomic import replaced_folder
+
+FOLDER = Path("metrics/compare")
+DRAWN = 36  # images on a sheet
+HEADER = ["id", "path", "label", "prediction", "confidence", "base_prediction", "base_confidence"]
+
+
+def write_changed(new: Predictions, base: Predictions, images: np.ndarray | None, *, names: tuple[str, str]) -> Path:
+    """Write fixed.csv and broken.csv and, with the test `images`, a sheet of each; replaces what an earlier one wrote.
+
+    `names` are what the new one and the base are called.
+    """
+    new_name, base_name = names
+    fixed, broken = _by_change(new, base), _by_change(base, new)
+    with replaced_folder(FOLDER) as folder:
+        for kind, places in (("fixed", fixed), ("broken", broken)):
+            (folder / f"{kind}.csv").write_text(_table(new, base, places), encoding="utf-8", newline="")
+        if images is not None:
+            fixed_words = f"wrong in {base_name}, right in {new_name}: what {base_name} said"
+            broken_words = f"right in {base_name}, wrong in {new_name}: what {new_name} said"
+            _draw(folder / "fixed.png", images, fixed, base, fixed_words)
+            _draw(folder / "broken.png", images, broken, new, broken_words)
+    return FOLDER
+
+
+def _by_change(right: Predictions, wrong: Predictions) -> np.ndarray:
+    """Places of the images that only one has right, first where the right class's probability changed most."""
+    places = np.flatnonzero(right.right & ~wrong.right)
+    gain = right.probabilities[places] - wrong.probabilities[places]
+    return places[np.argsort(-gain, kind="stable")]
+
+
+def _table(new: Predictions, base: Predictions, places: np.ndarray) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(HEADER)
+    for place in places:
+        said = [field for side in (new, base) for field in (side.answers[place], f"{side.confidences[place]:.6f}")]
+        writer.writerow([new.ids[place], new.paths[place], new.labels[place], *said])
+    return text.getvalue()
+
+
+def _draw(path: Path, images: np.ndarray, places: np.ndarray, wrong: Predictions, subtitle: str) -> None:
+    shown = [
+        Mistake(
+            image=np.array(images[place]),
+            name=wrong.ids[place],
+            label=wrong.labels[place],
+            prediction=wrong.answers[place],
+            probability=float(wrong.confidences[place]),
+        )
+        for place in places[:DRAWN]
+    ]
+    some = f"{len(shown)} of " if len(shown) < len(places) else ""
+    title = f"{some}{len(places):,} {path.stem} image{'s' if len(places) != 1 else ''}"
+    draw_mistakes(shown, title=title, subtitle=printable(subtitle)).save(path)

@@ -1,0 +1,130 @@
+"""A comparison in lines that a person reads."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from stages.comparing.classes import ClassChange
+from stages.comparing.paired import Estimate
+from stages.comparing.seeds import Samples
+from stages.comparing.verdict import ALPHA, Outcome, Verdict, excludes_zero
+from stages.console.text import printable
+
+WORDS: dict[Verdict, str] = {
+    "better": "better",
+    "worse": "worse",
+    "undecided": "cannot be told apart at 5 %",
+    "same": "the same predictions, byte for byte",
+}
+CLASSES = 10  # at most, in the table
+NAME = 24  # letters of a name in a table
+METHODS = "Intervals: 95 %; top-1 by Newcombe's method for paired shares, loss by Student's t on paired differences."
+
+
+def outcome_lines(outcome: Outcome, new: str, base: str) -> Iterator[str]:
+    """What is said of one run, `new`, against another."""
+    if outcome.verdict == "same":
+        yield f"  {WORDS[outcome.verdict]}: every image got the same answer, top-1 {100 * outcome.share:.2f} %"
+        return
+    pairs, top1, loss = outcome.pairs, outcome.top1, outcome.loss
+    rights = pairs.both + pairs.fixed, pairs.both + pairs.broken
+    wide = max(10, *(len(cut(name)) for name in (new, base)))
+    yield f"           {cut(new):>{wide}}  {cut(base):>{wide}}   difference   95 % interval"
+    shares = "  ".join(f"{f'{100 * right / pairs.images:.2f} %':>{wide}}" for right in rights)
+    yield f"  top-1    {shares}   {points(top1)} points"
+    yield f"  loss     {'  '.join(f'{value:{wide}.4f}' for value in outcome.losses)}   {nats(loss)}"
+    yield ""
+    yield (
+        f"  {WORDS[outcome.verdict]}: {pairs.fixed:,} images fixed, {pairs.broken:,} broken; "
+        f"the exact McNemar test gives p = {p_value(outcome.p)}"
+    )
+    if outcome.verdict == "undecided":
+        yield f"  {_more_images(outcome)}"
+        if excludes_zero(loss):
+            yield f"  The loss is told apart, though: it is {'lower' if loss.difference < 0 else 'higher'}."
+    else:
+        yield "  That is of these two runs; whether other seeds would say so, runs over seeds tell: A1,A2,A3 B1,B2,B3."
+
+
+def class_lines(classes: list[ClassChange], new: str, base: str) -> Iterator[str]:
+    """The classes that moved, most of all first."""
+    moved = [change for change in classes if change.pairs.fixed or change.pairs.broken]
+    if not moved:
+        return
+    wide = max(5, *(len(cut(change.name)) for change in moved[:CLASSES]))
+    sides = [f"{cut(name):>10}" for name in (new, base)]
+    yield f"  {'class':<{wide}}  {'  '.join(sides)}   fixed  broken        p"
+    for change in moved[:CLASSES]:
+        recalls = "  ".join(
+            f"{f'{100 * recall:.1f} %':>{len(side)}}" for recall, side in zip(change.recalls, sides, strict=True)
+        )
+        star = " *" if change.p < ALPHA else ""
+        counts = f"{change.pairs.fixed:5,}  {change.pairs.broken:6,}"
+        yield f"  {cut(change.name):<{wide}}  {recalls}   {counts}   {p_value(change.p):>6}{star}"
+    certain = sum(change.p < ALPHA for change in classes)
+    rest = f"{len(moved) - CLASSES} more moved. " if len(moved) > CLASSES else ""
+    yield (
+        f"  {rest}Recall of each class; p by the exact McNemar test, raised by Holm's method for looking at "
+        f"{len(classes)} classes: {certain or 'none'} moved by more than chance."
+    )
+
+
+def runs_lines(top1: Samples, loss: Samples, verdict: Verdict) -> Iterator[str]:
+    """What is said of several runs a side."""
+    for side, runs in (("new", top1.new), ("base", top1.base)):
+        values = "  ".join(f"{100 * run:.2f}" for run in runs)
+        yield f"  top-1, {side:<4}  mean {100 * np.mean(runs):.2f} %, standard deviation {_spread(runs)}   ({values})"
+    yield ""
+    yield "                             difference   95 % interval"
+    yield f"  top-1    over the seeds       {points(top1.over_seeds)} points   Welch's t, p = {p_value(top1.p)}"
+    yield f"           over the images      {points(top1.over_images)} points   Student's t"
+    yield f"  loss     over the seeds       {nats(loss.over_seeds)}   Welch's t, p = {p_value(loss.p)}"
+    yield f"           over the images      {nats(loss.over_images)}   Student's t"
+    yield ""
+    yield f"  {WORDS[verdict]}: {_both_noises(top1)}"
+    yield "  Seeds and images are two sources of noise: would other seeds say so on these images, and would other"
+    yield "  images say so of these runs? It is better or worse only where both do."
+
+
+def points(estimate: Estimate) -> str:
+    """A difference of shares in percentage points."""
+    difference, low, high = (100 * value for value in (estimate.difference, estimate.low, estimate.high))
+    return f"{difference:+10.2f}   {low:+.2f} to {high:+.2f}"
+
+
+def nats(estimate: Estimate) -> str:
+    """A difference of losses."""
+    return f"{estimate.difference:+10.4f}   {estimate.low:+.4f} to {estimate.high:+.4f}"
+
+
+def p_value(p: float) -> str:
+    """A probability with as many digits as mean something."""
+    return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}" if p else "0"
+
+
+def cut(name: str) -> str:
+    """A name as it fits into a table."""
+    line = printable(name)
+    return line if len(line) <= NAME else f"{line[: NAME - 1]}…"
+
+
+def _more_images(outcome: Outcome) -> str:
+    images = outcome.pairs.images
+    if outcome.needed is None:
+        return "As many were fixed as broken: there is no difference for more test images to show."
+    if outcome.needed <= images:
+        return f"A difference as large as this is found 4 times in 5 with {outcome.needed:,} images: it was near."
+    return (
+        f"To tell a difference as large as this, 4 times in 5, takes about {outcome.needed:,} test images; "
+        f"these are {images:,}."
+    )
+
+
+def _both_noises(top1: Samples) -> str:
+    seeds = "would" if top1.p < ALPHA else "might not"
+    images = "would" if excludes_zero(top1.over_images) else "might not"
+    return f"other seeds {seeds} say the same, and other images {images}"
+
+
+def _spread(runs: list[float]) -> str:
+    return f"{100 * np.std(runs, ddof=1):.2f}"
