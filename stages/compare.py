@@ -143,7 +143,7 @@ def _notes(runs: list[Run]) -> list[str]:
     """What a reader would not expect of the workspace."""
     reasons = {changed_since(run.revision) for run in runs} - {""}
     return [
-        f"  the workspace's predictions are those of its last run: {printable(reason)} since; dvc repro brings it up to date"
+        f"  the workspace's predictions are those of its last run, before {printable(reason)}; dvc repro makes new ones"
         for reason in reasons
     ]
 

@@ -19,7 +19,12 @@ from stages.verifying.lock import Entry, Stage
 PREDICTIONS = Path("metrics/predictions.csv")
 COLUMNS = ["id", "path", "label", "prediction", "confidence"]
 LEAST = 5e-7  # a probability of 0 in the file's 6 digits is anything up to this
-FETCH = {"branch": "--all-branches ", "tag": "--all-tags ", "commit": "--all-commits "}
+BRING = {  # what a kind of revision needs; of the options, none works with a single file
+    WORKSPACE: f"dvc pull {PREDICTIONS}",
+    "branch": "dvc fetch --all-branches",
+    "tag": "dvc fetch --all-tags",
+    "commit": "dvc fetch --all-commits",
+}
 
 
 @dataclass(frozen=True)
@@ -122,9 +127,8 @@ def _bytes(revision: Revision, entry: Entry) -> bytes:
 def _command(revision: Revision) -> str:
     if not has_remote():
         return revision.again
-    if revision.kind == "experiment":
-        return f"dvc exp apply {words([revision.name])} && dvc pull {PREDICTIONS}"
-    return f"dvc fetch {FETCH.get(revision.kind, '')}{PREDICTIONS}" if revision.kind != WORKSPACE else "dvc pull"
+    # Without the objects `dvc exp apply` ends with an error, and has yet done its part.
+    return BRING.get(revision.kind, f"dvc exp apply {words([revision.name])}; dvc pull {PREDICTIONS}")
 
 
 def _parse(text: str, md5: str) -> Predictions:

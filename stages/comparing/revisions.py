@@ -33,7 +33,7 @@ class Revision:
     def again(self) -> str:
         """The command line that makes its results anew."""
         name = shlex.quote(self.name)
-        back = {WORKSPACE: "", "experiment": f"dvc exp apply {name} && "}
+        back = {WORKSPACE: "", "experiment": f"dvc exp apply {name}; "}
         return back.get(self.kind, f"git checkout {name} && ") + "dvc repro"
 
 

@@ -121,9 +121,9 @@ def _more_images(outcome: Outcome) -> str:
 
 
 def _both_noises(top1: Samples) -> str:
-    seeds = "would" if top1.p < ALPHA else "might not"
-    images = "would" if excludes_zero(top1.over_images) else "might not"
-    return f"other seeds {seeds} say the same, and other images {images}"
+    seeds = "told apart" if top1.p < ALPHA else "not told apart"
+    images = "told apart" if excludes_zero(top1.over_images) else "not told apart"
+    return f"{seeds} over the seeds, {images} over the images"
 
 
 def _spread(runs: list[float]) -> str:
