@@ -24,10 +24,14 @@ class DataParams(Section):
 
 
 class PrepareParams(Section):
-    """How they are split."""
+    """How they are split, and what own images are made into."""
 
     val_fraction: Annotated[float, Field(ge=0, lt=1)]
+    test_fraction: Annotated[float, Field(ge=0, lt=1)]
     seed: Seed
+    size: Literal["auto"] | Positive
+    per_class: Positive | None
+    on_bad: Literal["fail", "drop"]
 
 
 class AugmentParams(Section):
