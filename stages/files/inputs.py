@@ -5,6 +5,7 @@ old result and call it up to date.
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ def inputs_of(stage: str) -> dict[str, str]:
         return {}
     definition = _load(PIPELINE)["stages"][stage]
     params = _load(PARAMS)
-    state = {str(path): _state(path) for dep in definition.get("deps", []) for path in _files(Path(dep))}
+    state = {str(path): _state(path) for dep in definition.get("deps", []) for path in _files(_place(dep, params))}
     for section in definition.get("params", []):
         for key, value in _flat(section, params.get(section)):
             state[f"{PARAMS} ({key})"] = json.dumps(value)
@@ -33,6 +34,16 @@ def inputs_of(stage: str) -> dict[str, str]:
 def first_change(before: dict[str, str], after: dict[str, str]) -> str:
     """The name of the first input that differs, empty if none does."""
     return next((name for name in sorted({*before, *after}) if before.get(name) != after.get(name)), "")
+
+
+def _place(dep: str, params: Any) -> Path:
+    """The path of a dep; `${data.path}` stands for a value of params.yaml."""
+    if not dep.startswith("${"):
+        return Path(dep)
+    value = params
+    for key in dep[2:-1].split("."):
+        value = value[key]
+    return Path(os.path.expanduser(value))  # noqa: PTH111 - Path's raises on an unknown user
 
 
 def _files(dep: Path) -> list[Path]:

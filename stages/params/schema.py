@@ -19,8 +19,10 @@ class Section(BaseModel):
 class DataParams(Section):
     """Which images."""
 
-    name: Literal["cifar10", "cifar100", "mnist", "fashion_mnist", "kmnist", "svhn", "stl10", "shapes"]
+    name: Literal["cifar10", "cifar100", "mnist", "fashion_mnist", "kmnist", "svhn", "stl10", "shapes", "folder"]
     archive: str | None
+    path: str
+    also: str
 
 
 class PrepareParams(Section):
