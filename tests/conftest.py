@@ -13,6 +13,7 @@ from tests.imports import ROOT
 
 SHIPPED = (
     "stages",
+    "data/none",
     "dvc.yaml",
     "params.yaml",
     ".dvc/config",
