@@ -64,5 +64,6 @@ def _canvas(number: int) -> np.ndarray:
     total = np.zeros((*CANVAS, 3))
     for octave in OCTAVES:
         patches = generator.integers(0, 256, (2**octave, 2**octave, 3)).astype(np.uint8)
-        total += np.asarray(Image.fromarray(patches).resize(CANVAS, Image.Resampling.BICUBIC), float) / 2 ** (FALL * octave)
+        enlarged = Image.fromarray(patches).resize(CANVAS, Image.Resampling.BICUBIC)
+        total += np.asarray(enlarged, float) / 2 ** (FALL * octave)
     return np.clip(128 + CONTRAST * (total - total.mean()) / total.std(), 0, 255).astype(np.uint8)
