@@ -104,4 +104,4 @@ def cell(text: str) -> str:
 
 
 def _problem(finding: Finding) -> str:
-    return finding.kind if finding.kind == finding.found else f"{finding.kind}: {finding.found}"
+    return finding.found if finding.found.startswith(finding.kind) else f"{finding.kind}: {finding.found}"
