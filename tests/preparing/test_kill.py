@@ -7,9 +7,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from benchmarks.photos import write_manifest, write_photos
+from benchmarks.photos import CLASSES, write_manifest
 from tests.imports import ROOT
 
 PHOTOS = 150
@@ -19,7 +21,11 @@ PHOTOS = 150
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Beside them a folder `whole`, where prepare was not disturbed."""
     folder = tmp_path_factory.mktemp("own") / "photos"
-    write_photos(folder, PHOTOS)
+    generator = np.random.default_rng(0)
+    for number in range(PHOTOS):
+        place = folder / CLASSES[number % len(CLASSES)]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(generator.integers(0, 256, (300, 400, 3)).astype(np.uint8)).save(place / f"{number}.jpg")
     with start(folder.with_name("whole"), folder) as undisturbed:
         assert undisturbed.wait(60) == 0
     return folder
