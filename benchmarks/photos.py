@@ -17,7 +17,7 @@ CLASSES = [f"class {number}" for number in range(10)]
 SIZES = [(500, 375), (375, 500), (500, 333), (480, 360)]  # width, height in pixels
 CANVASES, CANVAS = 8, (1024, 1024)
 OCTAVES = range(2, 11)  # powers of two: patches across a canvas
-FALL = 0.4  # of the strength from one octave to the next, as its power of two: files of some 60 KB
+FALL = 0.55  # of the strength from one octave to the next, as its power of two: files of some 60 KB
 CONTRAST = 70  # standard deviation of the values, of 255
 QUALITY = 90
 
@@ -64,5 +64,6 @@ def _canvas(number: int) -> np.ndarray:
     total = np.zeros((*CANVAS, 3))
     for octave in OCTAVES:
         patches = generator.integers(0, 256, (2**octave, 2**octave, 3)).astype(np.uint8)
-        total += np.asarray(Image.fromarray(patches).resize(CANVAS, Image.Resampling.BICUBIC), float) / 2 ** (FALL * octave)
+        enlarged = Image.fromarray(patches).resize(CANVAS, Image.Resampling.BICUBIC)
+        total += np.asarray(enlarged, float) / 2 ** (FALL * octave)
     return np.clip(128 + CONTRAST * (total - total.mean()) / total.std(), 0, 255).astype(np.uint8)

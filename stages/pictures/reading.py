@@ -38,6 +38,7 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+SIDEWAYS = {UPRIGHT[orientation] for orientation in (5, 6, 7, 8)}
 GAP = 2.0  # a box filter takes what is more than twice too large to twice (Pillow's reducing_gap)
 
 
@@ -95,10 +96,13 @@ def decode(content: bytes, *, size: tuple[int, int], channels: int) -> Picture:
         with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
             _check(picture)
             width, height, mode = *picture.size, picture.mode
-            picture.draft(None, (max(size), max(size)))  # JPEG alone: decode no finer than is needed
+            drafted = picture.draft(None, (max(size), max(size)))  # JPEG alone: decode no finer than is needed
             picture.load()
-            upright, odd_exif = _upright(picture)
-            shown = _fitted(_eight_bits(upright), size).convert("RGB" if channels == 3 else "L")
+            turn, odd_exif = _turn(picture)
+            # A reduced picture ends between two pixels, at the box that draft gives.
+            whole = drafted[1][2:] if drafted else picture.size
+            fitted = _fitted(_eight_bits(picture), whole, size[::-1] if turn in SIDEWAYS else size)
+            shown = (fitted if turn is None else fitted.transpose(turn)).convert("RGB" if channels == 3 else "L")
             several = picture.format != "JPEG" and _has_several(content)
     except Unfit:
         raise
@@ -128,15 +132,13 @@ def _check(picture: Image.Image) -> None:
         raise Unfit("unsupported kind", found, "save it with 8 or 16 bits")
 
 
-def _upright(picture: Image.Image) -> tuple[Image.Image, bool]:
-    """The picture turned as its EXIF says, and whether that says nothing sensible: then it stays as it is."""
+def _turn(picture: Image.Image) -> tuple[Image.Transpose | None, bool]:
+    """How to turn it, as its EXIF says, and whether that says nothing sensible: then it stays as it is."""
     try:
         orientation = picture.getexif().get(ORIENTATION, 1)
+        return UPRIGHT.get(orientation), orientation not in (1, *UPRIGHT)
     except Exception:  # damaged EXIF; the pixels beside it are whole
-        return picture, True
-    if orientation in UPRIGHT:
-        return picture.transpose(UPRIGHT[orientation]), False
-    return picture, orientation != 1
+        return None, True
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:
@@ -153,12 +155,12 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
     return picture if picture.mode in ("L", "RGB") else picture.convert("RGB")
 
 
-def _fitted(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """The largest middle part of the shape (H, W), resized to it."""
+def _fitted(picture: Image.Image, whole: tuple[float, float], size: tuple[int, int]) -> Image.Image:
+    """The largest middle part of the shape (H, W), resized to it; `whole` is how far (right, down) the picture goes."""
     height, width = size
-    scale = min(picture.width / width, picture.height / height)
-    across, down = min(scale * width, picture.width), min(scale * height, picture.height)
-    left, top = (picture.width - across) / 2, (picture.height - down) / 2
+    scale = min(whole[0] / width, whole[1] / height)
+    across, down = min(scale * width, whole[0]), min(scale * height, whole[1])
+    left, top = (whole[0] - across) / 2, (whole[1] - down) / 2
     box = (left, top, left + across, top + down)
     return picture.resize((width, height), Image.Resampling.BICUBIC, box, reducing_gap=GAP)
 

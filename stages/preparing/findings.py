@@ -82,8 +82,8 @@ def class_remarks(counts: dict[str, dict[str, int]]) -> list[Finding]:
 def write_report(findings: list[Finding], left_out: list[dict[str, str]]) -> None:
     """metrics/data_report.csv: path, problem, action; sorted."""
     lines = [(finding.path, _problem(finding), finding.action) for finding in findings]
-    lines += [(printable(line["path"]), line["problem"], line["action"]) for line in left_out]
-    cells = [[cell(text) for text in line] for line in sorted(lines)]
+    lines += [(line["path"], line["problem"], line["action"]) for line in left_out]
+    cells = [[cell(printable(text)) for text in line] for line in sorted(lines)]
     table = pd.DataFrame(cells, columns=["path", "problem", "action"])
     write_text(REPORT, table.to_csv(index=False, lineterminator="\n"))
 
@@ -104,4 +104,4 @@ def cell(text: str) -> str:
 
 
 def _problem(finding: Finding) -> str:
-    return printable(finding.kind if finding.kind == finding.found else f"{finding.kind}: {finding.found}")
+    return finding.found if finding.found.startswith(finding.kind) else f"{finding.kind}: {finding.found}"

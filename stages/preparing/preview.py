@@ -1,5 +1,7 @@
 """A picture of the training data: a row of images for each class, under its name."""
 
+import unicodedata
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -28,7 +30,7 @@ def draw_preview(images: np.ndarray, labels: np.ndarray, classes: list[str]) -> 
     font = ImageFont.load_default(size=15)
     for row, name in enumerate(shown):
         top = GAP + row * down
-        draw.text((8, top + down / 2 - GAP), _fitted(printable(name), font), "black", font, anchor="lm")
+        draw.text((8, top + down / 2 - GAP), _fitted(_drawable(name), font), "black", font, anchor="lm")
         for column, index in enumerate(np.flatnonzero(labels == row)[:COLUMNS]):
             sheet.paste(_scaled(images[index], (width, height)), (TEXT + column * across, top))
     return sheet
@@ -53,3 +55,10 @@ def _fitted(name: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> st
     while font.getlength(name) > TEXT - 16:
         name = name.removesuffix("…")[:-1] + "…"
     return name
+
+
+def _drawable(name: str) -> str:
+    """One line without accents, which Pillow's own font lacks; it shows letters of other scripts as boxes."""
+    return "".join(
+        letter for letter in unicodedata.normalize("NFKD", printable(name)) if not unicodedata.combining(letter)
+    )
