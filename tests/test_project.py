@@ -28,7 +28,9 @@ def test_git_holds_the_metrics_and_not_the_data(project: Project) -> None:
     tracked = set(project.run("git", "ls-files", "data", "models", "metrics", "dvc.lock", "logs").split())
     assert tracked == {
         "dvc.lock",
-        *(f"metrics/{name}" for name in ("confusion.csv", "evaluate.json", "export.json", "history.csv")),
+        "data/none",
+        *(f"metrics/{name}" for name in ("confusion.csv", "data.json", "data_report.csv", "evaluate.json")),
+        *(f"metrics/{name}" for name in ("export.json", "history.csv")),
         *(f"metrics/{name}" for name in ("per_class.csv", "train.json")),
     }
 

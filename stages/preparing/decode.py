@@ -65,10 +65,9 @@ def read_images(source: Path, shape: tuple[int, int, int]) -> Callable[[np.ndarr
 
     def take(indices: np.ndarray) -> np.ndarray:
         images = np.empty((len(indices), *shape), np.uint8)
-        with source.open("rb") as file:
+        with source.open("rb", buffering=0) as file:
             for image, index in zip(images, indices.tolist(), strict=True):
-                file.seek(index * image.nbytes)
-                file.readinto(image.data)
+                os.preadv(file.fileno(), [image.data], index * image.nbytes)
         return images
 
     return take

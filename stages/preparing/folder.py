@@ -57,19 +57,13 @@ def look_at_folder(
     # 3. Decide where each of the others goes.
     splits, spare = _place(files, outcomes, sound, params)
     used = [index for index in sound if index not in spare]
-    counts = {
-        name: {split: sum(splits[index] == split for index in used if files[index].label == name) for split in SPLITS}
-        for name in classes
-    }
+    pairs = Counter((files[index].label, splits[index]) for index in used)
+    counts = {name: {split: pairs[name, split] for split in SPLITS} for name in classes}
     findings = [*faulty.values(), *(Finding(files[index].path, *SPARE, LEFT_OUT) for index in sorted(spare))]
-    for name, number in counts.items():
-        if not number["train"]:
-            write_report(findings, left_out)
-            raise DataError(
-                f"class {name!r} has no image to train on: {number['val']} are for validation, {number['test']} for "
-                f"test, of {sum(file.label == name for file in files)} files; add some, or lower the fractions in "
-                "params.yaml's prepare"
-            )
+    without = next((name for name in classes if not counts[name]["train"]), None)
+    if without is not None:
+        write_report(findings, left_out)
+        raise _no_training(without, counts[without], sum(file.label == without for file in files))
     findings += remarks(files, outcomes, used) + class_remarks(counts)
     write_report(findings, left_out)
     assert seen == len(used) + len(left_out) + sum(finding.action != USED for finding in findings)
@@ -87,6 +81,13 @@ def look_at_folder(
         findings=findings,
         sizes=[(outcomes[index].width, outcomes[index].height) for index in used],
         modes=Counter(outcomes[index].mode for index in used),
+    )
+
+
+def _no_training(name: str, counts: dict[str, int], files: int) -> DataError:
+    return DataError(
+        f"class {name!r} has no image to train on: {counts['val']} are for validation, {counts['test']} for test, of "
+        f"{files} files; add some, or lower the fractions in params.yaml's prepare"
     )
 
 

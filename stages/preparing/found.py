@@ -23,4 +23,5 @@ class Found:
         used = sum(len(part.labels) for part in self.parts.values())
         remarks = sum(finding.action == USED for finding in self.findings)
         parts = [f"{self.seen - used:,} not used"] * (self.seen > used) + [f"{remarks:,} remarks"] * (remarks > 0)
-        return f" ({', '.join(parts)}: see {REPORT})" if parts else ""
+        where = f": see {REPORT}" if self.findings else ""
+        return f" ({', '.join(parts)}{where})" if parts else ""
