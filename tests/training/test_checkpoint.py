@@ -19,7 +19,7 @@ from stages.training.compute import Compute
 from stages.training.fingerprint import fingerprint
 from stages.training.fit import fit
 from stages.training.log import RunLog
-from stages.training.run import Row
+from stages.training.outcome import Row
 from tests.training.test_fit import bright_or_dark, recipe
 
 Result = tuple[list[Row], list[torch.Tensor]]

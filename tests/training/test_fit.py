@@ -18,7 +18,7 @@ from stages.training.checkpoint import held_checkpoints
 from stages.training.compute import Compute
 from stages.training.fit import fit
 from stages.training.log import RunLog, log_folder
-from stages.training.run import Row
+from stages.training.outcome import Row
 from tests.imports import ROOT
 
 EMPTY = Split(np.zeros((0, 8, 8, 3), np.uint8), np.zeros(0, np.int64))
