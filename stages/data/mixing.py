@@ -48,7 +48,7 @@ class Mixing:
         if self.cutmix:
             cut = (coin >= 0.5) | (self.mixup == 0)
             side: np.ndarray = np.sqrt(1 - generator.beta(self.cutmix, self.cutmix, count))
-            sides = np.rint(height * side).astype(np.int64), np.rint(width * side).astype(np.int64)
+            sides = (height * side).round().astype(np.int64), (width * side).round().astype(np.int64)
             inside = boxes_around(centres, sides, (height, width)) & cut[:, None, None]
             mixed = np.where(inside[..., None], images[partners], mixed)
             shares = np.where(cut, 1 - inside.mean((1, 2)), shares).astype(np.float32)
