@@ -35,7 +35,7 @@ class Mixing:
 
     def __call__(self, images: np.ndarray, *, step: int, shard: int) -> Mixed:
         """Mix each image of a shard, uint8 (n, H, W, C), with the next one; the chances are of (seed, step, shard)."""
-        count, height, width, _ = images.shape
+        count, (height, width) = len(images), images.shape[1:3]
         generator = np.random.Generator(np.random.Philox(key=int(random_bits(self.seed, MIXING, step, shard))))
         coin = generator.random(count)
         centres = generator.integers(0, height, count), generator.integers(0, width, count)
@@ -47,7 +47,7 @@ class Mixing:
             mixed, shares = _blend(mixed, images[partners], own.astype(np.uint16)), (own / WHOLE).astype(np.float32)
         if self.cutmix:
             cut = (coin >= 0.5) | (self.mixup == 0)
-            side: np.ndarray = np.sqrt(1 - generator.beta(self.cutmix, self.cutmix, count))
+            side = np.sqrt(1 - generator.beta(self.cutmix, self.cutmix, count))
             sides = (height * side).round().astype(np.int64), (width * side).round().astype(np.int64)
             inside = boxes_around(centres, sides, (height, width)) & cut[:, None, None]
             mixed = np.where(inside[..., None], images[partners], mixed)
