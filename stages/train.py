@@ -14,7 +14,8 @@ import torch
 from stages.console.errors import ParamsError
 from stages.console.stage import project_root, run_stage
 from stages.data.augment import Augment
-from stages.data.prepared import Dataset, read_dataset, read_split
+from stages.data.mixing import Mixing
+from stages.data.prepared import Dataset, Split, read_dataset, read_split
 from stages.data.randomness import torch_seed
 from stages.data.scaling import scaled_size
 from stages.files.atomic import write_json, write_text
@@ -29,7 +30,8 @@ from stages.training.compute import Compute, choose_compute
 from stages.training.fingerprint import fingerprint
 from stages.training.fit import fit
 from stages.training.log import RunLog, log_folder
-from stages.training.run import Row, choose_scales
+from stages.training.report import ending_of, metrics_of
+from stages.training.run import choose_scales
 from stages.training.shards import shard_count
 
 METRICS = Path("metrics/train.json")
@@ -49,6 +51,7 @@ def main() -> str:
             f"params.yaml: train.batch_size is {recipe.batch_size}, "
             f"more than the {len(train)} training images; lower it"
         )
+    _check_choosable(recipe, len(val))
     shards = shard_count(recipe.batch_size, recipe.shards)
     compute = choose_compute(runtime.device, recipe.precision, runtime.workers, shards=shards)
     print(
@@ -66,13 +69,13 @@ def main() -> str:
     _see(classifier, train.images[:WHITENING_IMAGES], compute)
 
     # 3. Train it, from where it was stopped if it was.
-    augment = Augment(recipe.seed, **recipe.augment.model_dump())
+    augment = Augment(recipe.seed, **recipe.augment.model_dump(exclude={"mixup", "cutmix"}))
     run = fingerprint(asdict(card))
     with held_checkpoints(project_root() / CHECKPOINTS / run) as checkpoints:
         begun = checkpoints.newest()
         with RunLog(log_folder(project_root(), run), first_step=begun.step if begun else 0) as log:
             if not begun:
-                log.samples(augment(train.images, np.arange(min(64, len(train))), epoch=0))
+                log.samples(_samples(train, augment, recipe))
                 log.graph(classifier, train.images[:2])
             history = fit(
                 classifier,
@@ -92,9 +95,25 @@ def main() -> str:
         save_classifier(classifier, card)
         rounded = pd.DataFrame(history, columns=COLUMNS).round(6)
         write_text(HISTORY, rounded.to_csv(index=False, lineterminator="\n"))
-        write_json(METRICS, _metrics(history[-1], classifier))
-    top1 = f", val top-1 {100 * history[-1]['val_top1']:.2f} %" if len(val) else ""
-    return f"{CLASSIFIER}{top1}"
+        parameters = sum(tensor.numel() for tensor in classifier.parameters() if tensor.requires_grad)
+        write_json(METRICS, metrics_of(history, keep=recipe.keep, parameters=parameters))
+    return f"{CLASSIFIER}{ending_of(history, recipe)}"
+
+
+def _check_choosable(recipe: TrainParams, images: int) -> None:
+    for name, asks in (("keep", recipe.keep == "best"), ("patience", recipe.patience > 0)):
+        if asks and not images:
+            raise ParamsError(
+                f"params.yaml: train.{name} is {getattr(recipe, name)}, and there are no validation images to go by; "
+                "raise prepare.val_fraction above 0"
+            )
+
+
+def _samples(train: Split, augment: Augment, recipe: TrainParams) -> np.ndarray:
+    """The first images, uint8 (n, H, W, C), as they are trained on."""
+    images = augment(train.images, np.arange(min(64, len(train))), 0)
+    mixing = Mixing(recipe.seed, recipe.augment.mixup, recipe.augment.cutmix)
+    return mixing(images, step=0, shard=0).images if mixing.on else images
 
 
 def _card(recipe: TrainParams, dataset: Dataset, compute: Compute) -> Card:
@@ -124,17 +143,6 @@ def _see(classifier: Classifier, images: np.ndarray, compute: Compute) -> None:
     """Let a network whose first layer comes from the data look at some."""
     if isinstance(classifier.network, CifarNet):
         classifier.network.whiten(classifier.pixels(torch.from_numpy(np.array(images)).to(compute.device)))
-
-
-def _metrics(last: Row, classifier: Classifier) -> dict[str, object]:
-    metrics: dict[str, object] = {
-        "parameters": sum(tensor.numel() for tensor in classifier.parameters() if tensor.requires_grad)
-    }
-    for split in ("train", "val"):
-        scores = {name: round(last[f"{split}_{name}"], 6) for name in ("loss", "top1") if f"{split}_{name}" in last}
-        if scores:
-            metrics[split] = scores
-    return metrics
 
 
 if __name__ == "__main__":

@@ -42,8 +42,13 @@ class AugmentParams(Section):
     flip: Literal["none", "random", "alternate"]
     translate: Annotated[int, Field(ge=0)]
     crop: Annotated[int, Field(ge=0)]
+    crop_scale: Scale
     cutout: Annotated[int, Field(ge=0)]
+    erasing: Fraction
     policy: Literal["none", "randaugment", "trivialaugment"]
+    color: Fraction
+    mixup: Annotated[float, Field(ge=0)]
+    cutmix: Annotated[float, Field(ge=0)]
 
 
 class TrainParams(Section):
@@ -54,20 +59,26 @@ class TrainParams(Section):
     epochs: Positive
     batch_size: Positive
     shards: Literal["auto"] | Positive
+    sampling: Literal["shuffled", "balanced"]
     drop_last: bool
     precision: Literal["auto", "fp32", "bf16"]
     loss: Literal["cross_entropy", "mse", "l1"]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    class_weights: Literal["none", "balanced"]
     optimizer: Literal["sgd", "adam", "adamw", "rmsprop", "muon"]
     lr: Annotated[float, Field(gt=0)]
     momentum: Annotated[float, Field(ge=0, lt=1)]
     nesterov: bool
     weight_decay: Annotated[float, Field(ge=0)]
+    clip_norm: Annotated[float, Field(ge=0)]
     schedule: Literal["constant", "cosine", "one_cycle", "step"]
     warmup: Fraction
     final_lr: Fraction
     step_epochs: Positive
     step_factor: Annotated[float, Field(gt=0, le=1)]
+    ema: Annotated[float, Field(ge=0, lt=1)]
+    keep: Literal["last", "best"]
+    patience: Annotated[int, Field(ge=0)]
     scales: Literal["auto"] | Annotated[list[Scale], Field(min_length=1)]
     mirror: bool
     augment: AugmentParams
@@ -81,7 +92,22 @@ class TrainParams(Section):
                 raise ValueError(f"shards is {self.shards}, more than batch_size {self.batch_size}; lower it")
         if self.label_smoothing and self.loss != "cross_entropy":
             raise ValueError(f"label_smoothing goes with loss cross_entropy, not {self.loss}; set it to 0")
+        if self.class_weights == self.sampling == "balanced":
+            raise ValueError("class_weights and sampling are both balanced; one makes up for rare classes, keep that")
+        for name in ("mixup", "cutmix"):
+            self._check_mixing(name)
         return self
+
+    def _check_mixing(self, name: str) -> None:
+        if not getattr(self.augment, name):
+            return
+        if self.loss != "cross_entropy":
+            raise ValueError(f"augment.{name} goes with loss cross_entropy, not {self.loss}; set it to 0")
+        if self.batch_size < 2 * (self.shards if isinstance(self.shards, int) else min(2, self.batch_size)):
+            raise ValueError(
+                f"augment.{name} mixes the images of a shard, and a batch_size of {self.batch_size} has shards of one; "
+                "raise it, or set shards to 1"
+            )
 
 
 class EvaluateParams(Section):

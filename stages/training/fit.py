@@ -21,7 +21,8 @@ from stages.training.compute import Compute
 from stages.training.log import RunLog
 from stages.training.network import Network
 from stages.training.objective import choose_objective
-from stages.training.run import Row, Run
+from stages.training.outcome import Row, has_stalled
+from stages.training.run import Run
 from stages.training.shards import Objective, shard_count
 from stages.training.workers import WorkerPool, make_worker
 
@@ -41,6 +42,8 @@ def fit(
     log_every: int,
 ) -> list[Row]:
     """Train the classifier in place, from the checkpoint `begun` if there is one; a row of scores for each epoch.
+
+    It ends with the weights that `recipe.keep` and `recipe.ema` ask for, before the last epoch by `recipe.patience`.
 
     Raises:
         Diverged: the loss is nan or infinite.
@@ -66,7 +69,7 @@ def fit(
         memory=begun.tensors if begun else {},
     )
     with WorkerPool(board, make) as pool, StopWish() as wish:
-        run = Run(network, pool, len(train), recipe)
+        run = Run(network, pool, train.labels, recipe)
         if begun:
             run.restore(begun)
             print(f"train: resuming at step {begun.step:,}/{run.total:,} from its checkpoint", flush=True)
@@ -75,16 +78,18 @@ def fit(
         with Progress("train", total=run.total * recipe.batch_size, unit="img") as progress:
             progress.skip(run.position.step * recipe.batch_size)
             saved = time.monotonic()
-            while run.position.step < run.total:
+            while run.position.step < run.total and not has_stalled(run.position.history, recipe.patience):
                 rate = _step(run, recipe, progress, log, log_every)
                 if run.position.step % run.steps == 0:
-                    row = run.end_epoch(rate, _validate(classifier, val, objective, compute))
+                    with run.outcome.shown():
+                        row = run.end_epoch(rate, _validate(classifier, val, objective, compute))
                     _tell(row, recipe.epochs, run.position.step, progress, log)
                 if wish.number or time.monotonic() - saved >= checkpoint_every:
                     checkpoints.save(run.checkpoint())
                     saved = time.monotonic()
                 if wish.number:
                     raise Stopped(_farewell(wish.number, run), wish.number)
+        run.outcome.settle()
     return run.position.history
 
 
@@ -102,7 +107,7 @@ def _step(run: Run, recipe: TrainParams, progress: Progress, log: RunLog, log_ev
 
 
 def _validate(classifier: Classifier, val: Split, objective: Objective, compute: Compute) -> Row:
-    """Loss and accuracy on the validation split, the loss being the one that is trained for."""
+    """Loss and accuracy on the validation split, the loss being the one that is trained for, without class weights."""
     if len(val) == 0:
         return {}
     logits = predict_logits(

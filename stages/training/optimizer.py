@@ -16,6 +16,8 @@ def make_optimizers(
     """
     matrices = [parameter for parameter in parameters if parameter.dim() > 1]
     vectors = [parameter for parameter in parameters if parameter.dim() <= 1]
+    if name == "muon" and not matrices:
+        return [torch.optim.AdamW(vectors, lr=lr, weight_decay=0.0)]
     if name == "muon":
         # match_rms_adamw (arXiv:2502.16982) gives muon's update the size of adamw's, hence one rate for both.
         muon = torch.optim.Muon(
