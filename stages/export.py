@@ -91,6 +91,7 @@ def _files(classifier: Classifier, card: Card, opset: int) -> Iterator[tuple[str
     facts = {
         "classes": card.classes,
         "size": card.size,
+        "network_size": card.network_size,
         "channels": card.channels,
         "data": card.data,
         "pictures": RULE,

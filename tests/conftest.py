@@ -19,6 +19,7 @@ SHIPPED = (
     ".dvc/.gitignore",
     ".dvc/plots",
     ".dvcignore",
+    "data/none",
     ".gitignore",
 )
 SMALL = {

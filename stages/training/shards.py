@@ -103,12 +103,15 @@ class ShardWorker:
             self._board.shard_statistics[shard] = self.statistics
             return
         augmented = self._augment(self._split.images, indices, batch.epoch)
-        images = scaled(torch.from_numpy(augmented), batch.scale).to(self._compute.device)
+        images = torch.from_numpy(augmented)
+        if self._network.classifier.network_size is None:  # else it scales them itself, from the size that they have
+            images = scaled(images, batch.scale)
+        images = images.to(self._compute.device)
         labels = torch.from_numpy(self._split.labels[indices]).to(self._compute.device)
         # The shard owns all that is random in it, dropout too: not the process, not the moment.
         _seed(self._compute.device, torch_seed(self._seed, batch.step, shard))
         with self._compute.autocast():
-            logits = self._network.classifier(images)  # (n, classes)
+            logits = self._network.classifier(images, batch.scale)  # (n, classes)
         losses = self._objective(logits.float(), labels)  # (n,)
         (losses.sum() / len(batch.indices)).backward()
         right = (logits.detach().argmax(1) == labels).sum()
