@@ -69,5 +69,9 @@ def _begin(network: nn.Module, *, weights: Path, has_own_classes: bool) -> None:
     from stages.model.matching import begin_from
     from stages.model.weights_file import read_weights
 
-    fresh = None if has_own_classes else last_layer(network)[0]
+    fresh = None
+    if not has_own_classes:
+        fresh, layer = last_layer(network)
+        # Some networks begin with a large last layer, made for all else being fresh: here the loss would begin at 9.
+        layer.reset_parameters()  # type: ignore[operator]
     print(f"train: {begin_from(network, read_weights(weights), fresh=fresh, source=weights.name)}", flush=True)
