@@ -100,7 +100,7 @@ def read_torch_file(path: Path) -> dict[str, Tensor]:
     """
     try:
         with path.open("rb") as file:
-            content, storages = _read_zip(file) if zipfile.is_zipfile(file) else _read_row(file)
+            content, storages = _read_zip(file) if file.read(2) == b"PK" else _read_row(file)
         return {name: _tensor(view, storages) for name, view in _views(content).items()}
     except Fault:
         raise
