@@ -41,9 +41,12 @@ def blocks_of(network: nn.Module) -> list[nn.Module]:
     """The network's parts with parameters, in order of definition, before its last layer.
 
     A part is a child of the network; a child that is a mere row of others (nn.Sequential), or has the last layer in
-    it, counts by its own children.
+    it, or is the only part, counts by its own children.
     """
-    return [part for part in _parts(network, last_layer(network)[1]) if next(part.parameters(), None) is not None]
+    head, blocks = last_layer(network)[1], [network]
+    while len(blocks) == 1 and list(blocks[0].children()):
+        blocks = [part for part in _parts(blocks[0], head) if next(part.parameters(), None) is not None]
+    return blocks
 
 
 def _parts(module: nn.Module, head: nn.Module) -> Iterator[nn.Module]:

@@ -96,7 +96,7 @@ def test_other_content_is_named(tmp_path: Path, content: Any, words: str) -> Non
         read_weights(written(tmp_path / "x.pth", content, zipped=True))
 
 
-def changed_archive(path: Path, *, compress: bool = False, **members: bytes) -> Path:
+def changed_archive(path: Path, members: dict[str, bytes], *, compress: bool = False) -> Path:
     """The archive at `path` with some members (named by their last part) replaced."""
     kind = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(path.with_name("changed.pth"), "w", kind) as new:
@@ -139,19 +139,21 @@ def test_a_tensor_stays_in_its_storage(
     tmp_path: Path, shape: tuple[int, ...], strides: tuple[int, ...], offset: int
 ) -> None:
     path = written(tmp_path / "x.pth", {"a": torch.zeros(2, 3)}, zipped=True)
-    assert torch.equal(read_weights(changed_archive(path, data_pkl=described((3, 2), (1, 3))))["a"], torch.zeros(3, 2))
+    assert torch.equal(
+        read_weights(changed_archive(path, {"data_pkl": described((3, 2), (1, 3))}))["a"], torch.zeros(3, 2)
+    )
     with pytest.raises(DataError, match="reaches beyond its storage"):
-        read_weights(changed_archive(path, data_pkl=described(shape, strides, offset)))
+        read_weights(changed_archive(path, {"data_pkl": described(shape, strides, offset)}))
 
 
 def test_storages_of_another_size_compression_and_byte_order_are_refused(tmp_path: Path) -> None:
     path = written(tmp_path / "x.pth", {"a": torch.zeros(2, 3)}, zipped=True)
     with pytest.raises(DataError, match="has 20 bytes where 6 numbers should be"):
-        read_weights(changed_archive(path, **{"0": bytes(20)}))
+        read_weights(changed_archive(path, {"0": bytes(20)}))
     with pytest.raises(DataError, match="compressed data"):
-        read_weights(changed_archive(path, compress=True))
+        read_weights(changed_archive(path, {}, compress=True))
     with pytest.raises(DataError, match="bytes in another order"):
-        read_weights(changed_archive(path, byteorder=b"big"))
+        read_weights(changed_archive(path, {"byteorder": b"big"}))
 
 
 def test_a_wrapper_that_doubles_itself_ends(tmp_path: Path) -> None:
