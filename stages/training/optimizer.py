@@ -1,6 +1,7 @@
 """Optimisers by name over a network's parameters and their gradients, which both stay where they are in memory."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,15 +27,10 @@ def make_optimizers(
     vectors = _groups([(tensor, rate) for tensor, rate in zip(parameters, rates, strict=True) if tensor.dim() <= 1])
     if name == "muon":
         # match_rms_adamw (arXiv:2502.16982) gives muon's update the size of adamw's, hence one rate for both.
-        muon = torch.optim.Muon(
-            [group | {"params": [_as_matrix(tensor) for tensor in group["params"]]} for group in matrices],
-            lr=lr,
-            momentum=momentum,
-            nesterov=nesterov,
-            weight_decay=weight_decay,
-            adjust_lr_fn="match_rms_adamw",
-        )
-        return [muon, torch.optim.AdamW(vectors, lr=lr, weight_decay=0.0)] if vectors else [muon]
+        flat = [group | {"params": [_as_matrix(tensor) for tensor in group["params"]]} for group in matrices]
+        muon = partial(torch.optim.Muon, nesterov=nesterov, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+        found: list[Optimizer] = [muon(flat, lr=lr, momentum=momentum)] if flat else []
+        return [*found, torch.optim.AdamW(vectors, lr=lr, weight_decay=0.0)] if vectors else found
     groups = [group | {"weight_decay": weight_decay} for group in matrices]
     groups += [group | {"weight_decay": 0.0} for group in vectors]
     if name == "sgd":
