@@ -53,7 +53,7 @@ def load_onnx_classifier(path: Path) -> OnnxClassifier:
         session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
         facts = json.loads(session.get_modelmeta().custom_metadata_map["classifier"])
         size = tuple(facts["size"])
-        network_size = tuple(facts.get("network_size", size))  # which files from before it had a name lack
+        network_size = tuple(facts.get("network_size", size))
         return OnnxClassifier(session, facts["classes"], size, network_size, facts["channels"])
     except FileNotFoundError:
         raise DataError(f"{path} is missing; run dvc repro export") from None

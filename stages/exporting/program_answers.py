@@ -24,7 +24,7 @@ class Program(nn.Module):
         inside = {FACTS: ""}
         # The call, not the module: a child module would be told too.
         self.answer = torch.export.load(path, extra_files=inside).module().__call__
-        self.network_size = tuple(json.loads(inside[FACTS])["network_size"])
+        self.network_size = json.loads(inside[FACTS]).get("network_size")
 
     def forward(self, images: Tensor) -> Tensor:
         return self.answer(images)
