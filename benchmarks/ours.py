@@ -147,6 +147,7 @@ def _optimizers(recipe: TrainParams, network: Network) -> list[Optimizer]:
     return make_optimizers(
         recipe.optimizer,
         network.trainable,
+        rates=network.rates,
         lr=RATE,
         momentum=recipe.momentum,
         nesterov=recipe.nesterov,

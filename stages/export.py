@@ -88,13 +88,15 @@ def _read_scores() -> dict[str, Any]:
 
 def _files(classifier: Classifier, card: Card, opset: int) -> Iterator[tuple[str, bytes]]:
     """The deliverables by the ends of their names."""
-    facts = {
+    facts: dict[str, Any] = {
         "classes": card.classes,
         "size": card.size,
         "channels": card.channels,
         "data": card.data,
         "pictures": RULE,
     }
+    if card.network_size != card.size:
+        facts["network_size"] = card.network_size  # a reader takes fewer images at a time by it
     program = export_program(classifier, card)
     yield "pt2", program_bytes(program, facts)
     yield "onnx", onnx_bytes(program, opset=opset, facts=facts)

@@ -19,9 +19,12 @@ from stages.data.prepared import Dataset, Split, read_dataset, read_split
 from stages.data.randomness import torch_seed
 from stages.data.scaling import scaled_size
 from stages.files.atomic import write_json, write_text
+from stages.model.beginning import Beginning, begun_classifier, choose_beginning
 from stages.model.card import CLASSIFIER, Card
 from stages.model.cifarnet import CifarNet
-from stages.model.classifier import Classifier, build_classifier, save_classifier
+from stages.model.classifier import Classifier, save_classifier
+from stages.model.freezing import freeze
+from stages.model.own_module import check_source
 from stages.model.registry import check_takes
 from stages.params.read import read_params
 from stages.params.schema import TrainParams
@@ -34,6 +37,7 @@ from stages.training.report import ending_of, metrics_of
 from stages.training.run import choose_scales
 from stages.training.shards import shard_count
 
+DOWNLOADS = Path(".downloads/weights")  # in the main checkout, and kept: the next run begins from the same file
 METRICS = Path("metrics/train.json")
 HISTORY = Path("metrics/history.csv")
 COLUMNS = ["epoch", "train_loss", "val_loss", "train_top1", "val_top1", "lr"]
@@ -52,6 +56,7 @@ def main() -> str:
             f"more than the {len(train)} training images; lower it"
         )
     _check_choosable(recipe, len(val))
+    beginning = choose_beginning(recipe, dataset, project_root() / DOWNLOADS)
     shards = shard_count(recipe.batch_size, recipe.shards)
     compute = choose_compute(runtime.device, recipe.precision, runtime.workers, shards=shards)
     print(
@@ -60,12 +65,14 @@ def main() -> str:
         flush=True,
     )
 
-    # 2. A classifier with fresh weights.
-    card = _card(recipe, dataset, compute)
+    # 2. A classifier with fresh weights, or with those that it begins from.
+    card = _card(recipe, dataset, beginning, compute)
     torch.manual_seed(torch_seed(recipe.seed, BUILD))
-    classifier = build_classifier(card).to(compute.device).to(memory_format=torch.channels_last)
+    classifier = begun_classifier(card, beginning).to(compute.device).to(memory_format=torch.channels_last)
     for scale in choose_scales(recipe.scales, recipe.model):
-        check_takes(classifier.network, recipe.model, dataset.channels, scaled_size(dataset.size, scale))
+        check_takes(classifier.network, recipe.model, dataset.channels, scaled_size(card.network_size, scale))
+    if recipe.freeze != "none":
+        print(f"train: {freeze(classifier, recipe.freeze)}", flush=True)
     _see(classifier, train.images[:WHITENING_IMAGES], compute)
 
     # 3. Train it, from where it was stopped if it was.
@@ -92,6 +99,7 @@ def main() -> str:
             )
 
         # 4. Keep it, and how it went.
+        check_source(card.model, card.made_from)
         save_classifier(classifier, card)
         rounded = pd.DataFrame(history, columns=COLUMNS).round(6)
         write_text(HISTORY, rounded.to_csv(index=False, lineterminator="\n"))
@@ -116,17 +124,20 @@ def _samples(train: Split, augment: Augment, recipe: TrainParams) -> np.ndarray:
     return mixing(images, step=0, shard=0).images if mixing.on else images
 
 
-def _card(recipe: TrainParams, dataset: Dataset, compute: Compute) -> Card:
+def _card(recipe: TrainParams, dataset: Dataset, beginning: Beginning, compute: Compute) -> Card:
     return Card(
         model=recipe.model,
         classes=dataset.classes,
+        head=recipe.head,
         size=dataset.size,
+        network_size=beginning.sees.size,
         channels=dataset.channels,
-        mean=dataset.mean,
-        std=dataset.std,
+        mean=beginning.sees.mean,
+        std=beginning.sees.std,
         mirror=recipe.mirror,
         data=dataset.name,
         data_sha256=dataset.sha256,
+        made_from=beginning.made_from,
         params={"train": recipe.model_dump()},
         precision=compute.precision,
         made_with={"torch": torch.__version__, "processor": _processor(compute)},

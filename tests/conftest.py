@@ -20,6 +20,7 @@ SHIPPED = (
     ".dvc/.gitignore",
     ".dvc/plots",
     ".dvcignore",
+    "data/none",
     ".gitignore",
 )
 SMALL = {

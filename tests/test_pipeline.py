@@ -103,7 +103,7 @@ def test_every_stage_that_reads_data_depends_on_it() -> None:
     assert data == {
         "download": ["${data.path}", "${data.also}"],
         "prepare": ["${data.path}", "${data.also}", "data/raw"],
-        "train": ["data/prepared"],
+        "train": ["${train.weights}", "data/prepared"],
         "evaluate": ["data/prepared", "models/classifier"],
         "export": ["data/prepared", "metrics/evaluate.json", "models/classifier"],
     }

@@ -27,8 +27,8 @@ def test_repro_leaves_a_classifier_that_has_learned(project: Project) -> None:
 def test_git_holds_the_metrics_and_not_the_data(project: Project) -> None:
     tracked = set(project.run("git", "ls-files", "data", "models", "metrics", "dvc.lock", "logs").split())
     assert tracked == {
-        "dvc.lock",
         "data/none",
+        "dvc.lock",
         *(f"metrics/{name}" for name in ("confusion.csv", "data.json", "data_report.csv", "evaluate.json")),
         *(f"metrics/{name}" for name in ("export.json", "history.csv")),
         *(f"metrics/{name}" for name in ("per_class.csv", "train.json")),

@@ -5,7 +5,8 @@ old result and call it up to date.
 """
 
 import json
-import os
+import re
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ def inputs_of(stage: str) -> dict[str, str]:
         return {}
     definition = _load(PIPELINE)["stages"][stage]
     params = _load(PARAMS)
-    state = {str(path): _state(path) for dep in definition.get("deps", []) for path in _files(_place(dep, params))}
+    state = {
+        str(path): _state(path) for dep in definition.get("deps", []) for path in _files(Path(filled_in(dep, params)))
+    }
     for section in definition.get("params", []):
         for key, value in _flat(section, params.get(section)):
             state[f"{PARAMS} ({key})"] = json.dumps(value)
@@ -36,14 +39,13 @@ def first_change(before: dict[str, str], after: dict[str, str]) -> str:
     return next((name for name in sorted({*before, *after}) if before.get(name) != after.get(name)), "")
 
 
-def _place(dep: str, params: Any) -> Path:
-    """The path of a dep; `${data.path}` stands for a value of params.yaml."""
-    if not dep.startswith("${"):
-        return Path(dep)
-    value = params
-    for key in dep[2:-1].split("."):
-        value = value[key]
-    return Path(os.path.expanduser(value))  # noqa: PTH111 - Path's raises on an unknown user
+def filled_in(path: str, params: Any) -> str:
+    """A path of dvc.yaml with each `${section.key}` replaced by the value in params.yaml."""
+
+    def value(found: re.Match[str]) -> str:
+        return str(reduce(lambda section, key: section[key], found[1].split("."), params))
+
+    return re.sub(r"\$\{([\w.]+)\}", value, path)
 
 
 def _files(dep: Path) -> list[Path]:

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+NO_FILE = "data/none"  # an empty file: DVC needs a path that exists
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Positive = Annotated[int, Field(ge=1)]
@@ -56,6 +58,12 @@ class TrainParams(Section):
 
     seed: Seed
     model: str
+    pretrained: bool
+    weights: str
+    head: Literal["replace", "append", "append_after"]
+    freeze: Literal["none", "backbone"] | Positive
+    head_lr: Annotated[float, Field(gt=0)]
+    size: Literal["auto"] | Positive
     epochs: Positive
     batch_size: Positive
     shards: Literal["auto"] | Positive
@@ -90,6 +98,8 @@ class TrainParams(Section):
                 raise ValueError(f"shards is {self.shards}; it must be a power of two, or auto")
             if self.shards > self.batch_size:
                 raise ValueError(f"shards is {self.shards}, more than batch_size {self.batch_size}; lower it")
+        if self.pretrained and self.weights != NO_FILE:
+            raise ValueError(f"weights is {self.weights}, and pretrained is true; set one of them back")
         if self.label_smoothing and self.loss != "cross_entropy":
             raise ValueError(f"label_smoothing goes with loss cross_entropy, not {self.loss}; set it to 0")
         if self.class_weights == self.sampling == "balanced":

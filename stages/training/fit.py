@@ -53,7 +53,7 @@ def fit(
     # 1. The network, as it was if this run was stopped before.
     objective = choose_objective(recipe.loss, label_smoothing=recipe.label_smoothing)
     shards = shard_count(recipe.batch_size, recipe.shards)
-    network = Network(classifier)
+    network = Network(classifier, head_lr=recipe.head_lr)
     if begun:
         network.restore(begun.tensors)
     board = make_board(network, shards=shards, workers=compute.workers, device=compute.device)

@@ -115,12 +115,14 @@ class ShardWorker:
         turns = batch.epoch if batch.turns is None else batch.turns[positions]
         augmented = self._augment(self._split.images, indices, turns)
         mixed = self._mixing(augmented, step=batch.step, shard=shard) if self._mixing.on else None
-        images = scaled(torch.from_numpy(mixed.images if mixed else augmented), batch.scale).to(self._compute.device)
+        images = torch.from_numpy(mixed.images if mixed else augmented)
+        if self._network.classifier.network_size is None:  # else it scales them itself, from the size that they have
+            images = scaled(images, batch.scale)
         labels = self._on_device(self._split.labels[indices])
         # The shard owns all that is random in it, dropout too: not the process, not the moment.
         _seed(self._compute.device, torch_seed(self._seed, batch.step, shard))
         with self._compute.autocast():
-            logits = self._network.classifier(images)  # (n, classes)
+            logits = self._network.classifier(images.to(self._compute.device), batch.scale)  # (n, classes)
         targets = self._mixed_targets(labels, mixed, logits.shape[1]) if mixed else labels
         losses = self._objective(logits.float(), targets)  # (n,)
         if self._weights is not None:

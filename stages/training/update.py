@@ -11,16 +11,25 @@ from stages.training.board import Board
 from stages.training.flat import views
 from stages.training.optimizer import optimizer_tensors, restore_optimizers, set_rate
 
-MakeOptimizers = Callable[[Sequence[Tensor]], list[Optimizer]]
+MakeOptimizers = Callable[[Sequence[Tensor], Sequence[float]], list[Optimizer]]
 
 
 class Updater:
     """Changes its share of the parameters: whole tensors, so that no bit depends on who has which."""
 
     def __init__(
-        self, rank: int, board: Board, like: Sequence[Tensor], make: MakeOptimizers, memory: dict[str, Tensor]
+        self,
+        rank: int,
+        board: Board,
+        like: Sequence[Tensor],
+        rates: Sequence[float],
+        make: MakeOptimizers,
+        memory: dict[str, Tensor],
     ) -> None:
-        """`like` are the trainable tensors; `memory` is what updaters kept when a run was stopped, or empty."""
+        """`like` are the trainable tensors, `rates` their shares of the learning rate.
+
+        `memory` is what updaters kept when a run was stopped, or empty.
+        """
         self._rank, self._board = rank, board
         self._mine = mine = sorted(range(len(like)), key=lambda index: like[index].numel())[rank :: board.workers]
         partial = [views(gradient, like) for gradient in board.gradients]  # of each worker
@@ -28,7 +37,7 @@ class Updater:
         parameters = [nn.Parameter(views(board.parameters, like)[index]) for index in mine]
         for parameter, sums in zip(parameters, self._sums, strict=True):
             parameter.grad = sums[0]
-        self._optimizers = make(parameters) if mine else []
+        self._optimizers = make(parameters, [rates[index] for index in mine]) if mine else []
         restore_optimizers(self._optimizers, memory, base=board.parameters)
 
     @torch.no_grad()

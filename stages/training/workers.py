@@ -72,7 +72,7 @@ def make_worker(
         nesterov=recipe.nesterov,
         weight_decay=recipe.weight_decay,
     )
-    return Worker(shards, Updater(rank, board, network.trainable, make, memory))
+    return Worker(shards, Updater(rank, board, network.trainable, network.rates, make, memory))
 
 
 MakeWorker = Callable[[int], Worker]

@@ -15,6 +15,7 @@ from stages.data.augment import Augment
 from stages.data.mixing import Mixing
 from stages.data.prepared import Split
 from stages.model.classifier import Classifier
+from stages.model.freezing import freeze
 from stages.training.board import make_board
 from stages.training.compute import Compute, choose_compute
 from stages.training.flat import views
@@ -39,10 +40,10 @@ def small_classifier(*, random: bool = True) -> Classifier:
 
 
 def make_pool(
-    classifier: Classifier, *, workers: int, shards: int, precision: str = "fp32", **changes: Any
+    classifier: Classifier, *, workers: int, shards: int, precision: str = "fp32", head_lr: float = 1.0, **changes: Any
 ) -> WorkerPool:
     compute = Compute(CPU, precision, workers)
-    network = Network(classifier)
+    network = Network(classifier, head_lr=head_lr)
     board = make_board(network, shards=shards, workers=workers, device=CPU)
     return WorkerPool(
         board,
@@ -66,12 +67,16 @@ def train_a_little(
     precision: str = "fp32",
     batch: int = 32,
     shards: int = 4,
+    head_lr: float = 1.0,
+    frozen: str | int = "none",
     **changes: Any,
 ) -> str:
     """A hash of all weights and statistics after a few steps."""
     torch.set_num_threads(1)
     classifier = small_classifier()
-    with make_pool(classifier, workers=workers, shards=shards, precision=precision, **changes) as pool:
+    freeze(classifier, frozen)
+    pool_of = partial(make_pool, workers=workers, shards=shards, precision=precision, head_lr=head_lr)
+    with pool_of(classifier, **changes) as pool:
         for step in range(6):
             pool.compute(Batch(np.arange(batch) + step, epoch=step, step=step))
             pool.update(0.1, clip_norm=changes.get("clip_norm", 0.0))
@@ -83,6 +88,46 @@ def train_a_little(
 def test_the_number_of_workers_changes_no_bit(precision: str) -> None:
     hashes = {train_a_little(workers=workers, precision=precision) for workers in (1, 2, 4)}
     assert len(hashes) == 1
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
+@pytest.mark.parametrize("frozen", ["none", "backbone", 1])
+def test_nor_does_it_where_parts_are_frozen_and_the_head_has_a_rate_of_its_own(
+    optimizer: str, frozen: str | int
+) -> None:
+    hashes = {
+        train_a_little(workers=workers, optimizer=optimizer, frozen=frozen, head_lr=10.0) for workers in (1, 2, 4)
+    }
+    assert len(hashes) == 1
+    assert hashes != {train_a_little(workers=1, optimizer=optimizer, frozen=frozen)}
+
+
+def test_frozen_parts_keep_every_bit_and_take_no_memory() -> None:
+    classifier = small_classifier()
+    before = {name: tensor.clone() for name, tensor in classifier.state_dict().items()}
+    freeze(classifier, "backbone")
+    with make_pool(classifier, workers=2, shards=4, optimizer="adamw") as pool:
+        for step in range(3):
+            pool.compute(Batch(np.arange(32) + step, epoch=step, step=step))
+            pool.update(0.1)
+        assert sum(tensor.numel() for tensor in pool.memory().values() if tensor.dim()) == 2 * (512 * 4 + 4)
+        assert pool._board.parameters.numel() == 512 * 4 + 16  # each begins at a multiple of 16
+    changed = {name for name, tensor in classifier.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed == {"network.5.weight", "network.5.bias"}
+
+
+def test_the_heads_rate_is_a_share_of_the_runs() -> None:
+    moved = {}
+    for head_lr in (1.0, 3.0):
+        classifier = small_classifier(random=False)
+        before = {name: tensor.clone() for name, tensor in classifier.state_dict().items()}
+        with make_pool(classifier, workers=2, shards=4, head_lr=head_lr) as pool:
+            pool.compute(Batch(np.arange(32), epoch=0, step=0))
+            pool.update(0.01)
+        moved[head_lr] = {name: tensor - before[name] for name, tensor in classifier.state_dict().items()}
+    for name, change in moved[1.0].items():
+        share = 3.0 if name.startswith("network.3") else 1.0
+        torch.testing.assert_close(moved[3.0][name], share * change, atol=1e-7, rtol=1e-4)
 
 
 def test_another_seed_or_step_changes_bits() -> None:
