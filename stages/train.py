@@ -1,7 +1,7 @@
 """Train a classifier on the prepared images.
 
-Reads data/prepared, writes models/classifier, metrics/train.json and metrics/history.csv, and TensorBoard events
-under logs/. Run by `dvc repro train`; about a minute for CIFAR-10 on two cores.
+Reads data/prepared, writes models/classifier, metrics/train.json, metrics/history.csv and metrics/augmented.png, and
+TensorBoard events under logs/. Run by `dvc repro train`; about a minute for CIFAR-10 on two cores.
 """
 
 from dataclasses import asdict
@@ -16,14 +16,16 @@ from stages.console.stage import project_root, run_stage
 from stages.data.augment import Augment
 from stages.data.prepared import Dataset, read_dataset, read_split
 from stages.data.randomness import torch_seed
-from stages.data.scaling import scaled_size
-from stages.files.atomic import write_json, write_text
+from stages.data.scaling import scaled, scaled_size
+from stages.files.atomic import replaced_file, write_json, write_text
 from stages.model.card import CLASSIFIER, Card
 from stages.model.cifarnet import CifarNet
 from stages.model.classifier import Classifier, build_classifier, save_classifier
 from stages.model.registry import check_takes
+from stages.params.flat import flat
 from stages.params.read import read_params
 from stages.params.schema import TrainParams
+from stages.training.augmented import draw_augmented
 from stages.training.checkpoint import CHECKPOINTS, held_checkpoints
 from stages.training.compute import Compute, choose_compute
 from stages.training.fingerprint import fingerprint
@@ -34,8 +36,10 @@ from stages.training.shards import shard_count
 
 METRICS = Path("metrics/train.json")
 HISTORY = Path("metrics/history.csv")
+AUGMENTED = Path("metrics/augmented.png")
 COLUMNS = ["epoch", "train_loss", "val_loss", "train_top1", "val_top1", "lr"]
 WHITENING_IMAGES = 5000
+SAMPLES = 64  # images that are shown as the network sees them
 BUILD = 2**32  # the random stream of the first weights; steps count from 0
 
 
@@ -67,12 +71,15 @@ def main() -> str:
 
     # 3. Train it, from where it was stopped if it was.
     augment = Augment(recipe.seed, **recipe.augment.model_dump())
+    samples = _samples(train.images[:SAMPLES], recipe, augment)
     run = fingerprint(asdict(card))
     with held_checkpoints(project_root() / CHECKPOINTS / run) as checkpoints:
         begun = checkpoints.newest()
-        with RunLog(log_folder(project_root(), run), first_step=begun.step if begun else 0) as log:
+        folder, first_step = log_folder(project_root(), run), begun.step if begun else 0
+        with RunLog(folder, first_step=first_step, histograms=runtime.histograms) as log:
             if not begun:
-                log.samples(augment(train.images, np.arange(min(64, len(train))), epoch=0))
+                log.params({"data": dataset.name} | flat(card.params))
+                log.samples(samples)
                 log.graph(classifier, train.images[:2])
             history = fit(
                 classifier,
@@ -93,6 +100,10 @@ def main() -> str:
         rounded = pd.DataFrame(history, columns=COLUMNS).round(6)
         write_text(HISTORY, rounded.to_csv(index=False, lineterminator="\n"))
         write_json(METRICS, _metrics(history[-1], classifier))
+        with replaced_file(AUGMENTED) as file:
+            height, width = samples.shape[1:3]
+            title = f"The first {len(samples)} training images as the first epoch has them, {width}x{height} pixels"
+            draw_augmented(samples, title).save(file, format="PNG")
     top1 = f", val top-1 {100 * history[-1]['val_top1']:.2f} %" if len(val) else ""
     return f"{CLASSIFIER}{top1}"
 
@@ -124,6 +135,12 @@ def _see(classifier: Classifier, images: np.ndarray, compute: Compute) -> None:
     """Let a network whose first layer comes from the data look at some."""
     if isinstance(classifier.network, CifarNet):
         classifier.network.whiten(classifier.pixels(torch.from_numpy(np.array(images)).to(compute.device)))
+
+
+def _samples(images: np.ndarray, recipe: TrainParams, augment: Augment) -> np.ndarray:
+    """The images uint8 (N, H, W, C) as the network sees them at first: augmented, and as small as training begins."""
+    seen = augment(images, np.arange(len(images)), epoch=0)
+    return scaled(torch.from_numpy(seen), choose_scales(recipe.scales, recipe.model)[0]).numpy()
 
 
 def _metrics(last: Row, classifier: Classifier) -> dict[str, object]:
