@@ -27,6 +27,7 @@ class OnnxClassifier:
     classes: list[str]
     size: tuple[int, int]  # height, width in pixels
     channels: int
+    threshold: float | None = None  # an answer with a lower probability is unsure; None: every one is sure
 
     def probabilities(self, images: np.ndarray, *, threads: int) -> np.ndarray:
         """Class probabilities float32 (N, classes) of uint8 (N, H, W, C), N at least 1; no bit depends on `threads`."""
@@ -51,7 +52,8 @@ def load_onnx_classifier(path: Path) -> OnnxClassifier:
     try:
         session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
         facts = json.loads(session.get_modelmeta().custom_metadata_map["classifier"])
-        return OnnxClassifier(session, facts["classes"], tuple(facts["size"]), facts["channels"])
+        threshold = float(facts["threshold"]) if "threshold" in facts else None
+        return OnnxClassifier(session, facts["classes"], tuple(facts["size"]), facts["channels"], threshold)
     except FileNotFoundError:
         raise DataError(f"{path} is missing; run dvc repro export") from None
     except Exception:  # onnxruntime's own classes share no other base
