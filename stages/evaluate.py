@@ -135,7 +135,9 @@ def _trust(test: Answers, val: Answers, precision: float) -> dict[str, Any]:
     }
     if not len(val):
         print("evaluate: no validation images (prepare.val_fraction), so no temperature and no threshold", flush=True)
-    elif precision and not found["selective"]:
+    elif not found["calibration"]:
+        print("evaluate: no mistakes on validation, so no temperature can be fitted", flush=True)
+    if len(val) and precision and not found["selective"]:
         print(f"evaluate: no threshold gives a precision of {precision} on validation, so none is set", flush=True)
     return {name: figures for name, figures in found.items() if figures}
 

@@ -29,14 +29,17 @@ def accuracy_figures(test: Answers) -> dict[str, Any]:
 
 
 def calibration_figures(test: Answers, val: Answers) -> dict[str, Any]:
-    """The temperature that validation asks for, and loss and ece of the test split at it; empty without validation."""
-    if not len(val):
+    """The temperature that validation asks for, and loss and ece of the test split at it.
+
+    Empty where validation has no mistakes, for then no temperature is too low, and where it has no images.
+    """
+    if val.right.all():
         return {}
     temperature = fit_temperature(val.logits, val.labels)
     table = reliability_table(calibrated(test.logits, temperature), test.labels)
     return {
         "temperature": temperature,
-        "loss": round(cross_entropy(test.logits.astype(float) / temperature, test.labels), 6),
+        "loss": round(abs(cross_entropy(test.logits.astype(float) / temperature, test.labels)), 6),  # -0.0 is none
         "ece": round(expected_calibration_error(table), 6),
     }
 
@@ -47,11 +50,11 @@ def selective_figures(test: Answers, val: Answers, precision: float) -> dict[str
     if threshold is None:
         return {}
     figures: dict[str, Any] = {"threshold": threshold, "asked": precision}
-    for prefix, split in (("val_", val), ("", test)):
-        sure, right = selected(split.confidence, split.right, threshold)
-        figures |= _share(f"{prefix}coverage", sure / len(split), len(split))
-        figures |= _share(f"{prefix}precision", right / sure if sure else 0.0, sure)
-    return figures
+    sure, right = selected(val.confidence, val.right, threshold)
+    figures |= {"val_coverage": round(sure / len(val), 6), "val_precision": round(right / sure, 6)}
+    sure, right = selected(test.confidence, test.right, threshold)
+    figures |= _share("coverage", sure / len(test), len(test))
+    return figures | _share("precision", right / sure if sure else 0.0, sure)
 
 
 def both_reliabilities(test: Answers, temperature: float | None) -> pd.DataFrame:
