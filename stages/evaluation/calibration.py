@@ -16,8 +16,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """The number by which logits (N, classes) are divided for the least cross entropy with labels (N,), 6 digits.
 
     One scalar changes no prediction (arXiv:1706.04599, section 4.2). The cross entropy is convex in 1 / temperature, so
-    bisection on the sign of its slope finds the least, the same bits every time. Within 0.01 to 100: without a mistake among the
-    images the least is at 0.
+    bisection on the sign of its slope finds the least, the same bits every time. Within 0.01 to 100: where no image is
+    a mistake the least is at 0.
     """
     shifted = (logits - logits.max(axis=1, keepdims=True)).astype(np.float64)
     own = shifted[np.arange(len(labels)), labels]

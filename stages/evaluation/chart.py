@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 420, 270  # of the canvas; the rest below in its units too
-LEFT, RIGHT, TOP, BOTTOM = 54, 12, 10, 42  # margins
+LEFT, RIGHT, TOP, BOTTOM = 68, 12, 10, 42  # margins
 TICKS = 5  # of an axis, about
 
 Points = Sequence[tuple[float, float]]
