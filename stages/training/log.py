@@ -15,7 +15,6 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 LOGS = Path("logs")
-FINAL = ("val/top1", "val/loss", "train/top1", "train/loss")  # scalars whose last point is shown beside the params
 
 
 def log_folder(root: Path, fingerprint: str) -> Path:
@@ -49,10 +48,11 @@ class RunLog:
         self._writer.flush()
 
     def params(self, params: Mapping[str, object]) -> None:
-        """The run's params by their whole keys, for the HParams tab, with the scores that FINAL names."""
+        """The run's params by their whole keys, for the HParams tab, which puts the last point of each scalar beside."""
         plain = {name: value if isinstance(value, bool | int | float) else str(value) for name, value in params.items()}
-        # torch's add_hparams would make a second run of it.
-        for summary in hparams(plain, dict.fromkeys(FINAL, 0.0)):
+        # torch's add_hparams would make a second run of it. The list of columns, which comes first, is left out: made
+        # from all runs it begins with the params in which they differ.
+        for summary in hparams(plain, {})[1:]:
             self._writer._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
 
     def insides(self, step: int, classifier: nn.Module, images: np.ndarray) -> None:
