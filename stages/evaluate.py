@@ -69,7 +69,7 @@ def main() -> str:
     )
 
     # 2. One answer for each image.
-    val, test = _answers(classifier, [read_split("val"), held_out], device, threads)
+    val, test = _answers(classifier, [read_split("val"), held_out], len(card.classes), device, threads)
 
     # 3. Scores and tables.
     counts = confusion_counts(test.labels, test.predictions, len(card.classes))
@@ -112,14 +112,16 @@ def _read_samples() -> pd.DataFrame:
     return pd.read_csv(PREPARED / "samples.csv", dtype=str, keep_default_na=False)
 
 
-def _answers(classifier: Classifier, splits: list[Split], device: torch.device, threads: int) -> list[Answers]:
+def _answers(
+    classifier: Classifier, splits: list[Split], classes: int, device: torch.device, threads: int
+) -> list[Answers]:
     """What the classifier says of each split."""
     make_deterministic()
     with Progress("evaluate", total=sum(map(len, splits)), unit="img") as progress:
         found = [
             predict_logits(classifier, split.images, device=device, threads=threads, advance=progress.advance).numpy()
             if len(split)
-            else np.empty((0, 0), np.float32)
+            else np.empty((0, classes), np.float32)
             for split in splits
         ]
     if not all(np.isfinite(logits).all() for logits in found):

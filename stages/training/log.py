@@ -48,12 +48,13 @@ class RunLog:
         self._writer.flush()
 
     def params(self, params: Mapping[str, object]) -> None:
-        """The run's params by their whole keys, for the HParams tab, which puts the last point of each scalar beside."""
-        plain = {name: value if isinstance(value, bool | int | float) else str(value) for name, value in params.items()}
-        # torch's add_hparams would make a second run of it. The list of columns, which comes first, is left out: made
-        # from all runs it begins with the params in which they differ.
-        for summary in hparams(plain, {})[1:]:
-            self._writer._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
+        """The run's params by their whole keys, for the HParams tab, which puts each scalar's last point beside."""
+        # Numbers are numbers; type() because torch would show true as 1.
+        plain = {name: value if type(value) in (int, float) else str(value) for name, value in params.items()}
+        # torch's add_hparams would make a second run of it. The list of columns is left out: TensorBoard then makes one
+        # from all runs, with the params in which they differ first. The session's end is left out as it is not yet.
+        _, session, _ = hparams(plain, {})
+        self._writer._get_file_writer().add_summary(session)  # type: ignore[no-untyped-call]
 
     def insides(self, step: int, classifier: nn.Module, images: np.ndarray) -> None:
         """With `histograms`: every parameter's values, and the first convolution's maps of uint8 (N, H, W, C)."""
