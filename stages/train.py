@@ -1,7 +1,7 @@
 """Train a classifier on the prepared images.
 
-Reads data/prepared, writes models/classifier, metrics/train.json and metrics/history.csv, and TensorBoard events
-under logs/. Run by `dvc repro train`; about a minute for CIFAR-10 on two cores.
+Reads data/prepared, writes models/classifier, metrics/train.json, metrics/history.csv and metrics/augmented.png, and
+TensorBoard events under logs/. Run by `dvc repro train`; about a minute for CIFAR-10 on two cores.
 """
 
 from dataclasses import asdict
@@ -17,8 +17,8 @@ from stages.data.augment import Augment
 from stages.data.mixing import Mixing
 from stages.data.prepared import Dataset, Split, read_dataset, read_split
 from stages.data.randomness import torch_seed
-from stages.data.scaling import scaled_size
-from stages.files.atomic import write_json, write_text
+from stages.data.scaling import scaled, scaled_size
+from stages.files.atomic import replaced_file, write_json, write_text
 from stages.model.beginning import Beginning, begun_classifier, choose_beginning
 from stages.model.card import CLASSIFIER, Card
 from stages.model.cifarnet import CifarNet
@@ -26,8 +26,10 @@ from stages.model.classifier import Classifier, save_classifier
 from stages.model.freezing import freeze
 from stages.model.own_module import check_source
 from stages.model.registry import check_takes
+from stages.params.flat import flat
 from stages.params.read import read_params
 from stages.params.schema import TrainParams
+from stages.training.augmented import draw_augmented
 from stages.training.checkpoint import CHECKPOINTS, held_checkpoints
 from stages.training.compute import Compute, choose_compute
 from stages.training.fingerprint import fingerprint
@@ -40,8 +42,10 @@ from stages.training.shards import shard_count
 DOWNLOADS = Path(".downloads/weights")  # in the main checkout, and kept: the next run begins from the same file
 METRICS = Path("metrics/train.json")
 HISTORY = Path("metrics/history.csv")
+AUGMENTED = Path("metrics/augmented.png")
 COLUMNS = ["epoch", "train_loss", "val_loss", "train_top1", "val_top1", "lr"]
 WHITENING_IMAGES = 5000
+SAMPLES = 64  # images that are shown as the network sees them
 BUILD = 2**32  # the random stream of the first weights; steps count from 0
 
 
@@ -77,12 +81,15 @@ def main() -> str:
 
     # 3. Train it, from where it was stopped if it was.
     augment = Augment(recipe.seed, **recipe.augment.model_dump(exclude={"mixup", "cutmix"}))
+    samples = _samples(train, augment, recipe)
     run = fingerprint(asdict(card))
     with held_checkpoints(project_root() / CHECKPOINTS / run) as checkpoints:
         begun = checkpoints.newest()
-        with RunLog(log_folder(project_root(), run), first_step=begun.step if begun else 0) as log:
+        folder, first_step = log_folder(project_root(), run), begun.step if begun else 0
+        with RunLog(folder, first_step=first_step, histograms=runtime.histograms) as log:
             if not begun:
-                log.samples(_samples(train, augment, recipe))
+                log.params({"data": dataset.name} | flat(card.params))
+                log.samples(samples)
                 log.graph(classifier, train.images[:2])
             history = fit(
                 classifier,
@@ -105,6 +112,10 @@ def main() -> str:
         write_text(HISTORY, rounded.to_csv(index=False, lineterminator="\n"))
         parameters = sum(tensor.numel() for tensor in classifier.parameters() if tensor.requires_grad)
         write_json(METRICS, metrics_of(history, keep=recipe.keep, parameters=parameters))
+        with replaced_file(AUGMENTED) as file:
+            height, width = samples.shape[1:3]
+            title = f"The first {len(samples)} training images as the first epoch has them, {width}x{height} pixels"
+            draw_augmented(samples, title).save(file, format="PNG")
     return f"{CLASSIFIER}{ending_of(history, recipe)}"
 
 
@@ -118,10 +129,11 @@ def _check_choosable(recipe: TrainParams, images: int) -> None:
 
 
 def _samples(train: Split, augment: Augment, recipe: TrainParams) -> np.ndarray:
-    """The first images, uint8 (n, H, W, C), as they are trained on."""
-    images = augment(train.images, np.arange(min(64, len(train))), 0)
+    """The first images uint8 (n, H, W, C) as they are trained on at first: augmented, mixed, and as small."""
+    images = augment(train.images, np.arange(min(SAMPLES, len(train))), 0)
     mixing = Mixing(recipe.seed, recipe.augment.mixup, recipe.augment.cutmix)
-    return mixing(images, step=0, shard=0).images if mixing.on else images
+    mixed = mixing(images, step=0, shard=0).images if mixing.on else images
+    return scaled(torch.from_numpy(mixed), choose_scales(recipe.scales, recipe.model)[0]).numpy()
 
 
 def _card(recipe: TrainParams, dataset: Dataset, beginning: Beginning, compute: Compute) -> Card:

@@ -104,7 +104,13 @@ def test_every_stage_that_reads_data_depends_on_it() -> None:
         "download": ["${data.path}", "${data.also}"],
         "prepare": ["${data.path}", "${data.also}", "data/raw"],
         "train": ["${train.weights}", "data/prepared"],
-        "evaluate": ["data/prepared", "models/classifier"],
+        "evaluate": [
+            "data/prepared",
+            "metrics/augmented.png",
+            "metrics/history.csv",
+            "metrics/preview.png",
+            "models/classifier",
+        ],
         "export": ["data/prepared", "metrics/evaluate.json", "models/classifier"],
     }
 

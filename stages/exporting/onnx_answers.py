@@ -28,6 +28,7 @@ class OnnxClassifier:
     size: tuple[int, int]  # height, width of the images, in pixels
     network_size: tuple[int, int]  # that the network sees them in
     channels: int
+    threshold: float | None = None  # an answer with a lower probability is unsure; None: every one is sure
 
     def probabilities(self, images: np.ndarray, *, threads: int) -> np.ndarray:
         """Class probabilities float32 (N, classes) of uint8 (N, H, W, C), N at least 1; no bit depends on `threads`."""
@@ -54,7 +55,8 @@ def load_onnx_classifier(path: Path) -> OnnxClassifier:
         facts = json.loads(session.get_modelmeta().custom_metadata_map["classifier"])
         size = tuple(facts["size"])
         network_size = tuple(facts.get("network_size", size))
-        return OnnxClassifier(session, facts["classes"], size, network_size, facts["channels"])
+        threshold = float(facts["threshold"]) if "threshold" in facts else None
+        return OnnxClassifier(session, facts["classes"], size, network_size, facts["channels"], threshold)
     except FileNotFoundError:
         raise DataError(f"{path} is missing; run dvc repro export") from None
     except Exception:  # onnxruntime's own classes share no other base

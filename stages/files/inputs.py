@@ -17,6 +17,7 @@ from stages.params.yaml12 import Yaml12Loader
 
 PIPELINE = Path("dvc.yaml")
 PARAMS = Path("params.yaml")
+CODE = {".py", ".html"}  # hashed; a template lies beside the module that fills it
 
 
 def inputs_of(stage: str) -> dict[str, str]:
@@ -55,7 +56,7 @@ def _files(dep: Path) -> list[Path]:
 def _state(path: Path) -> str:
     if not path.exists():
         return "missing"
-    if path.suffix == ".py":
+    if path.suffix in CODE:
         return sha256_of_file(path)
     # Data was held against its SHA256SUMS when it was read; here its place and time will do.
     status = path.stat()

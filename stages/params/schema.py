@@ -124,6 +124,7 @@ class EvaluateParams(Section):
     """What is shown of the test split."""
 
     mistakes: Annotated[int, Field(ge=0, le=400)]
+    precision: Fraction
 
 
 class ExportParams(Section):
@@ -139,6 +140,7 @@ class RuntimeParams(Section):
     workers: Literal["auto"] | Positive
     log_every: Positive
     checkpoint_every: Annotated[float, Field(gt=0)]
+    histograms: bool
 
 
 class Params(Section):

@@ -26,6 +26,8 @@ from stages.training.run import Run
 from stages.training.shards import Objective, shard_count
 from stages.training.workers import WorkerPool, make_worker
 
+PICTURED = 4  # images whose feature maps are shown
+
 
 def fit(
     classifier: Classifier,
@@ -84,7 +86,9 @@ def fit(
                     with run.outcome.shown():
                         row = run.end_epoch(rate, _validate(classifier, val, objective, compute))
                     _tell(row, recipe.epochs, run.position.step, progress, log)
+                    log.insides(run.position.step, classifier, train.images[:PICTURED])
                 if wish.number or time.monotonic() - saved >= checkpoint_every:
+                    log.flush()  # first: what is taken up again from there has been logged
                     checkpoints.save(run.checkpoint())
                     saved = time.monotonic()
                 if wish.number:
