@@ -75,7 +75,7 @@ def main() -> str:
     counts = confusion_counts(test.labels, test.predictions, len(card.classes))
     classes = class_table(counts, card.classes)
     scores = accuracy_figures(test)
-    trust = _trust(test, val, params.evaluate.precision)
+    trust = _trust(test, val, params.evaluate.target_precision)
     reliability = both_reliabilities(test, trust.get("calibration", {}).get("temperature"))
     coverage = coverage_table(test.confidence, test.right)
     per_class = classes.set_index("class")[["precision", "recall", "f1"]].to_dict(orient="index")

@@ -3,7 +3,7 @@
     python -m stages.predict PATH... [--top K] [--json] [--model FILE]
 
 A line a picture: its path, its class, the probability, and (unsure) where that is below the threshold that the
-classifier carries (`evaluate.precision`). A folder stands for all pictures below it. A file that cannot be
+classifier carries (`evaluate.target_precision`). A folder stands for all pictures below it. A file that cannot be
 read is named on standard error, the others are answered all the same, and the exit code is 3.
 """
 

@@ -124,7 +124,7 @@ class EvaluateParams(Section):
     """What is shown of the test split."""
 
     mistakes: Annotated[int, Field(ge=0, le=400)]
-    precision: Fraction
+    target_precision: Fraction
 
 
 class ExportParams(Section):
