@@ -140,13 +140,14 @@ def _flops(recipe: TrainParams, dataset: Dataset) -> int:
 
 
 def _augment(recipe: TrainParams) -> Augment:
-    return Augment(recipe.seed, **recipe.augment.model_dump())
+    return Augment(recipe.seed, **recipe.augment.model_dump(exclude={"mixup", "cutmix"}))
 
 
 def _optimizers(recipe: TrainParams, network: Network) -> list[Optimizer]:
     return make_optimizers(
         recipe.optimizer,
         network.trainable,
+        rates=network.rates,
         lr=RATE,
         momentum=recipe.momentum,
         nesterov=recipe.nesterov,

@@ -25,7 +25,7 @@ from stages.comparing.words import METHODS, class_lines, cut, outcome_lines, run
 from stages.console.errors import DataError
 from stages.console.stage import run_tool
 from stages.console.text import printable
-from stages.verifying.inputs import flat
+from stages.params.flat import flat
 
 USAGE = """
 A and B are experiments, branches, tags, commits or `workspace`: A is asked about, B is what it is held against.

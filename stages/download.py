@@ -1,6 +1,7 @@
 """Fetch a built-in data set and keep its images as arrays: the same bytes, whichever source brought them.
 
-Reads nothing, or the file that params.yaml names as data.archive; writes data/raw (train_images.npy, test_images.npy:
+Reads nothing, or the file that params.yaml names as data.archive; of own images, below data.path, it keeps a list
+(files.csv, left_out.csv). Writes data/raw (train_images.npy, test_images.npy:
 uint8 (N, H, W, C); train_labels.npy, test_labels.npy: int64 (N,); dataset.json). Run by `dvc repro download`; for
 CIFAR-10 6 seconds and the transfer of 139 to 170 MB.
 """
@@ -14,12 +15,13 @@ import numpy as np
 from stages.console.errors import DataError, MachineError, ParamsError
 from stages.console.stage import project_root, run_stage
 from stages.console.text import printable
-from stages.files.atomic import replaced_folder, write_json
+from stages.files.atomic import replaced_folder, write_json, write_text
 from stages.files.hashing import sha256_of_array
 from stages.params.read import read_params
 from stages.sources.catalogue import CATALOGUE
 from stages.sources.delivery import from_archive, from_sources, held_folder
 from stages.sources.entry import Arrays, Entry
+from stages.sources.folder import NONE, make_manifest
 
 RAW = Path("data/raw")
 DOWNLOADS = Path(".downloads")  # in the main checkout, where every run finds what another left unfinished
@@ -28,6 +30,14 @@ DOWNLOADS = Path(".downloads")  # in the main checkout, where every run finds wh
 def main() -> str:
     # 1. What is asked for.
     params = read_params().data
+    roots = [path for path in (params.path, params.also) if path != NONE]
+    if params.name == "folder":
+        return _keep_folder(roots)
+    if roots:
+        raise ParamsError(
+            f"params.yaml: data.path or data.also is {printable(roots[0])}, but data.name is {params.name}; set "
+            f"data.name to folder, or the path to {NONE}"
+        )
     entry = CATALOGUE[params.name]
     _require(entry, params.archive)
     origin = _origin(entry, params.archive)
@@ -62,6 +72,22 @@ def keep(entry: Entry, arrays: Arrays) -> str:
     height, width, channels = arrays["train_images"].shape[1:]
     counts = f"{len(arrays['train_labels']):,} train, {len(arrays['test_labels']):,} test"
     return f"{counts} images of {height}x{width}x{channels} in {RAW}"
+
+
+def _keep_folder(roots: list[str]) -> str:
+    """Write the manifest of a user's own images to data/raw."""
+    if not roots:
+        raise ParamsError("params.yaml: data.name is folder and data.path names none; set it to a folder of images")
+    print(f"download: own images in {' and '.join(printable(root) for root in roots)}, listed and hashed", flush=True)
+    manifest = make_manifest(roots)
+    with replaced_folder(RAW) as folder:
+        for name, table in (("files", manifest.files), ("left_out", manifest.left_out)):
+            write_text(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+        name = Path(roots[0]).resolve().name
+        facts = {"name": name, "kind": "files", "classes": manifest.classes, "roots": roots}
+        write_json(folder / "dataset.json", facts)
+    found = f"{len(manifest.files):,} files in {len(manifest.classes)} classes"
+    return f"{found}, {len(manifest.left_out):,} left out by rule, listed in {RAW}"
 
 
 def _require(entry: Entry, archive: str | None) -> None:

@@ -1,22 +1,29 @@
-"""Score the trained classifier on the test split.
+"""Score the trained classifier on the test split, and say how far to trust it.
 
-Reads data/prepared and models/classifier, writes metrics/evaluate.json, the tables metrics/confusion.csv,
-metrics/per_class.csv and metrics/predictions.csv, and metrics/mistakes.png. Run by `dvc repro evaluate`; about 9
-seconds for CIFAR-10 on two cores. It computes in fp32, whatever the classifier was trained in.
+Reads data/prepared, models/classifier, and for the report metrics/history.csv, metrics/preview.png and
+metrics/augmented.png; writes metrics/evaluate.json, the tables metrics/confusion.csv, per_class.csv, reliability.csv,
+coverage.csv and predictions.csv, metrics/mistakes.png and metrics/report.html. Run by `dvc repro evaluate`; about 12
+seconds for CIFAR-10 on two cores. It computes in fp32, whatever the classifier was trained in. Temperature and
+threshold come from the validation split.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
 
-from stages.console.errors import Diverged
+from stages.console.errors import DataError, Diverged
 from stages.console.progress import Progress
 from stages.console.stage import run_stage
-from stages.data.prepared import PREPARED, Split
+from stages.data.prepared import PREPARED, Split, read_split
+from stages.evaluation.answers import Answers
 from stages.evaluation.contact_sheet import Mistake, draw_mistakes
+from stages.evaluation.coverage import coverage_table
+from stages.evaluation.figures import accuracy_figures, both_reliabilities, calibration_figures, selective_figures
+from stages.evaluation.report import render_report
 from stages.evaluation.tables import (
     class_table,
     confusion_counts,
@@ -32,82 +39,128 @@ from stages.model.classifier import Classifier, load_classifier
 from stages.params.read import read_params
 from stages.scoring.held_out import read_held_out
 from stages.scoring.inference import predict_logits
-from stages.scoring.scores import cross_entropy, log_softmax, top_k_accuracy
 
 METRICS = Path("metrics/evaluate.json")
 CONFUSION = Path("metrics/confusion.csv")
 PER_CLASS = Path("metrics/per_class.csv")
+RELIABILITY = Path("metrics/reliability.csv")
+COVERAGE = Path("metrics/coverage.csv")
 PREDICTIONS = Path("metrics/predictions.csv")
 MISTAKES = Path("metrics/mistakes.png")
+REPORT = Path("metrics/report.html")
+HISTORY = Path("metrics/history.csv")
+PICTURES = {
+    "The most confident mistakes on the test split": MISTAKES,
+    "Training images, class by class": Path("metrics/preview.png"),
+    "Training images as the network sees them": Path("metrics/augmented.png"),
+}
 
 
 def main() -> str:
     # 1. What is scored, on what.
     params = read_params()
     classifier, card = load_classifier()
-    test, samples = read_held_out(card), _read_samples()
+    held_out, samples = read_held_out(card), _read_samples()
     device = choose_device(params.runtime.device)
     threads = available_cores()
     print(
-        f"evaluate: {card.model} on {len(test):,} test images of {card.data}; {device}, fp32, {threads} threads",
+        f"evaluate: {card.model} on {len(held_out):,} test images of {card.data}; {device}, fp32, {threads} threads",
         flush=True,
     )
 
     # 2. One answer for each image.
-    logits = _answers(classifier, test, device, threads)
-    probabilities = np.exp(log_softmax(logits))
+    val, test = _answers(classifier, [read_split("val"), held_out], len(card.classes), device, threads)
 
     # 3. Scores and tables.
-    counts = confusion_counts(test.labels, probabilities.argmax(axis=1), len(card.classes))
+    counts = confusion_counts(test.labels, test.predictions, len(card.classes))
     classes = class_table(counts, card.classes)
-    scores = {
-        "loss": round(cross_entropy(logits, test.labels), 6),
-        "top1": round(top_k_accuracy(probabilities, test.labels, 1), 6),
-        "top5": round(top_k_accuracy(probabilities, test.labels, 5), 6),
-    }
+    scores = accuracy_figures(test)
+    trust = _trust(test, val, params.evaluate.target_precision)
+    reliability = both_reliabilities(test, trust.get("calibration", {}).get("temperature"))
+    coverage = coverage_table(test.confidence, test.right)
     per_class = classes.set_index("class")[["precision", "recall", "f1"]].to_dict(orient="index")
-    write_json(METRICS, scores | {"per_class": per_class})
+    write_json(METRICS, scores | trust | {"per_class": per_class})
+    of_test = samples[samples["split"] == "test"]
     _write_table(CONFUSION, confusion_table(counts, card.classes))
     _write_table(PER_CLASS, classes)
-    _write_table(PREDICTIONS, prediction_table(samples, probabilities, card.classes))
+    _write_table(RELIABILITY, reliability)
+    _write_table(COVERAGE, coverage)
+    _write_table(PREDICTIONS, prediction_table(of_test, test.probabilities, card.classes))
 
-    # 4. A look at what it is sure of and wrong about.
+    # 4. A look at what it is sure of and wrong about, and a page with everything.
     with replaced_file(MISTAKES) as file:
-        _draw(probabilities, test, samples, card, params.evaluate.mistakes).save(file, format="PNG")
+        _draw(test, held_out, of_test, card, params.evaluate.mistakes).save(file, format="PNG")
+    page = render_report(
+        card,
+        scores | trust,
+        images={split: int((samples["split"] == split).sum()) for split in ("train", "val", "test")},
+        parameters=sum(parameter.numel() for parameter in classifier.parameters()),
+        history=pd.read_csv(_there(HISTORY)),
+        classes=classes,
+        confusion=counts,
+        reliability=reliability,
+        coverage=coverage,
+        pictures={caption: _there(path) for caption, path in PICTURES.items()},
+    )
+    write_text(REPORT, page)
     return f"test top-1 {100 * scores['top1']:.2f} %, top-5 {100 * scores['top5']:.2f} %, loss {scores['loss']:.4f}"
 
 
 def _read_samples() -> pd.DataFrame:
-    """The lines of samples.csv about the test split, in the order of its images."""
+    """samples.csv: a line for each image, in the order of its split's images."""
     # A class may be called NA, and an id may be all digits: every cell is text.
-    samples = pd.read_csv(PREPARED / "samples.csv", dtype=str, keep_default_na=False)
-    return samples[samples["split"] == "test"]
+    return pd.read_csv(PREPARED / "samples.csv", dtype=str, keep_default_na=False)
 
 
-def _answers(classifier: Classifier, test: Split, device: torch.device, threads: int) -> np.ndarray:
-    """Logits float32 (N, classes) of the test images."""
+def _answers(
+    classifier: Classifier, splits: list[Split], classes: int, device: torch.device, threads: int
+) -> list[Answers]:
+    """What the classifier says of each split."""
     make_deterministic()
-    with Progress("evaluate", total=len(test), unit="img") as progress:
-        logits = predict_logits(
-            classifier, test.images, device=device, threads=threads, advance=progress.advance
-        ).numpy()
-    if not np.isfinite(logits).all():
+    with Progress("evaluate", total=sum(map(len, splits)), unit="img") as progress:
+        found = [
+            predict_logits(classifier, split.images, device=device, threads=threads, advance=progress.advance).numpy()
+            if len(split)
+            else np.empty((0, classes), np.float32)
+            for split in splits
+        ]
+    if not all(np.isfinite(logits).all() for logits in found):
         raise Diverged("models/classifier answers with nan or infinity; train it anew with a smaller train.lr")
-    return logits
+    return [Answers(logits, split.labels) for logits, split in zip(found, splits, strict=True)]
 
 
-def _draw(probabilities: np.ndarray, test: Split, samples: pd.DataFrame, card: Card, most: int) -> Image.Image:
-    predictions = probabilities.argmax(axis=1)
-    wrong = int((predictions != test.labels).sum())
+def _trust(test: Answers, val: Answers, precision: float) -> dict[str, Any]:
+    """What validation says about how far to trust an answer; a line says what it cannot."""
+    found = {
+        "calibration": calibration_figures(test, val),
+        "selective": selective_figures(test, val, precision),
+    }
+    if not len(val):
+        print("evaluate: no validation images (prepare.val_fraction), so no temperature and no threshold", flush=True)
+    elif not found["calibration"]:
+        print("evaluate: no mistakes on validation, so no temperature can be fitted", flush=True)
+    if len(val) and precision and not found["selective"]:
+        print(f"evaluate: no threshold gives a precision of {precision} on validation, so none is set", flush=True)
+    return {name: figures for name, figures in found.items() if figures}
+
+
+def _there(path: Path) -> Path:
+    if not path.exists():
+        raise DataError(f"{path} is missing; run dvc repro, or dvc checkout")
+    return path
+
+
+def _draw(test: Answers, split: Split, samples: pd.DataFrame, card: Card, most: int) -> Image.Image:
+    wrong = int((~test.right).sum())
     mistakes = [
         Mistake(
-            image=test.images[index],
+            image=split.images[index],
             name=samples["id"].iloc[index],
             label=card.classes[test.labels[index]],
-            prediction=card.classes[predictions[index]],
-            probability=float(probabilities[index].max()),
+            prediction=card.classes[test.predictions[index]],
+            probability=float(test.probabilities[index].max()),
         )
-        for index in most_confident_mistakes(test.labels, probabilities, most)
+        for index in most_confident_mistakes(test.labels, test.probabilities, most)
     ]
     title = f"The {len(mistakes)} most confident of {wrong:,} mistakes" if wrong else "No mistakes"
     return draw_mistakes(mistakes, title=title, subtitle=f"{len(test):,} test images of {card.data} · {card.model}")

@@ -58,7 +58,7 @@ def main() -> str:
     ):
         # 2. The files; each is put to work in a process of its own as soon as it is there.
         asked = {}
-        for kind, content in _files(classifier, card, opset):
+        for kind, content in _files(classifier, card, scores, opset):
             file = folder / f"classifier.{kind}"
             file.write_bytes(content)
             asked[kind] = pool.submit(fresh_answers, READERS[kind], file, PREPARED / "test_images.npy")
@@ -86,18 +86,26 @@ def _read_scores() -> dict[str, Any]:
         raise DataError(f"{TEST_SCORES} is missing; run dvc repro evaluate") from None
 
 
-def _files(classifier: Classifier, card: Card, opset: int) -> Iterator[tuple[str, bytes]]:
+def _files(classifier: Classifier, card: Card, scores: dict[str, Any], opset: int) -> Iterator[tuple[str, bytes]]:
     """The deliverables by the ends of their names."""
-    facts = {
+    facts: dict[str, Any] = {
         "classes": card.classes,
         "size": card.size,
         "channels": card.channels,
         "data": card.data,
         "pictures": RULE,
-    }
+    } | _certainty(scores)
+    if card.network_size != card.size:
+        facts["network_size"] = card.network_size  # a reader takes fewer images at a time by it
     program = export_program(classifier, card)
     yield "pt2", program_bytes(program, facts)
     yield "onnx", onnx_bytes(program, opset=opset, facts=facts)
+
+
+def _certainty(scores: dict[str, Any]) -> dict[str, float]:
+    """What evaluate found on validation: below which probability to be unsure, and the temperature."""
+    found = scores.get("selective", {}) | scores.get("calibration", {})
+    return {name: found[name] for name in ("threshold", "temperature") if name in found}
 
 
 def _trained_answers(classifier: Classifier, test: Split, progress: Progress) -> np.ndarray:

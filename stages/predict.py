@@ -2,7 +2,8 @@
 
     python -m stages.predict PATH... [--top K] [--json] [--model FILE]
 
-A line a picture: its path, its class, the probability. A folder stands for all pictures below it. A file that cannot be
+A line a picture: its path, its class, the probability, and (unsure) where that is below the threshold that the
+classifier carries (`evaluate.target_precision`). A folder stands for all pictures below it. A file that cannot be
 read is named on standard error, the others are answered all the same, and the exit code is 3.
 """
 
@@ -51,9 +52,11 @@ def main() -> None:
             _tell(str(answer))
         elif arguments.json:
             best = [{"class": name, "probability": round(probability, 6)} for name, probability in answer]
-            print(json.dumps({"path": str(path), "answers": best}), flush=True)
+            sure = {} if classifier.threshold is None else {"unsure": _is_unsure(answer, classifier)}
+            print(json.dumps({"path": str(path), "answers": best} | sure), flush=True)
         else:
-            print(f"{printable(path):{width}}  {_words(answer, classifier.classes)}", flush=True)
+            doubt = "  (unsure)" if _is_unsure(answer, classifier) else ""
+            print(f"{printable(path):{width}}  {_words(answer, classifier.classes)}{doubt}", flush=True)
     if faults:
         sys.exit(DataError.exit_code)
 
@@ -135,6 +138,11 @@ def _answers(classifier: OnnxClassifier, paths: list[Path], top: int) -> Iterato
 def _best(probabilities: np.ndarray, classes: list[str], top: int) -> Answer:
     order = np.argsort(-probabilities, kind="stable")[:top]
     return [(classes[index], float(probabilities[index])) for index in order]
+
+
+def _is_unsure(answer: Answer, classifier: OnnxClassifier) -> bool:
+    """The threshold has 6 digits, and so have the probabilities that it was chosen from."""
+    return classifier.threshold is not None and round(answer[0][1], 6) < classifier.threshold
 
 
 def _words(answer: Answer, classes: list[str]) -> str:

@@ -1,13 +1,13 @@
 """Print what the pipeline made: `python -m stages.summary`. It reads metrics/ and models/, and writes nothing."""
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
 from stages.console.errors import DataError
 from stages.console.stage import SECONDS, project_root, run_tool
 from stages.model.card import CLASSIFIER
+from stages.scoring.intervals import wilson_interval
 
 NEXT = ("dvc exp run -S train.lr=0.001", "dvc metrics diff", "dvc plots show", "tensorboard --logdir logs")
 STAGES = ("download", "prepare", "train", "evaluate", "export")
@@ -23,19 +23,17 @@ def main() -> None:
         f"  test top-1   {_percent(test['top1'])} %  (95 % interval {_percent(low)} to {_percent(high)})"
         f"     top-5  {_percent(test['top5'])} %     loss {test['loss']:.3f}"
     )
+    if chosen := test.get("selective"):
+        print(
+            f"  sure of {_percent(chosen['coverage'])} %, and right on {_percent(chosen['precision'])} % of those"
+            f"     calibration error {_percent(test['ece'])} %"
+        )
     print(f"  last runs    {_times()}")
     print(
         f"  models/export/classifier.onnx   {onnx['bytes'] / 1e6:.1f} MB   "
         f"same answers as the trained model on {onnx['same']:,} of {onnx['images']:,} test images"
     )
     print("  next    " + "      ".join(NEXT))
-
-
-def wilson_interval(share: float, count: int, *, z: float = 1.96) -> tuple[float, float]:
-    """The 95 % interval of a share seen in `count` trials (Wilson 1927, doi:10.1080/01621459.1927.10502953)."""
-    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
-    reach = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return centre - reach, centre + reach
 
 
 def _times() -> str:

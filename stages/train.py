@@ -1,7 +1,7 @@
 """Train a classifier on the prepared images.
 
-Reads data/prepared, writes models/classifier, metrics/train.json and metrics/history.csv, and TensorBoard events
-under logs/. Run by `dvc repro train`; about a minute for CIFAR-10 on two cores.
+Reads data/prepared, writes models/classifier, metrics/train.json, metrics/history.csv and metrics/augmented.png, and
+TensorBoard events under logs/. Run by `dvc repro train`; about a minute for CIFAR-10 on two cores.
 """
 
 from dataclasses import asdict
@@ -14,28 +14,38 @@ import torch
 from stages.console.errors import ParamsError
 from stages.console.stage import project_root, run_stage
 from stages.data.augment import Augment
-from stages.data.prepared import Dataset, read_dataset, read_split
+from stages.data.mixing import Mixing
+from stages.data.prepared import Dataset, Split, read_dataset, read_split
 from stages.data.randomness import torch_seed
-from stages.data.scaling import scaled_size
-from stages.files.atomic import write_json, write_text
+from stages.data.scaling import scaled, scaled_size
+from stages.files.atomic import replaced_file, write_json, write_text
+from stages.model.beginning import Beginning, begun_classifier, choose_beginning
 from stages.model.card import CLASSIFIER, Card
 from stages.model.cifarnet import CifarNet
-from stages.model.classifier import Classifier, build_classifier, save_classifier
+from stages.model.classifier import Classifier, save_classifier
+from stages.model.freezing import freeze
+from stages.model.own_module import check_source
 from stages.model.registry import check_takes
+from stages.params.flat import flat
 from stages.params.read import read_params
 from stages.params.schema import TrainParams
+from stages.training.augmented import draw_augmented
 from stages.training.checkpoint import CHECKPOINTS, held_checkpoints
 from stages.training.compute import Compute, choose_compute
 from stages.training.fingerprint import fingerprint
 from stages.training.fit import fit
 from stages.training.log import RunLog, log_folder
-from stages.training.run import Row, choose_scales
+from stages.training.report import ending_of, metrics_of
+from stages.training.run import choose_scales
 from stages.training.shards import shard_count
 
+DOWNLOADS = Path(".downloads/weights")  # in the main checkout, and kept: the next run begins from the same file
 METRICS = Path("metrics/train.json")
 HISTORY = Path("metrics/history.csv")
+AUGMENTED = Path("metrics/augmented.png")
 COLUMNS = ["epoch", "train_loss", "val_loss", "train_top1", "val_top1", "lr"]
 WHITENING_IMAGES = 5000
+SAMPLES = 64  # images that are shown as the network sees them
 BUILD = 2**32  # the random stream of the first weights; steps count from 0
 
 
@@ -49,6 +59,8 @@ def main() -> str:
             f"params.yaml: train.batch_size is {recipe.batch_size}, "
             f"more than the {len(train)} training images; lower it"
         )
+    _check_choosable(recipe, len(val))
+    beginning = choose_beginning(recipe, dataset, project_root() / DOWNLOADS)
     shards = shard_count(recipe.batch_size, recipe.shards)
     compute = choose_compute(runtime.device, recipe.precision, runtime.workers, shards=shards)
     print(
@@ -57,22 +69,27 @@ def main() -> str:
         flush=True,
     )
 
-    # 2. A classifier with fresh weights.
-    card = _card(recipe, dataset, compute)
+    # 2. A classifier with fresh weights, or with those that it begins from.
+    card = _card(recipe, dataset, beginning, compute)
     torch.manual_seed(torch_seed(recipe.seed, BUILD))
-    classifier = build_classifier(card).to(compute.device).to(memory_format=torch.channels_last)
+    classifier = begun_classifier(card, beginning).to(compute.device).to(memory_format=torch.channels_last)
     for scale in choose_scales(recipe.scales, recipe.model):
-        check_takes(classifier.network, recipe.model, dataset.channels, scaled_size(dataset.size, scale))
+        check_takes(classifier.network, recipe.model, dataset.channels, scaled_size(card.network_size, scale))
+    if recipe.freeze != "none":
+        print(f"train: {freeze(classifier, recipe.freeze)}", flush=True)
     _see(classifier, train.images[:WHITENING_IMAGES], compute)
 
     # 3. Train it, from where it was stopped if it was.
-    augment = Augment(recipe.seed, **recipe.augment.model_dump())
+    augment = Augment(recipe.seed, **recipe.augment.model_dump(exclude={"mixup", "cutmix"}))
+    samples = _samples(train, augment, recipe)
     run = fingerprint(asdict(card))
     with held_checkpoints(project_root() / CHECKPOINTS / run) as checkpoints:
         begun = checkpoints.newest()
-        with RunLog(log_folder(project_root(), run), first_step=begun.step if begun else 0) as log:
+        folder, first_step = log_folder(project_root(), run), begun.step if begun else 0
+        with RunLog(folder, first_step=first_step, histograms=runtime.histograms) as log:
             if not begun:
-                log.samples(augment(train.images, np.arange(min(64, len(train))), epoch=0))
+                log.params({"data": dataset.name} | flat(card.params))
+                log.samples(samples)
                 log.graph(classifier, train.images[:2])
             history = fit(
                 classifier,
@@ -89,25 +106,50 @@ def main() -> str:
             )
 
         # 4. Keep it, and how it went.
+        check_source(card.model, card.made_from)
         save_classifier(classifier, card)
         rounded = pd.DataFrame(history, columns=COLUMNS).round(6)
         write_text(HISTORY, rounded.to_csv(index=False, lineterminator="\n"))
-        write_json(METRICS, _metrics(history[-1], classifier))
-    top1 = f", val top-1 {100 * history[-1]['val_top1']:.2f} %" if len(val) else ""
-    return f"{CLASSIFIER}{top1}"
+        parameters = sum(tensor.numel() for tensor in classifier.parameters() if tensor.requires_grad)
+        write_json(METRICS, metrics_of(history, keep=recipe.keep, parameters=parameters))
+        with replaced_file(AUGMENTED) as file:
+            height, width = samples.shape[1:3]
+            title = f"The first {len(samples)} training images as the first epoch has them, {width}x{height} pixels"
+            draw_augmented(samples, title).save(file, format="PNG")
+    return f"{CLASSIFIER}{ending_of(history, recipe)}"
 
 
-def _card(recipe: TrainParams, dataset: Dataset, compute: Compute) -> Card:
+def _check_choosable(recipe: TrainParams, images: int) -> None:
+    for name, asks in (("keep", recipe.keep == "best"), ("patience", recipe.patience > 0)):
+        if asks and not images:
+            raise ParamsError(
+                f"params.yaml: train.{name} is {getattr(recipe, name)}, and there are no validation images to go by; "
+                "raise prepare.val_fraction above 0"
+            )
+
+
+def _samples(train: Split, augment: Augment, recipe: TrainParams) -> np.ndarray:
+    """The first images uint8 (n, H, W, C) as they are trained on at first: augmented, mixed, and as small."""
+    images = augment(train.images, np.arange(min(SAMPLES, len(train))), 0)
+    mixing = Mixing(recipe.seed, recipe.augment.mixup, recipe.augment.cutmix)
+    mixed = mixing(images, step=0, shard=0).images if mixing.on else images
+    return scaled(torch.from_numpy(mixed), choose_scales(recipe.scales, recipe.model)[0]).numpy()
+
+
+def _card(recipe: TrainParams, dataset: Dataset, beginning: Beginning, compute: Compute) -> Card:
     return Card(
         model=recipe.model,
         classes=dataset.classes,
+        head=recipe.head,
         size=dataset.size,
+        network_size=beginning.sees.size,
         channels=dataset.channels,
-        mean=dataset.mean,
-        std=dataset.std,
+        mean=beginning.sees.mean,
+        std=beginning.sees.std,
         mirror=recipe.mirror,
         data=dataset.name,
         data_sha256=dataset.sha256,
+        made_from=beginning.made_from,
         params={"train": recipe.model_dump()},
         precision=compute.precision,
         made_with={"torch": torch.__version__, "processor": _processor(compute)},
@@ -124,17 +166,6 @@ def _see(classifier: Classifier, images: np.ndarray, compute: Compute) -> None:
     """Let a network whose first layer comes from the data look at some."""
     if isinstance(classifier.network, CifarNet):
         classifier.network.whiten(classifier.pixels(torch.from_numpy(np.array(images)).to(compute.device)))
-
-
-def _metrics(last: Row, classifier: Classifier) -> dict[str, object]:
-    metrics: dict[str, object] = {
-        "parameters": sum(tensor.numel() for tensor in classifier.parameters() if tensor.requires_grad)
-    }
-    for split in ("train", "val"):
-        scores = {name: round(last[f"{split}_{name}"], 6) for name in ("loss", "top1") if f"{split}_{name}" in last}
-        if scores:
-            metrics[split] = scores
-    return metrics
 
 
 if __name__ == "__main__":

@@ -13,12 +13,14 @@ from tests.imports import ROOT
 
 SHIPPED = (
     "stages",
+    "data/none",
     "dvc.yaml",
     "params.yaml",
     ".dvc/config",
     ".dvc/.gitignore",
     ".dvc/plots",
     ".dvcignore",
+    "data/none",
     ".gitignore",
 )
 SMALL = {

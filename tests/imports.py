@@ -16,6 +16,8 @@ def import_closure(module: str) -> set[str]:
         if path is None or str(path) in seen:
             continue
         seen.add(str(path))
+        if (ROOT / path).with_suffix(".html").exists():  # the template that it fills
+            seen.add(str(path.with_suffix(".html")))
         waiting.extend(imported_modules(path))
     return {path for path in seen if not path.endswith("__init__.py")}
 

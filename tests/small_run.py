@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 
 from stages.files.sums import write_sums
 from stages.model.card import Card
@@ -23,31 +24,40 @@ def make_card(
     return Card(
         model=model,
         classes=list(classes),
+        head="replace",
         size=size,
+        network_size=size,
         channels=channels,
         mean=[0.5] * channels,
         std=[0.25] * channels,
         mirror=False,
         data="tiny",
         data_sha256={},
+        made_from={},
         params={"train": {"model": model, "lr": 0.01, "augment": {"flip": "none"}}},
         precision="fp32",
         made_with={"torch": torch.__version__},
     )
 
 
-def make_run(folder: Path, card: Card, *, images: np.ndarray, labels: np.ndarray) -> None:
-    """The test split is `images` uint8 (N, H, W, C) and `labels` (N,); the classifier is untrained."""
-    make_prepared(folder, card, images=images, labels=labels)
+def make_run(folder: Path, card: Card, *, images: np.ndarray, labels: np.ndarray, val: int = 0) -> None:
+    """The test split is `images` uint8 (N, H, W, C) and `labels` (N,), validation the first `val` of them.
+
+    The classifier is untrained.
+    """
+    make_prepared(folder, card, images=images, labels=labels, val=val)
     torch.manual_seed(0)
     save_classifier(build_classifier(card), card, folder / "models/classifier")
 
 
-def make_prepared(folder: Path, card: Card, *, images: np.ndarray, labels: np.ndarray) -> None:
+def make_prepared(folder: Path, card: Card, *, images: np.ndarray, labels: np.ndarray, val: int = 0) -> None:
+    """The prepared data, and the metrics that prepare and train leave."""
     prepared = folder / "data/prepared"
     prepared.mkdir(parents=True)
     np.save(prepared / "test_images.npy", images)
     np.save(prepared / "test_labels.npy", labels)
+    np.save(prepared / "val_images.npy", images[:val])
+    np.save(prepared / "val_labels.npy", labels[:val])
     facts = {"name": "tiny", "classes": card.classes, "size": card.size, "channels": card.channels}
     unused = {"mean": card.mean, "std": card.std, "counts": {}, "sha256": {}}
     (prepared / "dataset.json").write_text(json.dumps(facts | unused))
@@ -56,6 +66,11 @@ def make_prepared(folder: Path, card: Card, *, images: np.ndarray, labels: np.nd
     pd.DataFrame(rows, columns=["id", "path", "label", "split"]).to_csv(prepared / "samples.csv", index=False)
     write_sums(prepared)
     (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    metrics = folder / "metrics"
+    metrics.mkdir()
+    (metrics / "history.csv").write_text("epoch,train_loss,val_loss,train_top1,val_top1,lr\n1,2.5,,0.25,,0.1\n")
+    for name in ("preview.png", "augmented.png"):
+        Image.new("RGB", (8, 8), "red").save(metrics / name)
 
 
 def random_images(count: int, card: Card) -> np.ndarray:

@@ -16,7 +16,16 @@ from stages.files.hashing import sha256_of_file
 from stages.model.card import Card
 from tests.small_run import make_card, make_prepared, make_run, random_images
 
-WRITTEN = ("evaluate.json", "confusion.csv", "per_class.csv", "predictions.csv", "mistakes.png")
+WRITTEN = (
+    "evaluate.json",
+    "confusion.csv",
+    "per_class.csv",
+    "reliability.csv",
+    "coverage.csv",
+    "predictions.csv",
+    "mistakes.png",
+    "report.html",
+)
 
 
 class Lookup(nn.Module):
@@ -36,12 +45,14 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def prepare_lookup(folder: Path, monkeypatch: pytest.MonkeyPatch, rows: list[list[float]], labels: list[int]) -> Card:
-    """A test split whose image i has the logits rows[i]."""
+def prepare_lookup(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, rows: list[list[float]], labels: list[int], val: int = 0
+) -> Card:
+    """A test split whose image i has the logits rows[i]; validation is the first `val` of it."""
     card = make_card()
     numbers = np.arange(len(labels), dtype=np.uint8).reshape(-1, 1, 1, 1)
     images = numbers * np.ones((1, *card.size, card.channels), np.uint8)
-    make_prepared(folder, card, images=images, labels=np.array(labels))
+    make_prepared(folder, card, images=images, labels=np.array(labels), val=val)
     monkeypatch.setattr(evaluate, "load_classifier", lambda: (Lookup(rows), card))
     return card
 
@@ -58,8 +69,14 @@ def test_scores_are_those_worked_out_by_hand(workspace: Path, monkeypatch: pytes
     closing = evaluate.main()
     assert read_metrics() == {
         "loss": round((2 * np.log(2) + 2 * np.log(4)) / 4, 6),
+        "ece": 0.0,  # all are .5 sure, and half of them right
+        "images": 4,
         "top1": 0.5,
+        "top1_low": 0.150039,
+        "top1_high": 0.849961,
         "top5": 1.0,
+        "top5_low": 0.510109,
+        "top5_high": 1.0,
         "per_class": {
             "ant": {"precision": 1.0, "recall": 0.5, "f1": 0.666667},
             "bee": {"precision": 0.333333, "recall": 1.0, "f1": 0.5},
@@ -93,7 +110,7 @@ def test_every_byte_is_the_same_for_any_number_of_threads(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, channels: int, size: tuple[int, int]
 ) -> None:
     card = make_card(channels=channels, size=size)
-    make_run(workspace, card, images=random_images(900, card), labels=np.arange(900) % 3)
+    make_run(workspace, card, images=random_images(900, card), labels=np.arange(900) % 3, val=300)
     hashes = []
     for threads in (1, 3):
         monkeypatch.setattr(evaluate, "available_cores", lambda threads=threads: threads)
@@ -115,7 +132,7 @@ def test_an_answer_that_is_no_number_is_one_sentence(workspace: Path, monkeypatc
     prepare_lookup(workspace, monkeypatch, [[float("nan"), 0.0, 0.0]], [0])
     with pytest.raises(Diverged, match="answers with nan"):
         evaluate.main()
-    assert not Path("metrics").exists()
+    assert not Path("metrics/evaluate.json").exists()
 
 
 @pytest.mark.parametrize("missing", ["data/prepared/samples.csv", "data/prepared/test_images.npy"])
@@ -131,3 +148,44 @@ def test_without_a_classifier_the_sentence_says_train(workspace: Path) -> None:
     with pytest.raises(DataError, match="run dvc repro train"):
         (workspace / "params.yaml").write_text((Path(__file__).parent.parent / "params.yaml").read_text())
         evaluate.main()
+
+
+# Probabilities .5 .25 .25, and .8 .1 .1.
+HALF, SURE = [np.log(2), 0.0, 0.0], [np.log(8), 0.0, 0.0]
+
+
+def test_the_threshold_keeps_the_precision_that_was_asked_for(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare_lookup(workspace, monkeypatch, [SURE, HALF, HALF], [0, 0, 1], val=3)
+    evaluate.main()
+    selective: dict[str, float] = read_metrics()["selective"]  # type: ignore[assignment]
+    assert selective["threshold"] == 0.8
+    assert (selective["val_coverage"], selective["val_precision"]) == (0.333333, 1.0)
+    assert (selective["coverage"], selective["precision"]) == (0.333333, 1.0)
+    assert 0 < selective["precision_low"] < selective["precision_high"] == 1
+
+
+def test_the_temperature_comes_from_validation_alone(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Validation: one right of two at odds of 8 to 1 to 1, so it is best to be as unsure as can be of two classes.
+    prepare_lookup(workspace, monkeypatch, [SURE, SURE, SURE, SURE], [0, 1, 0, 0], val=2)
+    evaluate.main()
+    first: dict[str, float] = read_metrics()["calibration"]  # type: ignore[assignment]
+    # p of the first class is 1 / 2 where exp(ln 8 / T) = 2, so T = 3.
+    assert first["temperature"] == pytest.approx(3, abs=1e-5)
+
+
+def test_without_validation_it_says_so_and_the_keys_are_absent(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare_lookup(workspace, monkeypatch, [SURE, HALF], [0, 1])
+    evaluate.main()
+    assert not {"calibration", "selective"} & set(read_metrics())
+    assert capsys.readouterr().out.count("no temperature and no threshold") == 1
+
+
+def test_a_precision_that_validation_never_reaches_sets_no_threshold(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare_lookup(workspace, monkeypatch, [SURE, HALF], [1, 0], val=2)
+    evaluate.main()
+    assert "selective" not in read_metrics()
+    assert "no threshold gives a precision of 0.95 on validation" in capsys.readouterr().out

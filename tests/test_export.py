@@ -26,7 +26,14 @@ from tests.imports import ROOT
 from tests.small_run import make_card, make_run, random_images
 
 FILES = ("classifier.onnx", "classifier.pt2", "labels.txt", "README.md")
-SCORES = {"loss": 1.25, "top1": 0.25, "top5": 1.0, "per_class": {}}
+SCORES = {
+    "loss": 1.25,
+    "top1": 0.25,
+    "top5": 1.0,
+    "per_class": {},
+    "calibration": {"temperature": 0.5, "loss": 1.0, "ece": 0.0},
+    "selective": {"threshold": 0.625, "asked": 0.9, "coverage": 0.5, "precision": 0.875},
+}
 # One process has one core, the other all; each has another hash seed and home.
 RUN = "import os, runpy; {pin}; runpy.run_module('stages.export', run_name='__main__')"
 PINS = ("os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})", "None")
@@ -49,7 +56,6 @@ def make_ready(folder: Path) -> None:
     """All that export reads: 300 test images, an untrained classifier, scores."""
     card = make_card()
     make_run(folder, card, images=random_images(300, card), labels=np.arange(300) % 3)
-    (folder / "metrics").mkdir()
     (folder / "metrics/evaluate.json").write_text(json.dumps(SCORES))
 
 
@@ -122,6 +128,7 @@ def test_the_onnx_file_is_valid_whole_and_says_what_it_classifies(runs: list[Exp
     assert [entry.key for entry in model.metadata_props] == ["classifier"]
     facts = json.loads(model.metadata_props[0].value)
     assert facts.pop("pictures")
+    assert {name: facts.pop(name) for name in ("threshold", "temperature")} == {"threshold": 0.625, "temperature": 0.5}
     assert facts == {"classes": ["ant", "bee", "cat"], "size": [16, 16], "channels": 3, "data": "tiny"}
     parts = [model.graph, *model.graph.node, *model.graph.input, *model.graph.output, *model.graph.initializer]
     assert not any(part.doc_string or part.metadata_props for part in parts)
@@ -174,10 +181,8 @@ def test_an_answer_that_differs_leaves_nothing(workspace: Path, monkeypatch: pyt
     monkeypatch.setattr(export, "fresh_answers", reversed_answers)
     with pytest.raises(UserError, match=r"answers otherwise than the trained model on .* so nothing was exported"):
         export.main()
-    assert [path.name for path in (*Path("models").iterdir(), *Path("metrics").iterdir())] == [
-        "classifier",
-        "evaluate.json",
-    ]
+    assert [path.name for path in Path("models").iterdir()] == ["classifier"]
+    assert not Path("metrics/export.json").exists()
 
 
 def test_without_test_scores_the_sentence_says_evaluate(workspace: Path) -> None:

@@ -101,10 +101,16 @@ def test_every_stage_that_reads_data_depends_on_it() -> None:
         stage: [dep for dep in PIPELINE["stages"][stage]["deps"] if not dep.startswith("stages/")] for stage in STAGES
     }
     assert data == {
-        "download": [],
-        "prepare": ["data/raw"],
-        "train": ["data/prepared"],
-        "evaluate": ["data/prepared", "models/classifier"],
+        "download": ["${data.path}", "${data.also}"],
+        "prepare": ["${data.path}", "${data.also}", "data/raw"],
+        "train": ["${train.weights}", "data/prepared"],
+        "evaluate": [
+            "data/prepared",
+            "metrics/augmented.png",
+            "metrics/history.csv",
+            "metrics/preview.png",
+            "models/classifier",
+        ],
         "export": ["data/prepared", "metrics/evaluate.json", "models/classifier"],
     }
 

@@ -20,7 +20,7 @@ from tests.imports import ROOT
 SIZE = (8, 12)
 
 
-def write_model(path: Path, *, channels: int = 3) -> Path:
+def write_model(path: Path, *, channels: int = 3, threshold: float | None = None) -> Path:
     """A classifier made by hand: the share of each channel in a picture; grey: dark or bright."""
     names = ["red", "green", "blue"] if channels == 3 else ["dark", "bright"]
     weights = np.eye(3) if channels == 3 else np.array([[-1.0, 1.0]])
@@ -42,7 +42,8 @@ def write_model(path: Path, *, channels: int = 3) -> Path:
     probabilities = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", len(names)])
     graph = helper.make_graph(nodes, "shares", [images], [probabilities], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    facts = {"classes": names, "size": SIZE, "channels": channels}
+    facts: dict[str, object] = {"classes": names, "size": SIZE, "channels": channels}
+    facts |= {} if threshold is None else {"threshold": threshold}
     helper.set_model_props(model, {"classifier": json.dumps(facts)})
     onnx.save(model, path)
     return path
@@ -94,6 +95,21 @@ def test_json_gives_an_object_a_line(
     ask(monkeypatch, paint("a.png"), "--json", "--top", "2")
     answers = [{"class": "red", "probability": 0.8}, {"class": "green", "probability": 0.2}]
     assert json.loads(capsys.readouterr().out) == {"path": "a.png", "answers": answers}
+
+
+@pytest.mark.parametrize(("threshold", "unsure"), [(0.79, False), (0.800001, True)])
+def test_below_the_threshold_that_the_file_carries_it_is_unsure(
+    workspace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    threshold: float,
+    unsure: bool,
+) -> None:
+    model = str(write_model(Path("careful.onnx"), threshold=threshold))
+    ask(monkeypatch, paint("a.png"), "--model", model)
+    assert ("(unsure)" in capsys.readouterr().out) == unsure
+    ask(monkeypatch, paint("a.png"), "--model", model, "--json")
+    assert json.loads(capsys.readouterr().out)["unsure"] is unsure
 
 
 def test_a_grey_classifier_sees_colour_pictures_in_grey(

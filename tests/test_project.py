@@ -27,9 +27,11 @@ def test_repro_leaves_a_classifier_that_has_learned(project: Project) -> None:
 def test_git_holds_the_metrics_and_not_the_data(project: Project) -> None:
     tracked = set(project.run("git", "ls-files", "data", "models", "metrics", "dvc.lock", "logs").split())
     assert tracked == {
+        "data/none",
         "dvc.lock",
-        *(f"metrics/{name}" for name in ("confusion.csv", "evaluate.json", "export.json", "history.csv")),
-        *(f"metrics/{name}" for name in ("per_class.csv", "train.json")),
+        *(f"metrics/{name}" for name in ("confusion.csv", "data.json", "data_report.csv", "evaluate.json")),
+        *(f"metrics/{name}" for name in ("export.json", "history.csv")),
+        *(f"metrics/{name}" for name in ("coverage.csv", "per_class.csv", "reliability.csv", "train.json")),
     }
 
 
@@ -82,8 +84,11 @@ def test_plots_diff_draws_every_plot_of_both_revisions_and_needs_no_network(proj
     page = project.read("dvc_plots/index.html")
     for title in ("Loss by epoch", "Top-1 accuracy by epoch", "Learning rate", "Confusion", "F1 by class"):
         assert title in page
+    for title in ("Reliability on the test split", "Precision by coverage"):
+        assert title in page
     assert page.count("mistakes.png") >= 2
     assert page.count("preview.png") >= 2
+    assert page.count("augmented.png") >= 2
     assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=[\"']?https?:", page)
     assert "{plot_divs}" not in page
 

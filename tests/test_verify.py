@@ -158,7 +158,8 @@ def test_every_flip_of_any_output_or_object_is_found_and_named(
 ) -> None:
     monkeypatch.chdir(copy.folder)
     chance = np.random.default_rng(0)
-    outs = [path for out in ("data", "models", "metrics") for path in Path(out).rglob("*") if path.is_file()]
+    folders = ("data/raw", "data/prepared", "models", "metrics")
+    outs = [path for out in folders for path in Path(out).rglob("*") if path.is_file()]
     needed = re.findall(r"path: (\S+)\n +hash: md5\n +md5: \S+\n", copy.read("dvc.lock").split("outs:", 1)[1])
     objects = [_object(copy, out).relative_to(copy.folder) for out in dict.fromkeys(needed) if out.startswith("m")]
     victims = outs + [path for path in objects if path.exists()]

@@ -26,6 +26,11 @@ def random_integers(below: int, *counters: int | np.ndarray) -> np.ndarray:
     return (random_bits(*counters) % np.uint64(below)).astype(np.int64)
 
 
+def random_shares(*counters: int | np.ndarray) -> np.ndarray:
+    """Numbers spread evenly over [0, 1), float64."""
+    return (random_bits(*counters) >> np.uint64(11)) * 2.0**-53
+
+
 def permutation(count: int, *counters: int) -> np.ndarray:
     """A permutation of range(count), int64: the order of the elements' random bits."""
     return np.argsort(random_bits(*counters, np.arange(count)), kind="stable")

@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from stages.scoring.intervals import wilson_interval
+
 
 def confusion_counts(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
     """How often class i was taken for class j, int64 (classes, classes) at [i, j]."""
@@ -16,7 +18,7 @@ def confusion_table(counts: np.ndarray, names: list[str]) -> pd.DataFrame:
 
 
 def class_table(counts: np.ndarray, names: list[str]) -> pd.DataFrame:
-    """One line a class: class, precision, recall, f1 (fractions, 6 digits), images.
+    """One line a class: class, precision, recall, f1, recall's 95 % interval (fractions, 6 digits), images.
 
     A class that was never predicted has precision 0, one without images recall 0, and both f1 0.
     """
@@ -26,7 +28,11 @@ def class_table(counts: np.ndarray, names: list[str]) -> pd.DataFrame:
         "recall": _ratio(hits, images),
         "f1": _ratio(2 * hits, predicted + images),  # the harmonic mean of the two, free of their zeros
     }
-    return pd.DataFrame({"class": names, **scores, "images": images})
+    low, high = np.array(
+        [wilson_interval(hit / max(1, count), count) for hit, count in zip(hits, images, strict=True)]
+    ).T
+    interval = {"recall_low": low.round(6), "recall_high": high.round(6)}
+    return pd.DataFrame({"class": names, **scores, **interval, "images": images})
 
 
 def prediction_table(samples: pd.DataFrame, probabilities: np.ndarray, names: list[str]) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stages.model.card import Card
+from stages.params.flat import flat
 
 CLASSES_SHOWN = 20
 
@@ -30,7 +31,7 @@ Tells {count} classes of pictures apart: {shown}{more}.
 ## In and out
 - In: `images`, uint8 (N, {height}, {width}, {card.channels}), {_channel_words(card.channels)} from 0 to 255, N from 1.
   Scaling and normalisation are inside{_mirror_words(card)}.
-- Out: `probabilities`, float32 (N, {count}), in the order of `labels.txt`. They sum to 1.
+- Out: `probabilities`, float32 (N, {count}), in the order of `labels.txt`. They sum to 1.{_unsure_words(test)}
 - Pictures of another size: {pictures}.
 - The class names, the size and the data set's name are also inside the files: as JSON under `classifier` in the ONNX
   file's metadata, and in `classifier.json` within the .pt2 file.
@@ -63,6 +64,16 @@ def _mirror_words(card: Card) -> str:
     return "; the answer is the mean over each image and its mirror image" if card.mirror else ""
 
 
+def _unsure_words(test: Mapping[str, Any]) -> str:
+    if "selective" not in test:
+        return ""
+    chosen = test["selective"]
+    return (
+        f"\n  The classifier is unsure where the highest is below {chosen['threshold']:g}: at or above it "
+        f"are {100 * chosen['coverage']:.1f} % of the test images, {100 * chosen['precision']:.1f} % of them right."
+    )
+
+
 def _snippet(card: Card) -> str:
     height, width = card.size
     mode, pixels = (
@@ -84,16 +95,8 @@ print(labels[probabilities[0].argmax()], probabilities[0].max())"""
 
 
 def _made_by(card: Card) -> str:
-    facts = {"precision of the training": card.precision} | card.made_with | dict(_flat(card.params))
+    facts = {"precision of the training": card.precision} | card.made_with | flat(card.params)
     return "\n".join(f"- {_plain(name)}: {_plain(value)}" for name, value in facts.items())
-
-
-def _flat(params: Mapping[str, Any], above: str = "") -> list[tuple[str, Any]]:
-    """Nested params as (dotted key, value) pairs."""
-    pairs: list[tuple[str, Any]] = []
-    for key, value in params.items():
-        pairs += _flat(value, f"{above}{key}.") if isinstance(value, Mapping) else [(above + key, value)]
-    return pairs
 
 
 def _plain(value: object) -> str:

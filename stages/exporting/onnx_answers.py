@@ -25,12 +25,14 @@ class OnnxClassifier:
 
     session: onnxruntime.InferenceSession
     classes: list[str]
-    size: tuple[int, int]  # height, width in pixels
+    size: tuple[int, int]  # height, width of the images, in pixels
+    network_size: tuple[int, int]  # that the network sees them in
     channels: int
+    threshold: float | None = None  # an answer with a lower probability is unsure; None: every one is sure
 
     def probabilities(self, images: np.ndarray, *, threads: int) -> np.ndarray:
         """Class probabilities float32 (N, classes) of uint8 (N, H, W, C), N at least 1; no bit depends on `threads`."""
-        count = max(1, CHUNK_PIXELS // (self.size[0] * self.size[1]))
+        count = max(1, CHUNK_PIXELS // (self.network_size[0] * self.network_size[1]))
         chunks = (np.ascontiguousarray(images[begin : begin + count]) for begin in range(0, len(images), count))
         with ThreadPoolExecutor(threads) as pool:
             answers = pool.map(lambda chunk: self.session.run(["probabilities"], {"images": chunk})[0], chunks)
@@ -51,7 +53,10 @@ def load_onnx_classifier(path: Path) -> OnnxClassifier:
     try:
         session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
         facts = json.loads(session.get_modelmeta().custom_metadata_map["classifier"])
-        return OnnxClassifier(session, facts["classes"], tuple(facts["size"]), facts["channels"])
+        size = tuple(facts["size"])
+        network_size = tuple(facts.get("network_size", size))
+        threshold = float(facts["threshold"]) if "threshold" in facts else None
+        return OnnxClassifier(session, facts["classes"], size, network_size, facts["channels"], threshold)
     except FileNotFoundError:
         raise DataError(f"{path} is missing; run dvc repro export") from None
     except Exception:  # onnxruntime's own classes share no other base

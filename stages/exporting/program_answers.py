@@ -3,6 +3,7 @@
 python -m stages.exporting.program_answers classifier.pt2 images.npy probabilities.npy
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from stages.exporting.program import FACTS
 from stages.machine.cores import available_cores
 from stages.scoring.inference import predict_logits
 
@@ -19,8 +21,10 @@ class Program(nn.Module):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
+        inside = {FACTS: ""}
         # The call, not the module: a child module would be told too.
-        self.answer = torch.export.load(path).module().__call__
+        self.answer = torch.export.load(path, extra_files=inside).module().__call__
+        self.network_size = json.loads(inside[FACTS]).get("network_size")
 
     def forward(self, images: Tensor) -> Tensor:
         return self.answer(images)

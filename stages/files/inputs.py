@@ -5,6 +5,8 @@ old result and call it up to date.
 """
 
 import json
+import re
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from stages.params.yaml12 import Yaml12Loader
 
 PIPELINE = Path("dvc.yaml")
 PARAMS = Path("params.yaml")
+CODE = {".py", ".html"}  # hashed; a template lies beside the module that fills it
 
 
 def inputs_of(stage: str) -> dict[str, str]:
@@ -23,7 +26,9 @@ def inputs_of(stage: str) -> dict[str, str]:
         return {}
     definition = _load(PIPELINE)["stages"][stage]
     params = _load(PARAMS)
-    state = {str(path): _state(path) for dep in definition.get("deps", []) for path in _files(Path(dep))}
+    state = {
+        str(path): _state(path) for dep in definition.get("deps", []) for path in _files(Path(filled_in(dep, params)))
+    }
     for section in definition.get("params", []):
         for key, value in _flat(section, params.get(section)):
             state[f"{PARAMS} ({key})"] = json.dumps(value)
@@ -35,6 +40,15 @@ def first_change(before: dict[str, str], after: dict[str, str]) -> str:
     return next((name for name in sorted({*before, *after}) if before.get(name) != after.get(name)), "")
 
 
+def filled_in(path: str, params: Any) -> str:
+    """A path of dvc.yaml with each `${section.key}` replaced by the value in params.yaml."""
+
+    def value(found: re.Match[str]) -> str:
+        return str(reduce(lambda section, key: section[key], found[1].split("."), params))
+
+    return re.sub(r"\$\{([\w.]+)\}", value, path)
+
+
 def _files(dep: Path) -> list[Path]:
     return sorted(path for path in dep.rglob("*") if path.is_file()) if dep.is_dir() else [dep]
 
@@ -42,7 +56,7 @@ def _files(dep: Path) -> list[Path]:
 def _state(path: Path) -> str:
     if not path.exists():
         return "missing"
-    if path.suffix == ".py":
+    if path.suffix in CODE:
         return sha256_of_file(path)
     # Data was held against its SHA256SUMS when it was read; here its place and time will do.
     status = path.stat()

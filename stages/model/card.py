@@ -17,13 +17,16 @@ class Card:
 
     model: str
     classes: list[str]
-    size: tuple[int, int]  # height, width in pixels
+    head: str  # how the last layer came: replace, append or append_after
+    size: tuple[int, int]  # height, width of the prepared images, in pixels
+    network_size: tuple[int, int]  # that the network sees them in
     channels: int
     mean: list[float]  # for each channel, on the scale 0 to 1
     std: list[float]
     mirror: bool  # answers are the mean over an image and its mirror image
     data: str  # name of the data set
     data_sha256: dict[str, str]  # of each prepared array
+    made_from: dict[str, str]  # sha256 of the weights that it began from and of the user's module, where there are any
     params: dict[str, Any]  # the sections of params.yaml that shaped it
     precision: str  # that it was trained in: fp32 or bf16
     made_with: dict[str, str]  # versions and the processor's instruction set: other ones may give other bytes
@@ -39,4 +42,4 @@ def read_card(folder: Path = CLASSIFIER) -> Card:
         raise DataError(f"{folder} is missing; run dvc repro train")
     check_sums(folder)
     facts = json.loads((folder / "card.json").read_text())
-    return Card(**facts | {"size": tuple(facts["size"])})
+    return Card(**facts | {key: tuple(facts[key]) for key in ("size", "network_size")})

@@ -1,45 +1,84 @@
 """Networks by name: pixels float (N, C, H, W) in, logits (N, classes) out."""
 
 import difflib
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from stages.console.errors import ParamsError
 from stages.model.cifarnet import WIDTHS, CifarNet
+from stages.model.head import with_head
 from stages.model.notes import notes_cnn
+from stages.model.own_module import is_own_module, own_network
+from stages.model.zoo import is_in_zoo, torchvision_names, zoo_network
 
 OWN = (*WIDTHS, "notes_cnn", "notes_cnn_relu")
 
 
 def network_names() -> list[str]:
-    """Every name that `build_network` knows: our own first, then torchvision's classification models."""
-    import torchvision.models as zoo  # here: it takes longer than all else of a stage, and our own need it not
-
-    return [*OWN, *zoo.list_models(module=zoo)]
+    """Every name without a package before it: our own first, then torchvision's classification models."""
+    return [*OWN, *torchvision_names()]
 
 
-def build_network(name: str, *, classes: int, channels: int, size: tuple[int, int]) -> nn.Module:
-    """A network with fresh weights from torch's global generator.
+def build_network(
+    name: str,
+    *,
+    classes: int,
+    channels: int,
+    size: tuple[int, int],
+    head: str = "replace",
+    begin: Callable[[nn.Module], object] = lambda network: None,
+) -> nn.Module:
+    """A network with fresh weights from torch's global generator, for images of `size` (H, W).
+
+    `begin` may give it others before a layer is appended and before it is shown grey images as RGB.
 
     Raises:
-        ParamsError: no such model, or it cannot take images of this size.
+        ParamsError: no such model, it does not go with `head`, or it cannot take images of this size.
+        MachineError: it is timm's, which is missing.
     """
-    if name in WIDTHS:
-        network: nn.Module = CifarNet(classes=classes, channels=channels, widths=WIDTHS[name])
-    elif name in ("notes_cnn", "notes_cnn_relu"):
-        network = notes_cnn(classes=classes, channels=channels, size=size, activations=name.endswith("relu"))
-    elif name in network_names():
-        network = _torchvision_network(name, classes, channels)
-    else:
-        close = difflib.get_close_matches(name, network_names(), n=1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
+    from_zoo = has_published_weights(name)
+    if head != "replace" and (name in OWN or is_own_module(name)):
         raise ParamsError(
-            f"params.yaml: train.model is {name!r}; it can be {', '.join(OWN)} "
-            f"or a classification model of torchvision{hint}"
+            f"params.yaml: train.head is {head}, which goes with models that have classes of their own, torchvision's "
+            f"and timm's, and train.model is {name}; set it to replace"
         )
-    check_takes(network, name, channels, size)
+    if from_zoo:
+        network = zoo_network(name, classes=classes if head == "replace" else None, size=size)
+    elif is_own_module(name):
+        network = own_network(name, classes=classes, channels=channels)
+    else:
+        network = _our_network(name, classes=classes, channels=channels, size=size)
+    begin(network)
+    network = with_head(network, head, classes)
+    if from_zoo and channels != 3:
+        network = ThreeChannels(network)
+    answer = check_takes(network, name, channels, size)
+    if getattr(answer, "shape", None) != (1, classes):
+        found = "x".join(map(str, answer.shape)) if isinstance(answer, Tensor) else f"a {type(answer).__name__}"
+        raise ParamsError(
+            f"params.yaml: train.model {name} answers {found} for one image, and 1x{classes} is needed: logits"
+        )
     return network
+
+
+def has_published_weights(name: str) -> bool:
+    """Whether it is torchvision's or timm's."""
+    return name not in OWN and not is_own_module(name) and is_in_zoo(name)
+
+
+def _our_network(name: str, *, classes: int, channels: int, size: tuple[int, int]) -> nn.Module:
+    if name in WIDTHS:
+        return CifarNet(classes=classes, channels=channels, widths=WIDTHS[name])
+    if name in OWN:
+        return notes_cnn(classes=classes, channels=channels, size=size, activations=name.endswith("relu"))
+    close = difflib.get_close_matches(name, network_names(), n=1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    raise ParamsError(
+        f"params.yaml: train.model is {name!r}; it can be {', '.join(OWN)}, a classification model of torchvision, "
+        f"timm/NAME or package.module:Class{hint}"
+    )
 
 
 class ThreeChannels(nn.Module):
@@ -53,17 +92,8 @@ class ThreeChannels(nn.Module):
         return self.network(pixels.expand(-1, 3, -1, -1))
 
 
-def _torchvision_network(name: str, classes: int, channels: int) -> nn.Module:
-    import torchvision.models as zoo
-
-    # The auxiliary heads of these two answer in training with a tuple; they serve networks trained on ImageNet.
-    extra = {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") else {}
-    network = zoo.get_model(name, weights=None, num_classes=classes, **extra)
-    return network if channels == 3 else ThreeChannels(network)
-
-
-def check_takes(network: nn.Module, name: str, channels: int, size: tuple[int, int]) -> None:
-    """Let a network answer for one image of (H, W) pixels.
+def check_takes(network: nn.Module, name: str, channels: int, size: tuple[int, int]) -> object:
+    """A network's answer for one image of (H, W) pixels.
 
     Raises:
         ParamsError: it cannot.
@@ -71,7 +101,7 @@ def check_takes(network: nn.Module, name: str, channels: int, size: tuple[int, i
     training = network.training
     try:
         with torch.no_grad():
-            network.eval()(torch.zeros(1, channels, *size))
+            answer = network.eval()(torch.zeros(1, channels, *size))
     except (RuntimeError, AssertionError, ValueError) as error:
         height, width = size
         raise ParamsError(
@@ -79,3 +109,4 @@ def check_takes(network: nn.Module, name: str, channels: int, size: tuple[int, i
             f"({str(error).splitlines()[0]}); resnet18 and cifarnet can"
         ) from None
     network.train(training)
+    return answer

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+NO_FILE = "data/none"  # an empty file: DVC needs a path that exists
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Positive = Annotated[int, Field(ge=1)]
@@ -19,15 +21,21 @@ class Section(BaseModel):
 class DataParams(Section):
     """Which images."""
 
-    name: Literal["cifar10", "cifar100", "mnist", "fashion_mnist", "kmnist", "svhn", "stl10", "shapes"]
+    name: Literal["cifar10", "cifar100", "mnist", "fashion_mnist", "kmnist", "svhn", "stl10", "shapes", "folder"]
     archive: str | None
+    path: str
+    also: str
 
 
 class PrepareParams(Section):
-    """How they are split."""
+    """How they are split, and what own images are made into."""
 
     val_fraction: Annotated[float, Field(ge=0, lt=1)]
+    test_fraction: Annotated[float, Field(ge=0, lt=1)]
     seed: Seed
+    size: Literal["auto"] | Positive
+    per_class: Positive | None
+    on_bad: Literal["fail", "drop"]
 
 
 class AugmentParams(Section):
@@ -36,8 +44,13 @@ class AugmentParams(Section):
     flip: Literal["none", "random", "alternate"]
     translate: Annotated[int, Field(ge=0)]
     crop: Annotated[int, Field(ge=0)]
+    crop_scale: Scale
     cutout: Annotated[int, Field(ge=0)]
+    erasing: Fraction
     policy: Literal["none", "randaugment", "trivialaugment"]
+    color: Fraction
+    mixup: Annotated[float, Field(ge=0)]
+    cutmix: Annotated[float, Field(ge=0)]
 
 
 class TrainParams(Section):
@@ -45,23 +58,35 @@ class TrainParams(Section):
 
     seed: Seed
     model: str
+    pretrained: bool
+    weights: str
+    head: Literal["replace", "append", "append_after"]
+    freeze: Literal["none", "backbone"] | Positive
+    head_lr: Annotated[float, Field(gt=0)]
+    size: Literal["auto"] | Positive
     epochs: Positive
     batch_size: Positive
     shards: Literal["auto"] | Positive
+    sampling: Literal["shuffled", "balanced"]
     drop_last: bool
     precision: Literal["auto", "fp32", "bf16"]
     loss: Literal["cross_entropy", "mse", "l1"]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    class_weights: Literal["none", "balanced"]
     optimizer: Literal["sgd", "adam", "adamw", "rmsprop", "muon"]
     lr: Annotated[float, Field(gt=0)]
     momentum: Annotated[float, Field(ge=0, lt=1)]
     nesterov: bool
     weight_decay: Annotated[float, Field(ge=0)]
+    clip_norm: Annotated[float, Field(ge=0)]
     schedule: Literal["constant", "cosine", "one_cycle", "step"]
     warmup: Fraction
     final_lr: Fraction
     step_epochs: Positive
     step_factor: Annotated[float, Field(gt=0, le=1)]
+    ema: Annotated[float, Field(ge=0, lt=1)]
+    keep: Literal["last", "best"]
+    patience: Annotated[int, Field(ge=0)]
     scales: Literal["auto"] | Annotated[list[Scale], Field(min_length=1)]
     mirror: bool
     augment: AugmentParams
@@ -73,15 +98,33 @@ class TrainParams(Section):
                 raise ValueError(f"shards is {self.shards}; it must be a power of two, or auto")
             if self.shards > self.batch_size:
                 raise ValueError(f"shards is {self.shards}, more than batch_size {self.batch_size}; lower it")
+        if self.pretrained and self.weights != NO_FILE:
+            raise ValueError(f"weights is {self.weights}, and pretrained is true; set one of them back")
         if self.label_smoothing and self.loss != "cross_entropy":
             raise ValueError(f"label_smoothing goes with loss cross_entropy, not {self.loss}; set it to 0")
+        if self.class_weights == self.sampling == "balanced":
+            raise ValueError("class_weights and sampling are both balanced; one makes up for rare classes, keep that")
+        for name in ("mixup", "cutmix"):
+            self._check_mixing(name)
         return self
+
+    def _check_mixing(self, name: str) -> None:
+        if not getattr(self.augment, name):
+            return
+        if self.loss != "cross_entropy":
+            raise ValueError(f"augment.{name} goes with loss cross_entropy, not {self.loss}; set it to 0")
+        if self.batch_size < 2 * (self.shards if isinstance(self.shards, int) else min(2, self.batch_size)):
+            raise ValueError(
+                f"augment.{name} mixes the images of a shard, and a batch_size of {self.batch_size} has shards of one; "
+                "raise it, or set shards to 1"
+            )
 
 
 class EvaluateParams(Section):
     """What is shown of the test split."""
 
     mistakes: Annotated[int, Field(ge=0, le=400)]
+    target_precision: Fraction
 
 
 class ExportParams(Section):
@@ -97,6 +140,7 @@ class RuntimeParams(Section):
     workers: Literal["auto"] | Positive
     log_every: Positive
     checkpoint_every: Annotated[float, Field(gt=0)]
+    histograms: bool
 
 
 class Params(Section):

@@ -1,78 +1,186 @@
-"""One picture file as the pixels that a classifier takes."""
+"""One picture file as the pixels that a classifier takes, the same in training and in prediction."""
 
+import io
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, features
 
 from stages.console.errors import DataError
 from stages.console.text import printable
 
 # What Pillow reads without starting other programs, and what people have.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", *(["AVIF"] if features.check("avif") else []))
 LARGEST = 50_000_000  # pixels; four bytes each when decoded
 RULE = (
     "upright by EXIF, first frame, transparency over white, 16 bits to 8, cut to the middle of the right shape and "
-    "resized by Pillow's bicubic filter"
+    "resized by Pillow's bicubic filter, large JPEGs from the smallest of the scales 1/8, 1/4, 1/2 that is no smaller"
 )
 # Modes with one meaning. 32-bit, float and LAB pixels have no range of their own.
 MODES = {"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "LA", "PA", "RGBA", "I;16", "I;16L", "I;16B"}
+# How files begin: of kinds that are read, and of pictures that are not.
+BEGINNINGS = {b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG", b"GIF8": "GIF", b"II*\0": "TIFF", b"MM\0*": "TIFF"}
+UNSUPPORTED = {
+    b"8BPS": "PSD",
+    b"\0\0\1\0": "ICO",
+    b"\xff\x0a": "JPEG XL",
+    b"\0\0\0\x0cJXL ": "JPEG XL",
+    b"\0\0\0\x0cjP  ": "JPEG 2000",
+}
+ORIENTATION = 0x112  # its tag in EXIF
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+SIDEWAYS = {UPRIGHT[orientation] for orientation in (5, 6, 7, 8)}
+GAP = 2.0  # a box filter takes what is more than twice too large to twice (Pillow's reducing_gap)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What was asked of a file, uint8 (H, W, C), and what the file holds."""
+
+    pixels: np.ndarray
+    width: int
+    height: int
+    mode: str  # Pillow's word for its kind of pixels
+    several: bool  # an animation or more than one page
+    odd_exif: bool  # EXIF that is damaged, or turns the picture in a way that there is not
+
+
+class Unfit(Exception):
+    """A file that gives no picture: which kind of fault, what was found, what to do."""
+
+    def __init__(self, kind: str, found: str, remedy: str) -> None:
+        super().__init__(kind, found, remedy)
+        self.kind, self.found, self.remedy = kind, found, remedy
 
 
 def read_picture(path: Path, *, size: tuple[int, int], channels: int) -> np.ndarray:
     """A picture of any size as uint8 (H, W, C), where `size` is (H, W) and `channels` 3 for RGB or 1 for grey.
 
-    The largest part in the middle that has the shape of `size` is kept, and resized. What is there already is not
-    touched: an 8-bit picture of the right size comes back pixel by pixel.
-
     Raises:
         DataError: no such file, not a picture, damaged, too large, or of a kind without a rule.
     """
     name = printable(path)
-    picture = _decode(path, name)
-    height, width = size
-    fitted = ImageOps.fit(_eight_bits(picture), (width, height), Image.Resampling.BICUBIC)
-    return np.asarray(fitted.convert("RGB" if channels == 3 else "L")).reshape(height, width, channels)
-
-
-def _decode(path: Path, name: str) -> Image.Image:
     try:
         if not path.is_file():  # a pipe or a device would keep us waiting
             raise DataError(f"{name}: not there, or not a file; check the path")
-        if path.stat().st_size == 0:
-            raise DataError(f"{name}: empty; get a whole copy")
-        with Image.open(path, formats=FORMATS) as picture:
-            _check(picture, name)
-            return ImageOps.exif_transpose(picture)
-    except DataError:
-        raise
+        return decode(path.read_bytes(), size=size, channels=channels).pixels
+    except Unfit as fault:
+        raise DataError(f"{name}: {fault.found}; {fault.remedy}") from None
     except PermissionError:
         raise DataError(f"{name}: may not be read; change its permissions") from None
+    except OSError as error:
+        raise DataError(f"{name}: cannot be read ({error.strerror or error}); check the path") from None
+
+
+def decode(content: bytes, *, size: tuple[int, int], channels: int) -> Picture:
+    """The picture that a file's bytes hold, as uint8 (H, W, C), where `size` is (H, W) and `channels` 3 or 1.
+
+    The largest part in the middle that has the shape of `size` is kept, and resized. What is there already is not
+    touched: an 8-bit picture of the right size comes back pixel by pixel.
+
+    Raises:
+        Unfit: empty, not a picture, damaged, too large, or of a kind without a rule.
+    """
+    if not content:
+        raise Unfit("empty", "empty", "get a whole copy")
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+            _check(picture)
+            width, height, mode = *picture.size, picture.mode
+            drafted = picture.draft(None, (max(size), max(size)))  # JPEG alone: decode no finer than is needed
+            picture.load()
+            turn, odd_exif = _turn(picture)
+            # A reduced picture ends between two pixels, at the box that draft gives.
+            whole = drafted[1][2:] if drafted else picture.size
+            fitted = _fitted(_eight_bits(picture), whole, size[::-1] if turn in SIDEWAYS else size)
+            shown = (fitted if turn is None else fitted.transpose(turn)).convert("RGB" if channels == 3 else "L")
+            several = picture.format != "JPEG" and _has_several(content)
+    except Unfit:
+        raise
     except UnidentifiedImageError:
-        raise DataError(
-            f"{name}: not a picture ({', '.join(FORMATS)} can be read); take it out or convert it"
-        ) from None
-    except Image.DecompressionBombError:
-        raise DataError(f"{name}: more than {LARGEST:,} pixels; make it smaller") from None
+        raise _unidentified(content) from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise Unfit("too large", f"more than {LARGEST:,} pixels", "make it smaller") from None
     except Exception as error:  # Pillow's decoders raise whatever they stumble over in a damaged file
-        raise DataError(f"{name}: cannot be read ({str(error) or type(error).__name__}); get a whole copy") from None
+        raise damaged(str(error) or type(error).__name__) from None
+    return Picture(np.asarray(shown).reshape(*size, channels), width, height, mode, several, odd_exif)
 
 
-def _check(picture: Image.Image, name: str) -> None:
+def damaged(words: str) -> Unfit:
+    """The fault of a file that a decoder gave up with these words."""
+    # Pillow says "image file is truncated", "unexpected end of file", "Truncated File Read", "buffer is not large".
+    short = any(word in words.lower() for word in ("truncated", "end of file", "not enough", "incomplete"))
+    return Unfit("truncated" if short else "damaged", f"cannot be read ({words})", "get a whole copy")
+
+
+def _check(picture: Image.Image) -> None:
     """Refuse by the header, before a pixel is decoded."""
     if picture.width * picture.height > LARGEST:
-        raise DataError(f"{name}: {picture.width}x{picture.height} is more than {LARGEST:,} pixels; make it smaller")
+        found = f"{picture.width}x{picture.height} is more than {LARGEST:,} pixels"
+        raise Unfit("too large", found, "make it smaller")
     if picture.mode not in MODES:
-        raise DataError(f"{name}: pixels of the kind {picture.mode} have no agreed range; save it with 8 or 16 bits")
+        found = f"pixels of the kind {picture.mode} have no agreed range"
+        raise Unfit("unsupported kind", found, "save it with 8 or 16 bits")
+
+
+def _turn(picture: Image.Image) -> tuple[Image.Transpose | None, bool]:
+    """How to turn it, as its EXIF says, and whether that says nothing sensible: then it stays as it is."""
+    try:
+        orientation = picture.getexif().get(ORIENTATION, 1)
+        return UPRIGHT.get(orientation), orientation not in (1, *UPRIGHT)
+    except Exception:  # damaged EXIF; the pixels beside it are whole
+        return None, True
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:
-    """RGB, from every mode that is let in."""
+    """L or RGB, from every mode that is let in."""
     if picture.mode.startswith("I;16"):
         # 65535 is 257 times 255; Pillow itself would cut off all above 255.
         values = np.asarray(picture).astype(np.uint32)
-        return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
+        return Image.fromarray(((values + 128) // 257).astype(np.uint8))
     if picture.has_transparency_data:
         white = Image.new("RGBA", picture.size, "white")
         return Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB")
-    return picture.convert("RGB")
+    if picture.mode == "1":
+        return picture.convert("L")
+    return picture if picture.mode in ("L", "RGB") else picture.convert("RGB")
+
+
+def _fitted(picture: Image.Image, whole: tuple[float, float], size: tuple[int, int]) -> Image.Image:
+    """The largest middle part of the shape (H, W), resized to it; `whole` is how far (right, down) the picture goes."""
+    height, width = size
+    scale = min(whole[0] / width, whole[1] / height)
+    across, down = min(scale * width, whole[0]), min(scale * height, whole[1])
+    left, top = (whole[0] - across) / 2, (whole[1] - down) / 2
+    box = (left, top, left + across, top + down)
+    return picture.resize((width, height), Image.Resampling.BICUBIC, box, reducing_gap=GAP)
+
+
+def _has_several(content: bytes) -> bool:
+    """Whether there are more frames. In a second look: the first frame stands, however damaged the next one is."""
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+            return bool(getattr(picture, "is_animated", False))
+    except Exception:
+        return False
+
+
+def _unidentified(content: bytes) -> Unfit:
+    for beginnings, known in ((BEGINNINGS, True), (UNSUPPORTED, False)):
+        for beginning, name in beginnings.items():
+            if content.startswith(beginning):
+                if known:
+                    return Unfit("damaged", f"cannot be read (the head of its {name} is broken)", "get a whole copy")
+                return Unfit("unsupported kind", f"{name} cannot be read", f"save it as {' or '.join(FORMATS[:2])}")
+    if content[4:8] == b"ftyp" and content[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif", b"avis"):
+        return Unfit("unsupported kind", "HEIC or AVIF, damaged or of a kind that cannot be read", "save it as JPEG")
+    return Unfit("not a picture", f"not a picture ({', '.join(FORMATS)} can be read)", "take it out or convert it")

@@ -1,33 +1,53 @@
 """A picture of the training data: a row of images for each class, under its name."""
 
+import unicodedata
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from stages.console.text import printable
+
 COLUMNS = 12  # images of a class
 ROWS = 20  # classes at most
-SCALE = 2
+SCALE = 2  # where there is room for it
+LARGEST = 2500  # pixels, a side of the sheet
 GAP = 4  # pixels
 TEXT = 130  # pixels for the class's name
 
 
+def first_of_each(labels: np.ndarray) -> np.ndarray:
+    """Where the images stand that a preview shows, of labels int64 (N,)."""
+    return np.sort(np.concatenate([np.flatnonzero(labels == label)[:COLUMNS] for label in range(ROWS)]))
+
+
 def draw_preview(images: np.ndarray, labels: np.ndarray, classes: list[str]) -> Image.Image:
     """The first images uint8 (N, H, W, C) of each class, at most 20 classes, on white."""
-    height, width = (SCALE * side + GAP for side in images.shape[1:3])
     shown = classes[:ROWS]
-    sheet = Image.new("RGB", (TEXT + COLUMNS * width + GAP, len(shown) * height + GAP), "white")
+    height, width = _cell(*images.shape[1:3], rows=len(shown))
+    across, down = width + GAP, height + GAP
+    sheet = Image.new("RGB", (TEXT + COLUMNS * across + GAP, len(shown) * down + GAP), "white")
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=15)
     for row, name in enumerate(shown):
-        top = GAP + row * height
-        draw.text((8, top + height / 2 - GAP), _fitted(name, font), "black", font, anchor="lm")
+        top = GAP + row * down
+        draw.text((8, top + down / 2 - GAP), _fitted(_drawable(name), font), "black", font, anchor="lm")
         for column, index in enumerate(np.flatnonzero(labels == row)[:COLUMNS]):
-            sheet.paste(_enlarged(images[index]), (TEXT + column * width, top))
+            sheet.paste(_scaled(images[index], (width, height)), (TEXT + column * across, top))
     return sheet
 
 
-def _enlarged(image: np.ndarray) -> Image.Image:
+def _cell(height: int, width: int, *, rows: int) -> tuple[int, int]:
+    """Height and width of an image on the sheet: twice its own, or as much as the largest sheet has room for."""
+    room_across = (LARGEST - TEXT - GAP) / COLUMNS - GAP
+    room_down = (LARGEST - GAP) / rows - GAP
+    scale = min(SCALE, room_down / height, room_across / width)
+    return max(1, int(scale * height)), max(1, int(scale * width))
+
+
+def _scaled(image: np.ndarray, size: tuple[int, int]) -> Image.Image:
     picture = Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0])
-    return picture.resize((SCALE * picture.width, SCALE * picture.height), Image.Resampling.NEAREST)
+    crisp = size == (SCALE * picture.width, SCALE * picture.height)
+    return picture.resize(size, Image.Resampling.NEAREST if crisp else Image.Resampling.BICUBIC)
 
 
 def _fitted(name: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
@@ -35,3 +55,10 @@ def _fitted(name: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> st
     while font.getlength(name) > TEXT - 16:
         name = name.removesuffix("…")[:-1] + "…"
     return name
+
+
+def _drawable(name: str) -> str:
+    """One line without accents, which Pillow's own font lacks; it shows letters of other scripts as boxes."""
+    return "".join(
+        letter for letter in unicodedata.normalize("NFKD", printable(name)) if not unicodedata.combining(letter)
+    )

@@ -5,21 +5,20 @@ import math
 import numpy as np
 from PIL import Image
 
-CHUNK = 1000  # images; keeps memory flat
 
+def count_values(images: np.ndarray) -> np.ndarray:
+    """How often each of the 256 values stands in each channel of uint8 (N, H, W, C), int64 (C, 256).
 
-def channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
-    """Mean and std of each channel of uint8 (N, H, W, C), on the scale 0 to 1, rounded to 8 digits.
-
-    Summed as counts of the 256 values, so neither the order nor the chunks can change a digit.
+    Counts add up: neither the order nor the chunks in which images come can change a digit.
     """
     channels = images.shape[3]
-    counts = np.zeros((channels, 256), np.int64)
-    for begin in range(0, len(images), CHUNK):
-        chunk = images[begin : begin + CHUNK]
-        pixels = chunk.reshape(-1, chunk.shape[2], channels)  # one tall picture
-        picture = Image.fromarray(pixels if channels == 3 else pixels[:, :, 0])
-        counts += np.asarray(picture.histogram()).reshape(channels, 256)
+    pixels = images.reshape(-1, images.shape[2], channels)  # one tall picture
+    picture = Image.fromarray(pixels if channels == 3 else pixels[:, :, 0])
+    return np.asarray(picture.histogram(), np.int64).reshape(channels, 256)
+
+
+def mean_and_std(counts: np.ndarray) -> tuple[list[float], list[float]]:
+    """Mean and std of each channel on the scale 0 to 1, rounded to 8 digits, from the counts (C, 256) of values."""
     mean, std = [], []
     for histogram in counts.tolist():
         number = sum(histogram)

@@ -27,12 +27,13 @@ def predict_logits(
 
     The images are cut into chunks whose size depends on the kind of device alone; on a CPU `threads` of them are
     computed beside each other, each with one compute thread, so no bit depends on `threads`. The classifier moves to
-    `device` and predicts as in eval mode. `advance` is told of each finished chunk's images.
+    `device` and predicts as in eval mode; chunks go by its `network_size` where it has one. `advance` is told of each
+    finished chunk's images.
 
     Raises:
         MachineError: the device's memory does not hold a chunk.
     """
-    size = chunk_size(images.shape[1:3], device)
+    size = chunk_size(getattr(classifier, "network_size", None) or images.shape[1:3], device)
 
     def answer(begin: int) -> torch.Tensor:
         with torch.no_grad(), autocast():  # both hold for the thread that enters them
@@ -53,7 +54,7 @@ def predict_logits(
 
 
 def chunk_size(image_size: tuple[int, ...], device: torch.device) -> int:
-    """Images of (H, W) pixels in a chunk: 200 of 32x32 on a CPU."""
+    """Images that a network sees in (H, W) pixels, in a chunk: 200 of 32x32 on a CPU."""
     pixels = CHUNK_PIXELS["cpu" if device.type == "cpu" else "accelerator"]
     return max(1, pixels // (image_size[0] * image_size[1]))
 

@@ -21,9 +21,12 @@ from stages.training.compute import Compute
 from stages.training.log import RunLog
 from stages.training.network import Network
 from stages.training.objective import choose_objective
-from stages.training.run import Row, Run
+from stages.training.outcome import Row, has_stalled
+from stages.training.run import Run
 from stages.training.shards import Objective, shard_count
 from stages.training.workers import WorkerPool, make_worker
+
+PICTURED = 4  # images whose feature maps are shown
 
 
 def fit(
@@ -42,6 +45,8 @@ def fit(
 ) -> list[Row]:
     """Train the classifier in place, from the checkpoint `begun` if there is one; a row of scores for each epoch.
 
+    It ends with the weights that `recipe.keep` and `recipe.ema` ask for, before the last epoch by `recipe.patience`.
+
     Raises:
         Diverged: the loss is nan or infinite.
         MachineError: a worker process has gone.
@@ -50,7 +55,7 @@ def fit(
     # 1. The network, as it was if this run was stopped before.
     objective = choose_objective(recipe.loss, label_smoothing=recipe.label_smoothing)
     shards = shard_count(recipe.batch_size, recipe.shards)
-    network = Network(classifier)
+    network = Network(classifier, head_lr=recipe.head_lr)
     if begun:
         network.restore(begun.tensors)
     board = make_board(network, shards=shards, workers=compute.workers, device=compute.device)
@@ -66,7 +71,7 @@ def fit(
         memory=begun.tensors if begun else {},
     )
     with WorkerPool(board, make) as pool, StopWish() as wish:
-        run = Run(network, pool, len(train), recipe)
+        run = Run(network, pool, train.labels, recipe)
         if begun:
             run.restore(begun)
             print(f"train: resuming at step {begun.step:,}/{run.total:,} from its checkpoint", flush=True)
@@ -75,16 +80,20 @@ def fit(
         with Progress("train", total=run.total * recipe.batch_size, unit="img") as progress:
             progress.skip(run.position.step * recipe.batch_size)
             saved = time.monotonic()
-            while run.position.step < run.total:
+            while run.position.step < run.total and not has_stalled(run.position.history, recipe.patience):
                 rate = _step(run, recipe, progress, log, log_every)
                 if run.position.step % run.steps == 0:
-                    row = run.end_epoch(rate, _validate(classifier, val, objective, compute))
+                    with run.outcome.shown():
+                        row = run.end_epoch(rate, _validate(classifier, val, objective, compute))
                     _tell(row, recipe.epochs, run.position.step, progress, log)
+                    log.insides(run.position.step, classifier, train.images[:PICTURED])
                 if wish.number or time.monotonic() - saved >= checkpoint_every:
+                    log.flush()  # first: what is taken up again from there has been logged
                     checkpoints.save(run.checkpoint())
                     saved = time.monotonic()
                 if wish.number:
                     raise Stopped(_farewell(wish.number, run), wish.number)
+        run.outcome.settle()
     return run.position.history
 
 
@@ -102,7 +111,7 @@ def _step(run: Run, recipe: TrainParams, progress: Progress, log: RunLog, log_ev
 
 
 def _validate(classifier: Classifier, val: Split, objective: Objective, compute: Compute) -> Row:
-    """Loss and accuracy on the validation split, the loss being the one that is trained for."""
+    """Loss and accuracy on the validation split, the loss being the one that is trained for, without class weights."""
     if len(val) == 0:
         return {}
     logits = predict_logits(

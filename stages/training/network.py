@@ -6,14 +6,17 @@ import torch
 from torch import Tensor, nn
 
 from stages.model.classifier import Classifier
+from stages.model.head import last_layer
 
 
 class Network:
     """The tensors of a classifier, by how they change."""
 
-    def __init__(self, classifier: Classifier) -> None:
+    def __init__(self, classifier: Classifier, *, head_lr: float = 1.0) -> None:
+        """`head_lr` times the run's is the learning rate of the last layer."""
         self.classifier = classifier
         self.trainable: list[nn.Parameter] = [each for each in classifier.parameters() if each.requires_grad]
+        self.rates = _rates(self.trainable, classifier, head_lr)  # of each, as shares of the run's
         buffers = list(classifier.network.buffers())
         # Batch norm's running mean and variance, and its count of batches: a forward pass changes them in place.
         self.statistics = [buffer for buffer in buffers if buffer.is_floating_point()]
@@ -33,3 +36,10 @@ class Network:
         """Give each the value that `tensors` has under its name; other names are passed over."""
         for name, tensor in self.tensors().items():
             tensor.copy_(tensors[name])
+
+
+def _rates(trainable: Sequence[nn.Parameter], classifier: Classifier, head_lr: float) -> list[float]:
+    if head_lr == 1.0:
+        return [1.0] * len(trainable)
+    head = {id(parameter) for parameter in last_layer(classifier.network)[1].parameters()}
+    return [head_lr if id(parameter) in head else 1.0 for parameter in trainable]

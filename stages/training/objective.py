@@ -7,7 +7,10 @@ from stages.training.shards import Objective
 
 
 def choose_objective(loss: str, *, label_smoothing: float) -> Objective:
-    """A function of logits (N, classes) and labels (N,) that gives losses (N,)."""
+    """A function of logits (N, classes) and labels (N,) that gives losses (N,).
+
+    cross_entropy takes targets (N, classes) too.
+    """
 
     def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(logits, labels, label_smoothing=label_smoothing, reduction="none")

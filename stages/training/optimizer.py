@@ -1,6 +1,8 @@
 """Optimisers by name over a network's parameters and their gradients, which both stay where they are in memory."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -8,32 +10,40 @@ from torch.optim import Optimizer
 
 
 def make_optimizers(
-    name: str, parameters: Sequence[Tensor], *, lr: float, momentum: float, nesterov: bool, weight_decay: float
+    name: str,
+    parameters: Sequence[Tensor],
+    rates: Sequence[float],
+    *,
+    lr: float,
+    momentum: float,
+    nesterov: bool,
+    weight_decay: float,
 ) -> list[Optimizer]:
     """One optimiser, or two: muon takes the matrices and filters, and adamw what is left, at one learning rate.
 
-    Biases and norms (one dimension) have no weight decay.
+    Biases and norms (one dimension) have no weight decay. `rates` are the parameters' shares of the learning rate.
     """
-    matrices = [parameter for parameter in parameters if parameter.dim() > 1]
-    vectors = [parameter for parameter in parameters if parameter.dim() <= 1]
+    matrices = _groups([(tensor, rate) for tensor, rate in zip(parameters, rates, strict=True) if tensor.dim() > 1])
+    vectors = _groups([(tensor, rate) for tensor, rate in zip(parameters, rates, strict=True) if tensor.dim() <= 1])
     if name == "muon":
         # match_rms_adamw (arXiv:2502.16982) gives muon's update the size of adamw's, hence one rate for both.
-        muon = torch.optim.Muon(
-            [_as_matrix(tensor) for tensor in matrices],
-            lr=lr,
-            momentum=momentum,
-            nesterov=nesterov,
-            weight_decay=weight_decay,
-            adjust_lr_fn="match_rms_adamw",
-        )
-        return [muon, torch.optim.AdamW(vectors, lr=lr, weight_decay=0.0)] if vectors else [muon]
-    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    groups = [group for group in groups if group["params"]]
+        flat = [group | {"params": [_as_matrix(tensor) for tensor in group["params"]]} for group in matrices]
+        muon = partial(torch.optim.Muon, nesterov=nesterov, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+        found: list[Optimizer] = [muon(flat, lr=lr, momentum=momentum)] if flat else []
+        return [*found, torch.optim.AdamW(vectors, lr=lr, weight_decay=0.0)] if vectors else found
+    groups = [group | {"weight_decay": weight_decay} for group in matrices]
+    groups += [group | {"weight_decay": 0.0} for group in vectors]
     if name == "sgd":
         return [torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov and momentum > 0)]
     if name == "rmsprop":
         return [torch.optim.RMSprop(groups, lr=lr, momentum=momentum)]
     return [{"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name](groups, lr=lr)]
+
+
+def _groups(parameters: Sequence[tuple[Tensor, float]]) -> list[dict[str, Any]]:
+    """Parameters and their shares of the learning rate, as a group for each share."""
+    shares = sorted({share for _, share in parameters})
+    return [{"params": [tensor for tensor, own in parameters if own == share], "share": share} for share in shares]
 
 
 def optimizer_tensors(optimizers: list[Optimizer], *, base: Tensor) -> dict[str, Tensor]:
@@ -65,10 +75,10 @@ def _each(optimizers: list[Optimizer], base: Tensor) -> Iterator[tuple[str, Opti
 
 
 def set_rate(optimizers: list[Optimizer], lr: float) -> None:
-    """Give every group the learning rate `lr`."""
+    """Give every group its share of the learning rate `lr`."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group["share"]
 
 
 def _as_matrix(tensor: Tensor) -> nn.Parameter:

@@ -6,17 +6,17 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from stages.console.errors import Diverged
-from stages.data.randomness import permutation
+from stages.data.order import epoch_order
 from stages.model.cifarnet import WIDTHS
 from stages.params.schema import TrainParams
 from stages.training.checkpoint import Checkpoint
 from stages.training.network import Network
+from stages.training.outcome import Outcome, Row
 from stages.training.schedule import rate_factor
 from stages.training.shards import Batch
 from stages.training.workers import WorkerPool
 
 GROWING = [0.75, 0.875, 1.0, 1.0]
-Row = dict[str, float]  # of metrics/history.csv: epoch, train_loss, train_top1, val_loss, val_top1, lr
 
 
 @dataclass
@@ -45,23 +45,28 @@ def choose_scales(scales: Sequence[float] | str, model: str) -> Sequence[float]:
 class Run:
     """Everything that a step changes."""
 
-    def __init__(self, network: Network, pool: WorkerPool, images: int, recipe: TrainParams) -> None:
-        self._network, self._pool, self._images, self._recipe = network, pool, images, recipe
-        self.steps = steps_per_epoch(images, recipe.batch_size, drop_last=recipe.drop_last)  # of an epoch
+    def __init__(self, network: Network, pool: WorkerPool, labels: np.ndarray, recipe: TrainParams) -> None:
+        """`labels` (N,) are those of the training images."""
+        self._network, self._pool, self._labels, self._recipe = network, pool, labels, recipe
+        self.outcome = Outcome(network, ema=recipe.ema, keep=recipe.keep)
+        self.steps = steps_per_epoch(len(labels), recipe.batch_size, drop_last=recipe.drop_last)  # of an epoch
         self.total = self.steps * recipe.epochs
         self.position = Position()
         self._scales = choose_scales(recipe.scales, recipe.model)
-        self._order = np.empty(0, np.int64)  # of the images in this epoch
-        self._ordered = -1  # the epoch that it is for
+        self._order = np.empty(0, np.int64)  # of the images in this epoch, and their turns
+        self._turns: np.ndarray | None = None
+        self._ordered = -1  # the epoch that they are for
 
     def next_batch(self) -> Batch:
-        """The images of the next step: a piece of a permutation that is a function of (seed, epoch)."""
+        """The images of the next step: a piece of an order that is a function of (seed, epoch)."""
         epoch, step = divmod(self.position.step, self.steps)
         if epoch != self._ordered:
-            self._order, self._ordered = permutation(self._images, self._recipe.seed, epoch), epoch
-        size = self._recipe.batch_size
+            self._order, self._turns = epoch_order(self._labels, self._recipe.sampling, self._recipe.seed, epoch)
+            self._ordered = epoch
+        piece = slice(step * self._recipe.batch_size, (step + 1) * self._recipe.batch_size)
+        turns = None if self._turns is None else self._turns[piece]
         scale = self._scales[len(self._scales) * self.position.step // self.total]
-        return Batch(self._order[step * size : (step + 1) * size], epoch, self.position.step, scale)
+        return Batch(self._order[piece], epoch, self.position.step, scale, turns)
 
     def rate(self) -> float:
         """The learning rate of the next step."""
@@ -88,15 +93,16 @@ class Run:
                 f"train: the loss became {loss} at step {batch.step + 1} (learning rate {rate:.4g}); "
                 "try a smaller train.lr or a longer train.warmup"
             )
-        self._pool.update(rate)
+        self._pool.update(rate, clip_norm=self._recipe.clip_norm)
         position = self.position
         position.step += 1
+        self.outcome.follow(position.step)
         position.loss_sum, position.right = position.loss_sum + loss, position.right + right
         position.seen += len(batch.indices)
         return loss / len(batch.indices)
 
     def end_epoch(self, rate: float, validation: Row) -> Row:
-        """Turn the sums over the epoch into its row."""
+        """Turn the sums over the epoch into its row; the weights that `validation` is of are still in place."""
         position = self.position
         row = {
             "epoch": position.step // self.steps,
@@ -105,13 +111,15 @@ class Run:
             "lr": rate,
         } | validation
         self.position = Position(position.step, history=[*position.history, row])
+        self.outcome.consider(self.position.history)
         return row
 
     def checkpoint(self) -> Checkpoint:
         """All of it. No generator is in it: every chance is a function of the seed and the position."""
-        tensors = self._network.tensors() | self._pool.memory()
+        tensors = self._network.tensors() | self._pool.memory() | self.outcome.tensors()
         return Checkpoint(self.position.step, tensors, asdict(self.position))
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Stand where the checkpoint was taken; network and optimisers were restored before the workers began."""
         self.position = Position(**checkpoint.facts)
+        self.outcome.restore(checkpoint.tensors)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from stages.data.augment import Augment
+from stages.data.mixing import Mixed, Mixing
 from stages.data.prepared import Split
 from stages.data.randomness import torch_seed
 from stages.data.scaling import scaled
@@ -19,9 +20,10 @@ from stages.training.board import Board
 from stages.training.compute import Compute
 from stages.training.flat import move_into, views
 from stages.training.network import Network
+from stages.training.targets import image_weights, soft_targets
 
 LARGEST_SHARD = 256  # images; measured: 64 and 128 take longer for each image, and 512 leave one core idle
-Objective = Callable[[Tensor, Tensor], Tensor]
+Objective = Callable[[Tensor, Tensor], Tensor]  # logits (n, classes), labels (n,) or (n, classes) -> losses (n,)
 
 
 def shard_count(batch_size: int, shards: int | str) -> int:
@@ -42,6 +44,7 @@ class Batch:
     epoch: int
     step: int  # counted over the whole run
     scale: float = 1.0  # of the images' sides, as they are trained on
+    turns: np.ndarray | None = None  # of each image, where one can come twice in an epoch: its augmentation's epoch
 
 
 class ShardWorker:
@@ -55,12 +58,17 @@ class ShardWorker:
         split: Split,
         *,
         augment: Augment,
+        mixing: Mixing,
+        weighted: bool,
         objective: Objective,
         compute: Compute,
         seed: int,
     ) -> None:
+        """`weighted` makes every class count alike in the loss."""
         self._rank, self._board, self._network, self._split = rank, board, network, split
         self._augment, self._objective, self._compute, self._seed = augment, objective, compute, seed
+        self._mixing = mixing
+        self._weights = image_weights(split.labels) if weighted else None
         self.gradient = torch.zeros_like(board.parameters)  # (P,)
         for parameter, view in zip(network.trainable, views(self.gradient, network.trainable), strict=True):
             parameter.grad = view
@@ -81,7 +89,8 @@ class ShardWorker:
         self._network.classifier.train()
         block = self._board.shards // self._board.workers
         self._counters_before = [counter.clone() for counter in self._network.counters]
-        self._sum_block(batch, np.array_split(batch.indices, self._board.shards), self._rank * block, block, level=0)
+        shards = np.array_split(np.arange(len(batch.indices)), self._board.shards)
+        self._sum_block(batch, shards, self._rank * block, block, level=0)
 
     def _sum_block(self, batch: Batch, shards: list[np.ndarray], first: int, count: int, level: int) -> None:
         """Leave in sums[level] the gradients of `count` shards from `first`, added as a balanced binary tree."""
@@ -93,27 +102,48 @@ class ShardWorker:
         self._sum_block(batch, shards, first + count // 2, count // 2, level + 1)
         self._sums[level].add_(self._sums[level + 1])
 
-    def _compute_shard(self, batch: Batch, indices: np.ndarray, shard: int) -> None:
+    def _compute_shard(self, batch: Batch, positions: np.ndarray, shard: int) -> None:
         self.gradient.zero_()
         self.statistics.copy_(self._board.statistics)
         for counter, before in zip(self._network.counters, self._counters_before, strict=True):
             counter.copy_(before)
-        if len(indices) == 0:  # the last batch of an epoch can have fewer images than shards
+        if len(positions) == 0:  # the last batch of an epoch can have fewer images than shards
             self._board.shard_scores[shard] = 0
             self._board.shard_statistics[shard] = self.statistics
             return
-        augmented = self._augment(self._split.images, indices, batch.epoch)
-        images = scaled(torch.from_numpy(augmented), batch.scale).to(self._compute.device)
-        labels = torch.from_numpy(self._split.labels[indices]).to(self._compute.device)
+        indices = batch.indices[positions]
+        turns = batch.epoch if batch.turns is None else batch.turns[positions]
+        augmented = self._augment(self._split.images, indices, turns)
+        mixed = self._mixing(augmented, step=batch.step, shard=shard) if self._mixing.on else None
+        images = torch.from_numpy(mixed.images if mixed else augmented)
+        if self._network.classifier.network_size is None:  # else it scales them itself, from the size that they have
+            images = scaled(images, batch.scale)
+        labels = self._on_device(self._split.labels[indices])
         # The shard owns all that is random in it, dropout too: not the process, not the moment.
         _seed(self._compute.device, torch_seed(self._seed, batch.step, shard))
         with self._compute.autocast():
-            logits = self._network.classifier(images)  # (n, classes)
-        losses = self._objective(logits.float(), labels)  # (n,)
+            logits = self._network.classifier(images.to(self._compute.device), batch.scale)  # (n, classes)
+        targets = self._mixed_targets(labels, mixed, logits.shape[1]) if mixed else labels
+        losses = self._objective(logits.float(), targets)  # (n,)
+        if self._weights is not None:
+            losses = losses * self._mixed_weights(self._weights[indices], mixed)
         (losses.sum() / len(batch.indices)).backward()
-        right = (logits.detach().argmax(1) == labels).sum()
+        # Of a mixed image the class with the larger share is the right answer.
+        right = (logits.detach().argmax(1) == (targets.argmax(1) if mixed else labels)).sum()
         self._board.shard_scores[shard] = torch.stack([losses.detach().sum(), right.float()])
         self._board.shard_statistics[shard] = self.statistics
+
+    def _mixed_targets(self, labels: Tensor, mixed: Mixed, classes: int) -> Tensor:
+        return soft_targets(labels, labels[self._on_device(mixed.partners)], self._on_device(mixed.shares), classes)
+
+    def _mixed_weights(self, weights: np.ndarray, mixed: Mixed | None) -> Tensor:
+        """(n,), each image's own; a mixed one has the mean of both by their shares."""
+        if mixed:
+            weights = mixed.shares * weights + (1 - mixed.shares) * weights[mixed.partners]
+        return self._on_device(weights)
+
+    def _on_device(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values).to(self._compute.device)
 
 
 def _seed(device: torch.device, seed: int) -> None:

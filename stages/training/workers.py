@@ -15,6 +15,7 @@ from torch import Tensor
 
 from stages.console.errors import MachineError
 from stages.data.augment import Augment
+from stages.data.mixing import Mixing
 from stages.data.prepared import Split
 from stages.params.schema import TrainParams
 from stages.training.board import Board
@@ -22,7 +23,7 @@ from stages.training.compute import Compute
 from stages.training.network import Network
 from stages.training.optimizer import make_optimizers
 from stages.training.shards import Batch, Objective, ShardWorker
-from stages.training.update import Updater
+from stages.training.update import Updater, clip_factor
 
 
 class Worker:
@@ -30,7 +31,8 @@ class Worker:
 
     def __init__(self, shards: ShardWorker, updater: Updater) -> None:
         self._shards, self._updater = shards, updater
-        self.compute, self.update, self.catch_up = shards.compute, updater.update, shards.catch_up
+        self.compute, self.squares, self.update = shards.compute, updater.squares, updater.update
+        self.catch_up = shards.catch_up
 
     def memory(self, _: None) -> bytes:
         """What its optimisers remember, as safetensors."""
@@ -51,7 +53,16 @@ def make_worker(
 ) -> Worker:
     """The worker `rank` of a run; `memory` is what optimisers kept when it was stopped, or empty."""
     shards = ShardWorker(
-        rank, board, network, split, augment=augment, objective=objective, compute=compute, seed=recipe.seed
+        rank,
+        board,
+        network,
+        split,
+        augment=augment,
+        mixing=Mixing(recipe.seed, recipe.augment.mixup, recipe.augment.cutmix),
+        weighted=recipe.class_weights == "balanced",
+        objective=objective,
+        compute=compute,
+        seed=recipe.seed,
     )
     make = partial(
         make_optimizers,
@@ -61,7 +72,7 @@ def make_worker(
         nesterov=recipe.nesterov,
         weight_decay=recipe.weight_decay,
     )
-    return Worker(shards, Updater(rank, board, network.trainable, make, memory))
+    return Worker(shards, Updater(rank, board, network.trainable, network.rates, make, memory))
 
 
 MakeWorker = Callable[[int], Worker]
@@ -107,9 +118,10 @@ class WorkerPool:
         loss, right = self._board.shard_scores.cpu().double().sum(0).tolist()
         return loss, right
 
-    def update(self, rate: float) -> None:
-        """Change parameters and running statistics by what was computed."""
-        self._all("update", rate)
+    def update(self, rate: float, *, clip_norm: float = 0.0) -> None:
+        """Change parameters and running statistics by what was computed, its norm at most `clip_norm` if above 0."""
+        factor = clip_factor(self._all("squares", None), clip_norm) if clip_norm else None
+        self._all("update", (rate, factor))
         self._own.catch_up()  # the classifier of this process is whole again
 
     def memory(self) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from stages.params.flat import flat
 from stages.verifying.hashes import Hashes
 from stages.verifying.lock import Defined, Entry, Stage
 
@@ -30,14 +31,6 @@ def changes(
             yield f"{dep.path} is missing"
         elif hashes.entry(dep.path) != dep.md5:
             yield f"{dep.path} has changed"
-
-
-def flat(section: dict[str, Any], above: str = "") -> dict[str, Any]:
-    """Values by their whole key, `train.augment.flip` say."""
-    found: dict[str, Any] = {}
-    for key, value in section.items():
-        found |= flat(value, f"{above}{key}.") if isinstance(value, dict) else {f"{above}{key}": value}
-    return found
 
 
 def _params_changes(stage: Stage, params: dict[str, Any]) -> Iterator[str]:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from stages.model.card import CLASSIFIER
+from stages.params.flat import flat
 from stages.verifying.cache import Cache
 from stages.verifying.finding import Finding
 from stages.verifying.git import committed
-from stages.verifying.inputs import flat
 from stages.verifying.lock import LOCK, Damaged, Stage, parse_lock
 from stages.verifying.machine import Machine, made_on
 

@@ -33,7 +33,7 @@ def test_confusion_table_has_a_line_for_every_pair() -> None:
 def scores(name: str) -> list[float]:
     """Precision, recall, f1 and images of one class."""
     rows = class_table(COUNTS, NAMES).to_dict(orient="records")
-    return [float(value) for value in list(rows[NAMES.index(name)].values())[1:]]
+    return [float(rows[NAMES.index(name)][column]) for column in ("precision", "recall", "f1", "images")]
 
 
 def test_precision_recall_and_f1_of_each_class() -> None:
@@ -43,6 +43,13 @@ def test_precision_recall_and_f1_of_each_class() -> None:
 
 def test_a_class_that_never_occurs_scores_zero_and_not_nan() -> None:
     assert scores("cat") == [0, 0, 0, 0]
+
+
+def test_recall_has_an_interval_that_narrows_with_the_images() -> None:
+    few, many = (class_table(times * COUNTS, NAMES) for times in (1, 100))
+    widths = [(table["recall_high"] - table["recall_low"]).tolist() for table in (few, many)]
+    assert widths[1][0] < widths[0][0] / 5
+    assert widths[1][2] == 1  # a class without images says nothing
 
 
 def test_predictions_carry_the_answer_its_confidence_and_every_class() -> None:

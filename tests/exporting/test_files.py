@@ -28,6 +28,8 @@ THOUSAND = tuple(f"class {number}" for number in range(1000))
         (make_card("notes_cnn", size=(28, 28), channels=1, classes=THOUSAND), 20),
         (make_card("resnet18", size=(32, 32)), 18),
         (make_card("mobilenet_v3_small", size=(32, 32), channels=1), 18),
+        (replace(make_card("resnet18", size=(32, 24)), network_size=(48, 48)), 18),
+        (replace(make_card("squeezenet1_1", size=(64, 64), channels=1), network_size=(40, 40), head="append"), 18),
     ],
     ids=lambda value: value.model if isinstance(value, Card) else f"opset {value}",
 )
@@ -37,8 +39,8 @@ def test_both_files_answer_as_the_classifier_does(tmp_path: Path, card: Card, op
     expected = torch.softmax(predict_logits(classifier, images, device=CPU, threads=1), dim=1).numpy()
 
     program = export_program(classifier, card)
-    (tmp_path / "classifier.pt2").write_bytes(program_bytes(program, {}))
-    facts = {"classes": card.classes, "size": card.size, "channels": card.channels}
+    facts = {"classes": card.classes, "channels": card.channels, "size": card.size, "network_size": card.network_size}
+    (tmp_path / "classifier.pt2").write_bytes(program_bytes(program, facts))
     (tmp_path / "classifier.onnx").write_bytes(onnx_bytes(program, opset=opset, facts=facts))
 
     loaded, session = Program(tmp_path / "classifier.pt2"), load_onnx_classifier(tmp_path / "classifier.onnx")

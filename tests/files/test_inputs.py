@@ -11,7 +11,7 @@ PIPELINE = """
 stages:
   train:
     cmd: python -m stages.train
-    deps: [code.py, data]
+    deps: [code.py, code.html, data]
     params: [train]
 """
 
@@ -23,6 +23,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("dvc.yaml").write_text(PIPELINE)
     Path("params.yaml").write_text("train: {lr: 0.1, augment: {flip: none}}\nruntime: {workers: 1}\n")
     Path("code.py").write_text("1")
+    Path("code.html").write_text("1")
     Path("data").mkdir()
     Path("data/images").write_text("x")
 
@@ -35,6 +36,8 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("params.yaml", "runtime: {}", "params.yaml (train)"),
         ("params.yaml", "train: {lr: 0.1, augment: {flip: none}}\nruntime: {workers: 2}", ""),
         ("code.py", "2", "code.py"),
+        ("code.html", "2", "code.html"),
+        ("code.html", "1", ""),  # written again, the same
         ("data/images", "y", "data/images"),
         ("data/more", "y", "data/more"),
         ("other.py", "2", ""),

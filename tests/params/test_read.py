@@ -58,6 +58,18 @@ def test_a_leading_zero_is_decimal(tmp_path: Path) -> None:
         ("  val_fraction: 0.1", "  val_fraction: 1.0", "prepare.val_fraction is 1.0; it must be below 1"),
         ("device: auto", "device: gpu", "runtime.device is 'gpu'; it can be auto, cpu, cuda, cuda:N or mps"),
         ("    flip: alternate", "    flip: 3", "train.augment.flip is 3; it can be none, random or alternate"),
+        ("crop_scale: 1.0", "crop_scale: 0", "train.augment.crop_scale is 0; it must be above 0"),
+        ("crop_scale: 1.0", "crop_scale: 1.5", "train.augment.crop_scale is 1.5; it must be at most 1"),
+        ("    color: 0.0", "    color: -1", "train.augment.color is -1; it must be at least 0"),
+        ("erasing: 0.0", "erasing: 2", "train.augment.erasing is 2; it must be at most 1"),
+        ("mixup: 0.0", "mixup: -0.1", "train.augment.mixup is -0.1; it must be at least 0"),
+        ("cutmix: 0.0", "cutmix: on", "train.augment.cutmix is 'on'; it must be a number"),
+        ("sampling: shuffled ", "sampling: equal ", "train.sampling is 'equal'; it can be shuffled or balanced"),
+        ("class_weights: none ", "class_weights: true ", "train.class_weights is True; it can be none or balanced"),
+        ("clip_norm: 0.0", "clip_norm: -1", "train.clip_norm is -1; it must be at least 0"),
+        ("  ema: 0.0", "  ema: 1.0", "train.ema is 1.0; it must be below 1"),
+        ("keep: last ", "keep: first ", "train.keep is 'first'; it can be last or best"),
+        ("patience: 0", "patience: 1.5", "train.patience is 1.5; it must be a whole number"),
         ("export:", "exports:", "unknown key exports (did you mean export?)"),
         ("  epochs: ", "  epochs: 3\n  epochs: ", "gives 'epochs' a second time"),
         ("train:", "train: [", "params.yaml: line"),
@@ -68,6 +80,51 @@ def test_a_leading_zero_is_decimal(tmp_path: Path) -> None:
 def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, sentence: str) -> None:
     with pytest.raises(ParamsError) as raised:
         read_changed(tmp_path, old, new)
+    assert sentence in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {
+                "label_smoothing: 0.2": "label_smoothing: 0",
+                "loss: cross_entropy ": "loss: mse ",
+                "mixup: 0.0": "mixup: 0.2",
+            },
+            "train.augment.mixup goes with loss cross_entropy, not mse; set it to 0",
+        ),
+        (
+            {
+                "label_smoothing: 0.2": "label_smoothing: 0",
+                "loss: cross_entropy ": "loss: l1 ",
+                "cutmix: 0.0": "cutmix: 1",
+            },
+            "train.augment.cutmix goes with loss cross_entropy, not l1; set it to 0",
+        ),
+        (
+            {"batch_size: 512": "batch_size: 64", "shards: auto": "shards: 64", "mixup: 0.0": "mixup: 0.2"},
+            "train.augment.mixup mixes the images of a shard, and a batch_size of 64 has shards of one",
+        ),
+        (
+            {"batch_size: 512": "batch_size: 3", "cutmix: 0.0": "cutmix: 0.2"},
+            "train.augment.cutmix mixes the images of a shard, and a batch_size of 3 has shards of one",
+        ),
+        (
+            {"class_weights: none": "class_weights: balanced", "sampling: shuffled": "sampling: balanced"},
+            "train.class_weights and sampling are both balanced",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_named(tmp_path: Path, changes: dict[str, str], sentence: str) -> None:
+    text = SHIPPED
+    for old, new in changes.items():
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(ParamsError) as raised:
+        read_params(tmp_path / "params.yaml")
     assert sentence in str(raised.value)
     assert "\n" not in str(raised.value)
 

@@ -10,7 +10,7 @@ from stages.sources.transfer import Web, https_only
 
 
 def test_the_catalogue_has_what_params_yaml_can_name() -> None:
-    assert set(CATALOGUE) == set(get_args(DataParams.model_fields["name"].annotation))
+    assert {*CATALOGUE, "folder"} == set(get_args(DataParams.model_fields["name"].annotation))
 
 
 @pytest.mark.parametrize("entry", CATALOGUE.values(), ids=CATALOGUE)

@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from stages.training.compute import Compute
 from stages.training.fingerprint import fingerprint
 from stages.training.fit import fit
 from stages.training.log import RunLog
-from stages.training.run import Row
+from stages.training.outcome import Row, best_row
 from tests.training.test_fit import bright_or_dark, recipe
 
 Result = tuple[list[Row], list[torch.Tensor]]
@@ -36,7 +37,9 @@ def small_classifier() -> Classifier:
     return Classifier(nn.Sequential(nn.Conv2d(3, 4, 3), *middle, nn.Linear(144, 2)), [0.5] * 3, [0.25] * 3)
 
 
-def train(folder: Path, *, after_save: Callable[[int], None] = lambda step: None, **changes: object) -> Result:
+def train(
+    folder: Path, *, after_save: Callable[[int], None] = lambda step: None, workers: int = 1, **changes: Any
+) -> Result:
     """Train, taking up what is in `folder`; checkpoints after every step, then `after_save` is called with it."""
 
     class Watched(Checkpoints):
@@ -54,7 +57,7 @@ def train(folder: Path, *, after_save: Callable[[int], None] = lambda step: None
                 bright_or_dark(10),
                 recipe=recipe(**{"scales": [0.75, 1.0], "epochs": 2, "momentum": 0.9, "schedule": "cosine"} | changes),
                 augment=Augment(0, flip="random", translate=1),
-                compute=Compute(torch.device("cpu"), "fp32", 1),
+                compute=Compute(torch.device("cpu"), "fp32", workers),
                 begun=begun,
                 checkpoints=Watched(folder / "run"),
                 checkpoint_every=1e-9,
@@ -88,6 +91,36 @@ def test_killed_after_every_step_it_ends_as_if_unbroken(tmp_path: Path, optimize
         with pytest.raises(Killed):
             train(tmp_path / "broken", after_save=kill, optimizer=optimizer, lr=0.01)
     assert_same(train(tmp_path / "broken", optimizer=optimizer, lr=0.01), unbroken)
+
+
+EVERYTHING: dict[str, Any] = {
+    "epochs": 4,
+    "optimizer": "adamw",
+    "lr": 0.01,
+    "sampling": "balanced",
+    "clip_norm": 0.5,
+    "ema": 0.9,
+    "keep": "best",
+    "augment": recipe().augment.model_dump() | {"mixup": 0.4, "cutmix": 1.0},
+}
+
+
+@pytest.mark.parametrize("changes", [{}, {"keep": "last"}, {"ema": 0.0}, {"patience": 1}], ids=str)
+def test_with_everything_on_it_is_killed_after_every_step_and_ends_the_same(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    unbroken = train(tmp_path / "unbroken", **EVERYTHING | changes)
+    assert best_row(unbroken[0])["epoch"] < len(unbroken[0])  # else nothing would need to be kept
+    steps = 4 * len(unbroken[0])
+    kill = killed_at(*range(1, steps + 1))
+    for number in range(steps):
+        with pytest.raises(Killed):
+            train(tmp_path / "broken", after_save=kill, workers=1 + number % 2, **EVERYTHING | changes)
+    assert_same(train(tmp_path / "broken", **EVERYTHING | changes), unbroken)
+
+
+def test_with_everything_on_the_number_of_workers_changes_no_bit(tmp_path: Path) -> None:
+    assert_same(train(tmp_path / "one", **EVERYTHING), train(tmp_path / "two", workers=2, **EVERYTHING))
 
 
 def test_it_goes_on_and_does_not_begin_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

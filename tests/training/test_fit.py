@@ -1,6 +1,7 @@
 """Training learns, repeats itself, and stops when the loss is no number."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,11 +15,15 @@ from stages.model.classifier import Classifier
 from stages.model.registry import build_network
 from stages.params.read import read_params
 from stages.params.schema import TrainParams
+from stages.scoring.inference import predict_logits
+from stages.scoring.scores import top_k_accuracy
+from stages.training.average import Average
 from stages.training.checkpoint import held_checkpoints
 from stages.training.compute import Compute
 from stages.training.fit import fit
 from stages.training.log import RunLog, log_folder
-from stages.training.run import Row
+from stages.training.network import Network
+from stages.training.outcome import Row, best_row
 from tests.imports import ROOT
 
 EMPTY = Split(np.zeros((0, 8, 8, 3), np.uint8), np.zeros(0, np.int64))
@@ -31,7 +36,7 @@ def bright_or_dark(count: int) -> Split:
     return Split((noise + 100 * labels[:, None, None, None]).astype(np.uint8), labels)
 
 
-def recipe(**changes: object) -> TrainParams:
+def recipe(**changes: Any) -> TrainParams:
     shipped = read_params(ROOT / "params.yaml").train.model_dump()
     small = {
         "model": "notes_cnn_relu",
@@ -44,7 +49,7 @@ def recipe(**changes: object) -> TrainParams:
     return TrainParams(**shipped | small | changes)
 
 
-def train(folder: Path, *, val: Split = EMPTY, **changes: object) -> tuple[list[Row], Classifier]:
+def train(folder: Path, *, val: Split = EMPTY, **changes: Any) -> tuple[list[Row], Classifier]:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     network = build_network("notes_cnn_relu", classes=2, channels=3, size=(8, 8))
@@ -80,6 +85,66 @@ def test_the_notes_other_losses_learn_too(tmp_path: Path, loss: str, lr: float) 
 
 def test_without_validation_its_columns_are_empty(tmp_path: Path) -> None:
     assert "val_loss" not in train(tmp_path, epochs=1)[0][0]
+
+
+# Neither bright nor dark: what is said of them changes from epoch to epoch.
+NOISY = Split(np.random.default_rng(1).integers(0, 200, (40, 8, 8, 3)).astype(np.uint8), np.arange(40) // 20)
+
+
+def test_the_best_epoch_is_kept_and_the_earlier_of_equals(tmp_path: Path) -> None:
+    wild: dict[str, Any] = {"epochs": 8, "lr": 0.1, "schedule": "constant", "warmup": 0.0, "momentum": 0.9}
+    history, best = train(tmp_path, val=NOISY, keep="best", **wild)
+    epoch = int(best_row(history)["epoch"])
+    assert epoch < 8
+    assert history[-1]["val_top1"] < history[epoch - 1]["val_top1"]
+    shown = predict_logits(best, NOISY.images, device=torch.device("cpu"), threads=1)
+    assert top_k_accuracy(shown.numpy(), NOISY.labels, 1) == history[epoch - 1]["val_top1"]
+    up_to_it, last = train(tmp_path, val=NOISY, **wild | {"epochs": epoch})
+    assert up_to_it == history[:epoch]
+    assert all(torch.equal(a, b) for a, b in zip(best.state_dict().values(), last.state_dict().values(), strict=True))
+
+
+def test_patience_ends_it_after_so_many_epochs_without_a_better_one(tmp_path: Path) -> None:
+    history, _ = train(tmp_path, val=bright_or_dark(20), epochs=20, patience=3)
+    best = int(best_row(history)["epoch"])
+    assert len(history) == best + 3 < 20
+    unending = train(tmp_path, val=bright_or_dark(20), epochs=20)[0]
+    assert len(unending) == 20
+    assert unending[: best + 3] == history
+
+
+def test_the_average_is_that_of_the_weights_after_every_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[torch.Tensor]] = []
+    follow = Average.follow
+
+    def watched(self: Average, step: int) -> None:
+        assert step == len(seen)
+        seen.append([tensor.clone() for tensor in self._current()])
+        follow(self, step)
+
+    def begun(self: Average, network: Network, decay: float) -> None:
+        begin(self, network, decay)
+        seen.append([tensor.clone() for tensor in self._current()])
+
+    begin = Average.__init__
+    monkeypatch.setattr(Average, "__init__", begun)
+    monkeypatch.setattr(Average, "follow", watched)
+    history, averaged = train(tmp_path, val=NOISY, ema=0.8)
+    expected = seen[0]
+    for step, weights in enumerate(seen[1:], start=1):
+        decay = min(0.8, step / (step + 9))
+        expected = [decay * old + (1 - decay) * new for old, new in zip(expected, weights, strict=True)]
+    network = Network(averaged)
+    torch.testing.assert_close([each.detach() for each in (*network.trainable, *network.statistics)], expected)
+    shown = predict_logits(averaged, NOISY.images, device=torch.device("cpu"), threads=1)
+    assert top_k_accuracy(shown.numpy(), NOISY.labels, 1) == history[-1]["val_top1"]
+    assert [row["train_loss"] for row in history] == [row["train_loss"] for row in train(tmp_path)[0]]
+
+
+def test_balanced_sampling_and_mixing_learn_too(tmp_path: Path) -> None:
+    augment = recipe().augment.model_dump() | {"mixup": 0.2, "cutmix": 0.2}
+    history, _ = train(tmp_path, val=bright_or_dark(20), sampling="balanced", augment=augment, epochs=6)
+    assert history[-1]["val_top1"] > 0.9
 
 
 def test_validation_does_not_change_what_is_trained(tmp_path: Path) -> None:

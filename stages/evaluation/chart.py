@@ -1,0 +1,93 @@
+"""Line charts as numbers: what is where on a canvas, for a template to draw as SVG."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+WIDTH, HEIGHT = 420, 270  # of the canvas; the rest below in its units too
+LEFT, RIGHT, TOP, BOTTOM = 68, 12, 10, 42  # margins
+TICKS = 5  # of an axis, about
+
+Points = Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A mark on an axis: where, and what it says."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A named line: its corners (x, y) on the canvas."""
+
+    name: str
+    corners: list[tuple[float, float]]
+
+    @property
+    def points(self) -> str:
+        """The corners as an SVG polyline has them."""
+        return " ".join(f"{x:g},{y:g}" for x, y in self.corners)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Lines in a frame with two axes; `guide` is a dashed line of reference."""
+
+    title: str
+    x_label: str
+    y_label: str
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+    lines: list[Line]
+    guide: str | None
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    right: int = WIDTH - RIGHT
+    top: int = TOP
+    bottom: int = HEIGHT - BOTTOM
+
+
+def draw_chart(
+    title: str, lines: Mapping[str, Points], *, x_label: str, y_label: str, guide: Points | None = None
+) -> Chart:
+    """Fit lines of (x, y) to a canvas; those without a point are left out."""
+    filled = {name: points for name, points in lines.items() if points}
+    every = [point for points in [*filled.values(), guide or []] for point in points]
+    x_steps, y_steps = (_steps([point[axis] for point in every]) for axis in (0, 1))
+
+    def place(points: Points) -> list[tuple[float, float]]:
+        return [(_across(x, x_steps), _down(y, y_steps)) for x, y in points]
+
+    return Chart(
+        title,
+        x_label,
+        y_label,
+        [Tick(_across(step, x_steps), f"{step:g}") for step in x_steps],
+        [Tick(_down(step, y_steps), f"{step:g}") for step in y_steps],
+        [Line(name, place(points)) for name, points in filled.items()],
+        Line("", place(guide)).points if guide else None,
+    )
+
+
+def _steps(values: Sequence[float]) -> list[float]:
+    """Round numbers at equal distances, from at most the lowest value to at least the highest."""
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    span = (high - low) or abs(high) or 1.0
+    power = 10.0 ** math.floor(math.log10(span / TICKS))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor * TICKS >= span * 0.999)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(number * step, 12) for number in range(first, max(last, first + 1) + 1)]
+
+
+def _across(x: float, steps: list[float]) -> float:
+    share = (x - steps[0]) / (steps[-1] - steps[0])
+    return round(LEFT + share * (WIDTH - RIGHT - LEFT), 1)
+
+
+def _down(y: float, steps: list[float]) -> float:
+    share = (y - steps[0]) / (steps[-1] - steps[0])
+    return round(HEIGHT - BOTTOM - share * (HEIGHT - BOTTOM - TOP), 1)

@@ -1,0 +1,147 @@
+"""Picture files decoded in several processes, straight into one file of pixels: memory stays flat for any number."""
+
+import errno
+import hashlib
+import os
+import signal
+import stat
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from stages.console.errors import DataError
+from stages.console.progress import Progress
+from stages.pictures.reading import Unfit, damaged, decode
+from stages.preparing.crew import share_out
+from stages.preparing.manifest import File
+
+CHANNELS = 3  # grey pictures too, so that a colour picture added later changes nothing
+LARGEST_FILE = 256 * 2**20  # bytes; a file is read whole
+SMALLEST = 8  # pixels, the shorter side
+LONGEST = 20  # times the shorter side
+CHUNK = 16  # files that a process takes at a time
+PATIENCE = 60  # seconds of a processor, for one file
+READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # no link, and no waiting for a pipe
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a file: the digest of its prepared pixels, or the fault that it has."""
+
+    digest: bytes = b""
+    width: int = 0
+    height: int = 0
+    mode: str = ""
+    oddities: tuple[str, ...] = ()  # worth a line in the report, no reason to leave it out
+    fault: str = ""  # its kind; empty: none
+    found: str = ""
+
+
+def decode_files(files: list[File], *, size: tuple[int, int], target: Path, workers: int) -> list[Outcome]:
+    """Decode every file to uint8 (H, W, 3), where `size` is (H, W); image i stands at place i of the file `target`.
+
+    Neither the number of workers nor their order of work can change a byte.
+
+    Raises:
+        DataError: a file is no longer the one that download saw.
+    """
+    target.write_bytes(b"")
+    outcomes = [Outcome()] * len(files)
+    chunks = [range(begin, min(begin + CHUNK, len(files))) for begin in range(0, len(files), CHUNK)]
+    work = partial(_decode_some, files, size, target)
+    with Progress("prepare", total=len(files), unit="img") as progress:
+        for chunk, answers in share_out(work, chunks, workers=workers, lost=_lost):
+            outcomes[chunk.start : chunk.stop] = answers
+            progress.advance(len(chunk))
+    return outcomes
+
+
+def read_images(source: Path, shape: tuple[int, int, int]) -> Callable[[np.ndarray], np.ndarray]:
+    """What gives the images (n, H, W, C) at `indices` (n,) of a file that `decode_files` wrote."""
+
+    def take(indices: np.ndarray) -> np.ndarray:
+        images = np.empty((len(indices), *shape), np.uint8)
+        with source.open("rb", buffering=0) as file:
+            for image, index in zip(images, indices.tolist(), strict=True):
+                os.preadv(file.fileno(), [image.data], index * image.nbytes)
+        return images
+
+    return take
+
+
+def _decode_some(files: list[File], size: tuple[int, int], target: Path, chunk: range) -> list[Outcome]:
+    outcomes = []
+    with target.open("r+b", buffering=0) as pixels:
+        for index in chunk:
+            # Seconds that it computes, not those that pass: a busy machine changes no result.
+            signal.setitimer(signal.ITIMER_PROF, PATIENCE)
+            outcome, image = _decode_one(files[index], size)
+            if image is not None:
+                os.pwrite(pixels.fileno(), image.data, index * image.nbytes)
+            outcomes.append(outcome)
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    return outcomes
+
+
+def _decode_one(file: File, size: tuple[int, int]) -> tuple[Outcome, np.ndarray | None]:
+    try:
+        content = _content(file)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            picture = decode(content, size=size, channels=CHANNELS)
+        oddities = _oddities([str(warning.message) for warning in said], odd_exif=picture.odd_exif)
+        _check_shape(picture.width, picture.height)
+    except Unfit as fault:
+        return Outcome(fault=fault.kind, found=fault.found), None
+    if picture.several:
+        oddities.append("several frames")
+    image = np.ascontiguousarray(picture.pixels)
+    digest = hashlib.sha256(image.data).digest()
+    return Outcome(digest, picture.width, picture.height, picture.mode, tuple(oddities)), image
+
+
+def _content(file: File) -> bytes:
+    """The bytes that download saw; read once, so that what is hashed is what is decoded."""
+    if file.size > LARGEST_FILE:
+        raise Unfit("too large", f"{file.size:,} bytes are more than {LARGEST_FILE:,}", "make it smaller")
+    changed = DataError(f"{file.path} changed since download; run dvc repro")
+    try:
+        descriptor = os.open(file.place, READ)
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+            raise
+        raise changed from None
+    with os.fdopen(descriptor, "rb") as opened:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size != file.size:
+            raise changed
+        content = opened.read()
+    if hashlib.sha256(content).hexdigest() != file.sha256:
+        raise changed
+    return content
+
+
+def _oddities(said: list[str], *, odd_exif: bool) -> list[str]:
+    """Which of Pillow's warnings are about what stands beside the pixels; any other counts as damage."""
+    beside = ("EXIF", "Metadata", "Tag", "MPO")  # MPO: a phone's second picture in a JPEG
+    for words in said:
+        if not any(word in words for word in beside):
+            raise damaged(words)
+    exif = odd_exif or any("MPO" not in words for words in said)
+    return ["odd EXIF"] if exif else []
+
+
+def _check_shape(width: int, height: int) -> None:
+    if min(width, height) < SMALLEST:
+        raise Unfit("tiny", f"{width}x{height}, a side under {SMALLEST} pixels", "take it out")
+    if max(width, height) > LONGEST * min(width, height):
+        raise Unfit("long and thin", f"{width}x{height}, one side over {LONGEST} times the other", "cut it")
+
+
+def _lost(index: int) -> Outcome:
+    found = f"its decoder crashed, or took more than {PATIENCE} seconds"
+    return Outcome(fault="damaged", found=found)

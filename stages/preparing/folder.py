@@ -1,0 +1,124 @@
+"""A user's own images, which download keeps as a manifest, looked over and split."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from stages.console.errors import DataError
+from stages.data.prepared import SPLITS
+from stages.params.schema import PrepareParams
+from stages.preparing.decode import CHANNELS, Outcome, decode_files, read_images
+from stages.preparing.findings import (
+    LEFT_OUT,
+    STOPS,
+    USED,
+    Finding,
+    class_remarks,
+    faults,
+    refusal,
+    remarks,
+    write_report,
+)
+from stages.preparing.found import Found
+from stages.preparing.manifest import File, read_manifest
+from stages.preparing.pack import Part
+from stages.preparing.split import few_of_each, split_by_content
+
+SIDE = 64  # pixels, where prepare.size is auto
+
+
+SPARE = ("not needed", "beyond prepare.per_class")  # kind and words
+
+
+def look_at_folder(
+    raw: Path, roots: list[str], classes: list[str], params: PrepareParams, *, scratch: Path, workers: int
+) -> Found:
+    """Decode every file of the manifest into `scratch`, judge it, say in the report what was found, and split.
+
+    Raises:
+        DataError: a file changed since download, cannot be used while prepare.on_bad is fail, or a class has no
+            image left to train on.
+    """
+    # 1. Look at every file.
+    files, left_out = read_manifest(raw, roots)
+    seen = len(files) + len(left_out)
+    side = SIDE if params.size == "auto" else params.size
+    outcomes = decode_files(files, size=(side, side), target=scratch, workers=workers)
+
+    # 2. What cannot be used is named, and dropped or refused.
+    faulty = faults(files, outcomes)
+    sound = [index for index in range(len(files)) if index not in faulty]
+    if faulty and params.on_bad == "fail":
+        write_report([replace(finding, action=STOPS) for finding in faulty.values()], left_out)
+        raise refusal(list(faulty.values()), seen)
+
+    # 3. Decide where each of the others goes.
+    splits, spare = _place(files, outcomes, sound, params)
+    used = [index for index in sound if index not in spare]
+    pairs = Counter((files[index].label, splits[index]) for index in used)
+    counts = {name: {split: pairs[name, split] for split in SPLITS} for name in classes}
+    findings = [*faulty.values(), *(Finding(files[index].path, *SPARE, LEFT_OUT) for index in sorted(spare))]
+    without = next((name for name in classes if not counts[name]["train"]), None)
+    if without is not None:
+        write_report(findings, left_out)
+        raise _no_training(without, counts[without], sum(file.label == without for file in files))
+    findings += remarks(files, outcomes, used) + class_remarks(counts)
+    write_report(findings, left_out)
+    assert seen == len(used) + len(left_out) + sum(finding.action != USED for finding in findings)
+
+    # 4. The parts.
+    shape = (side, side, CHANNELS)
+    parts = {
+        split: _part([index for index in used if splits[index] == split], files, classes, scratch, shape)
+        for split in SPLITS
+    }
+    return Found(
+        parts,
+        shape,
+        seen=seen,
+        findings=findings,
+        sizes=[(outcomes[index].width, outcomes[index].height) for index in used],
+        modes=Counter(outcomes[index].mode for index in used),
+    )
+
+
+def _no_training(name: str, counts: dict[str, int], files: int) -> DataError:
+    return DataError(
+        f"class {name!r} has no image to train on: {counts['val']} are for validation, {counts['test']} for test, of "
+        f"{files} files; add some, or lower the fractions in params.yaml's prepare"
+    )
+
+
+def _place(
+    files: list[File], outcomes: list[Outcome], sound: list[int], params: PrepareParams
+) -> tuple[dict[int, str], set[int]]:
+    """The split of each sound image by its index, and the training images beyond prepare.per_class."""
+    contents = np.array([int.from_bytes(outcomes[index].digest[:8]) for index in sound], np.uint64)
+    given = np.array([files[index].split for index in sound], dtype=np.str_)
+    words = split_by_content(
+        contents,
+        given,
+        val_fraction=params.val_fraction,
+        test_fraction=params.test_fraction,
+        seed=params.seed,
+    )
+    training = np.flatnonzero(words == "train")
+    names = np.array([files[sound[at]].label for at in training], dtype=np.str_)
+    few = few_of_each(names, contents[training], count=params.per_class, seed=params.seed)
+    return dict(zip(sound, words.tolist(), strict=True)), {sound[at] for at in training[~few]}
+
+
+def _part(
+    indices: list[int], files: list[File], classes: list[str], scratch: Path, shape: tuple[int, int, int]
+) -> Part:
+    number = {name: label for label, name in enumerate(classes)}
+    paths = [files[index].path for index in indices]
+    return Part(
+        take=read_images(scratch, shape),
+        indices=np.array(indices, np.int64),
+        labels=np.array([number[files[index].label] for index in indices], np.int64),
+        ids=paths,  # as unlike a number it stays the same when images are added
+        paths=paths,
+    )

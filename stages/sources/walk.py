@@ -1,0 +1,77 @@
+"""Every file below a user's own folder: those that may be images, and those that are passed over, by a rule."""
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from stages.console.errors import DataError
+from stages.console.text import printable
+
+CLUTTER = {"__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir"}  # beside everything whose name begins with a dot
+
+
+@dataclass
+class Walk:
+    """Paths are relative to the folder; `passed_over` says of each why."""
+
+    files: list[PurePosixPath] = field(default_factory=list)
+    folders: list[PurePosixPath] = field(default_factory=list)
+    passed_over: dict[str, str] = field(default_factory=dict)
+
+
+def walk(root: Path) -> Walk:
+    """Look through `root`, following no link and opening nothing; sorted, so that no disk's order matters.
+
+    Raises:
+        DataError: a folder may not be read.
+    """
+    found = Walk()
+    _visit(root, PurePosixPath(), found)
+    return found
+
+
+def _visit(root: Path, place: PurePosixPath, found: Walk) -> None:
+    for entry in _entries(root / place):
+        path = place / entry.name
+        reason = _reason(entry)
+        if reason:
+            found.passed_over[printable(str(path))] = reason
+        elif entry.is_dir(follow_symlinks=False):
+            found.folders.append(path)
+            _visit(root, path, found)
+        else:
+            found.files.append(path)
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(f"{printable(str(folder))} cannot be read ({error.strerror}); change its permissions") from None
+
+
+def _reason(entry: os.DirEntry[str]) -> str:
+    """Why an entry is passed over; empty if it is not."""
+    mode = entry.stat(follow_symlinks=False).st_mode
+    if stat.S_ISLNK(mode):
+        return "a link"
+    hidden = entry.name.startswith(".") or entry.name in CLUTTER
+    if stat.S_ISDIR(mode):
+        return f"a hidden or system folder with {sum(1 for _ in _below(Path(entry.path))):,} files" if hidden else ""
+    if not stat.S_ISREG(mode):
+        return "a pipe, socket or device"
+    if hidden:
+        return "a hidden or system file"
+    try:
+        entry.name.encode()
+    except UnicodeEncodeError:
+        return "a name that is not UTF-8"
+    return ""
+
+
+def _below(folder: Path) -> Iterator[str]:
+    for _, _, files in os.walk(folder):
+        yield from files

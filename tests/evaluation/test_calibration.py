@@ -1,0 +1,69 @@
+"""Temperature and calibration error against answers that are known."""
+
+import numpy as np
+import pytest
+
+from stages.evaluation.calibration import (
+    calibrated,
+    expected_calibration_error,
+    fit_temperature,
+    reliability_table,
+)
+from stages.scoring.scores import cross_entropy
+
+
+def drawn(temperature: float, count: int = 60_000) -> tuple[np.ndarray, np.ndarray]:
+    """Logits (N, 5), and labels drawn with the probabilities that these have at a temperature."""
+    random = np.random.default_rng(1)
+    logits = random.normal(0, 3, (count, 5)).astype(np.float32)
+    places = random.random(count)[:, None] > calibrated(logits, temperature).cumsum(axis=1)
+    return logits, np.minimum(places.sum(axis=1), 4)
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])
+def test_the_temperature_of_made_up_labels_is_found(temperature: float) -> None:
+    assert fit_temperature(*drawn(temperature)) == pytest.approx(temperature, rel=0.02)
+
+
+def test_no_other_temperature_costs_less() -> None:
+    logits, labels = drawn(2.0, 500)
+    best = fit_temperature(logits, labels)
+    least = cross_entropy(logits / best, labels)
+    assert all(cross_entropy(logits / (best * factor), labels) >= least for factor in (0.9, 0.999, 1.001, 1.1))
+
+
+def test_calibration_takes_the_error_away() -> None:
+    logits, labels = drawn(2.5)
+    before, after = (
+        expected_calibration_error(reliability_table(calibrated(logits, temperature), labels))
+        for temperature in (1.0, fit_temperature(logits, labels))
+    )
+    assert before > 0.2
+    assert after < 0.01
+
+
+def test_a_temperature_changes_no_prediction() -> None:
+    logits, _ = drawn(1.0, 1000)
+    assert (calibrated(logits, 7.3).argmax(axis=1) == logits.argmax(axis=1)).all()
+
+
+def test_huge_logits_and_a_perfect_classifier_stay_numbers() -> None:
+    assert fit_temperature(np.array([[1e6, 0], [0, 1e6]], np.float32), np.array([0, 1])) == pytest.approx(0.01)
+    assert fit_temperature(np.array([[1e6, 0], [0, 1e6]], np.float32), np.array([1, 0])) == pytest.approx(100)
+
+
+def test_the_error_is_the_one_worked_out_by_hand() -> None:
+    # Bins of 1/15: .62 and .64 share one, .95 is alone.
+    probabilities = np.array([[0.62, 0.38], [0.64, 0.36], [0.05, 0.95]])
+    table = reliability_table(probabilities, np.array([0, 1, 1]))
+    assert table["images"].tolist() == [2, 1]
+    assert table["lower"].tolist() == pytest.approx([9 / 15, 14 / 15])
+    assert table["confidence"].tolist() == pytest.approx([0.63, 0.95])
+    assert table["accuracy"].tolist() == [0.5, 1.0]
+    assert expected_calibration_error(table) == pytest.approx((2 * 0.13 + 0.05) / 3)
+
+
+def test_every_image_is_in_a_bin_and_certainty_in_the_last() -> None:
+    table = reliability_table(np.array([[1.0, 0.0], [0.5, 0.5], [2 / 3, 1 / 3]]), np.zeros(3, int))
+    assert table["images"].sum() == 3
+    assert table["upper"].iloc[-1] == 1

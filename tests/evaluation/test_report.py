@@ -1,0 +1,127 @@
+"""The report: whole in one file, and nothing in it but what the template has, whatever the names."""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from stages import evaluate
+from stages.evaluation.coverage import coverage_table
+from stages.evaluation.report import render_report
+from stages.evaluation.tables import class_table
+from stages.files.hashing import sha256_of_file
+from stages.model.card import Card
+from tests.imports import ROOT
+from tests.small_run import make_card, make_run, random_images
+
+HOSTILE = ("<img src=x onerror=alert(1)>", '"><script>alert(1)</script>', "{{ 7 * 7 }}", "' onmouseover='alert(1)")
+PLAIN = ("ant", "bee", "cat", "dog")
+
+
+class Outline(HTMLParser):
+    """Every element with the names of its attributes, and all text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, tuple[str, ...]]] = []
+        self.words: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, tuple(name for name, _ in attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def outline(page: str) -> Outline:
+    parser = Outline()
+    parser.feed(page)
+    return parser
+
+
+def report(tmp_path: Path, card: Card, *, trust: bool = True) -> str:
+    counts = np.full((len(card.classes), len(card.classes)), 2)
+    picture = tmp_path / "picture.png"
+    Image.new("RGB", (4, 4)).save(picture)
+    scores = {"loss": 1.0, "ece": 0.1, "images": 100}
+    scores |= {f"top{k}{end}": 0.5 for k in (1, 5) for end in ("", "_low", "_high")}
+    figures = {"threshold": 0.6, "asked": 0.9}
+    figures |= {f"{name}{end}": 0.5 for name in ("coverage", "precision") for end in ("", "_low", "_high")}
+    certain = {"calibration": {"temperature": 2.0, "loss": 0.9, "ece": 0.01}, "selective": figures}
+    return render_report(
+        card,
+        scores | (certain if trust else {}),
+        images={"train": 10, "val": 5, "test": 100},
+        parameters=1000,
+        history=pd.DataFrame(
+            [[1, 1.0, np.nan, 0.5, np.nan, 0.1]],
+            columns=["epoch", "train_loss", "val_loss", "train_top1", "val_top1", "lr"],
+        ),
+        classes=class_table(counts, card.classes),
+        confusion=counts,
+        reliability=pd.DataFrame({"probabilities": ["as trained"], "confidence": [0.5], "accuracy": [0.4]}),
+        coverage=coverage_table(np.array([0.9, 0.5]), np.array([True, False])),
+        pictures={"A picture": picture},
+    )
+
+
+def with_names(names: tuple[str, ...]) -> Card:
+    card = make_card(classes=names)
+    return replace(card, data=names[0], model=names[1], params={"train": {names[2]: names[3]}})
+
+
+def test_hostile_names_add_no_element_and_no_attribute(tmp_path: Path) -> None:
+    plain, hostile = (outline(report(tmp_path, with_names(names))) for names in (PLAIN, HOSTILE))
+    assert hostile.elements == plain.elements
+    text = "".join(hostile.words)
+    assert all(name in text for name in HOSTILE)
+
+
+def test_nothing_runs_and_nothing_is_fetched(tmp_path: Path) -> None:
+    page = report(tmp_path, with_names(PLAIN))
+    found = outline(page).elements
+    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in found}
+    assert not [name for _, names in found for name in names if name.startswith("on")]
+    assert not re.search(r"https?:|url\(|@import", page)
+    assert re.findall(r'src="([^,]*),', page) == ["data:image/png;base64"]
+    assert "default-src 'none'" in page
+
+
+@pytest.mark.parametrize("classes", [2, 30, 31, 100])
+def test_a_table_for_few_classes_and_the_worst_pairs_of_many(tmp_path: Path, classes: int) -> None:
+    page = report(tmp_path, make_card(classes=tuple(f"c{number}" for number in range(classes))))
+    assert ('class="heat"' in page) == (classes <= 30)
+    assert ("20 most frequent confusions" in page) == (classes > 30)
+
+
+def test_without_validation_it_says_what_is_not_there(tmp_path: Path) -> None:
+    page = report(tmp_path, make_card(), trust=False)
+    assert "There is no temperature" in page
+    assert "sure (probability" not in page
+
+
+def test_the_page_has_the_same_bytes_in_another_place_language_and_time_zone(tmp_path: Path) -> None:
+    hashes = []
+    for number, (locale, zone) in enumerate([("C", "UTC"), ("C.UTF-8", "Pacific/Chatham")]):
+        folder = tmp_path / f"place {number}"
+        folder.mkdir()
+        card = make_card(classes=("älg", "bee", "cat"))
+        make_run(folder, card, images=random_images(60, card), labels=np.arange(60) % 3, val=20)
+        environment = os.environ | {
+            "LC_ALL": locale,
+            "TZ": zone,
+            "PYTHONPATH": str(ROOT),
+            "PYTHONHASHSEED": str(number),
+        }
+        subprocess.run([sys.executable, "-m", "stages.evaluate"], cwd=folder, env=environment, check=True)
+        hashes.append(sha256_of_file(folder / evaluate.REPORT))
+        assert str(folder) not in (folder / evaluate.REPORT).read_text(encoding="utf-8")
+    assert hashes[0] == hashes[1]

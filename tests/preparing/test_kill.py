@@ -1,0 +1,79 @@
+"""prepare killed while it decodes: nothing half-written stays, no process goes on, and the next run is as any."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.photos import CLASSES, write_manifest
+from tests.imports import ROOT
+
+PHOTOS = 150
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Beside them a folder `whole`, where prepare was not disturbed."""
+    folder = tmp_path_factory.mktemp("own") / "photos"
+    generator = np.random.default_rng(0)
+    for number in range(PHOTOS):
+        place = folder / CLASSES[number % len(CLASSES)]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(generator.integers(0, 256, (300, 400, 3)).astype(np.uint8)).save(place / f"{number}.jpg")
+    with start(folder.with_name("whole"), folder) as undisturbed:
+        assert undisturbed.wait(60) == 0
+    return folder
+
+
+def start(folder: Path, photos: Path) -> subprocess.Popen:
+    if not folder.exists():
+        write_manifest(photos, folder / "data/raw")
+        (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text().replace("size: auto ", "size: 224 "))
+    command = [sys.executable, "-m", "stages.prepare"]
+    return subprocess.Popen(command, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, start_new_session=True)
+
+
+def sums(folder: Path) -> bytes:
+    return (folder / "data/prepared/SHA256SUMS").read_bytes()
+
+
+def living(session: int) -> list[int]:
+    """Processes of a session that have not ended; a zombie has."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, _, its = (process / "stat").read_text().rpartition(")")[2].split()[:4]
+        except OSError:
+            continue
+        if int(its) == session and state != "Z":
+            found.append(int(process.name))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_kill_leaves_nothing_half_written(tmp_path: Path, photos: Path, number: signal.Signals) -> None:
+    with start(tmp_path / "killed", photos) as killed:
+        data = tmp_path / "killed/data"
+        while not any(file.stat().st_size for file in data.glob(".prepared.tmp.*/decoded")):
+            assert killed.poll() is None
+            time.sleep(0.005)
+        killed.send_signal(number)
+        assert killed.wait(60) in (-9, 130, 143)
+    assert not (data / "prepared").exists()
+    assert not (tmp_path / "killed/metrics/data.json").exists()
+    until = time.monotonic() + 20
+    while living(killed.pid) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not living(killed.pid)
+
+    with start(tmp_path / "killed", photos) as again:
+        assert again.wait(60) == 0
+    assert sums(tmp_path / "killed") == sums(photos.with_name("whole"))
+    assert not list(data.glob(".prepared.tmp.*"))

@@ -1,0 +1,164 @@
+"""A user's own folder, from download to packed splits: everything is used or named, and nothing moves."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from stages import download, prepare
+from stages.console.errors import DataError, ParamsError
+from stages.data.prepared import read_dataset, read_split
+from tests.imports import ROOT
+from tests.preparing.corpus import corpus, saved
+
+
+def picture(seed: int) -> bytes:
+    return saved(Image.fromarray(np.random.default_rng(seed).integers(0, 256, (20, 20, 3)).astype(np.uint8)), "PNG")
+
+
+def fill(folder: Path, seeds: range) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed in seeds:
+        (folder / f"{seed:04d}.png").write_bytes(picture(seed))
+
+
+class Own:
+    """A workspace with a folder of 60 pictures in two classes, and params that name it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.images = folder / "my images"
+        self._params = folder / "params.yaml"
+        self._params.write_text((ROOT / "params.yaml").read_text())
+        self.set("name", "cifar10", "folder")
+        self.set("path", "data/none", "my images")
+        fill(self.images / "ant", range(30))
+        fill(self.images / "bee", range(100, 130))
+
+    def set(self, key: str, old: str, new: str) -> None:
+        text = self._params.read_text()
+        assert f"  {key}: {old} " in text
+        self._params.write_text(text.replace(f"  {key}: {old} ", f"  {key}: {new} ", 1))
+
+    def prepare(self) -> str:
+        download.main()
+        return prepare.main()
+
+    def samples(self) -> pd.DataFrame:
+        return pd.read_csv("data/prepared/samples.csv", dtype=str)
+
+    def report(self) -> dict[str, tuple[str, str]]:
+        table = pd.read_csv("metrics/data_report.csv", dtype=str)
+        return {path: (problem.split(":")[0], action) for path, problem, action in table.itertuples(index=False)}
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Own:
+    monkeypatch.chdir(tmp_path)
+    return Own(tmp_path)
+
+
+def test_every_image_is_packed_under_its_class(own: Own) -> None:
+    own.set("size", "auto", "20")
+    own.prepare()
+    assert read_dataset().classes == ["ant", "bee"]
+    assert sum(read_dataset().counts.values()) == 60
+    samples = own.samples()
+    for split in ("train", "val", "test"):
+        packed, rows = read_split(split), samples[samples["split"] == split]
+        for image, label, row in zip(packed.images, packed.labels, rows.itertuples(), strict=True):
+            assert Path(str(row.path)).parts[0] == row.label == ["ant", "bee"][label]
+            assert (np.asarray(Image.open(own.images / str(row.path))) == image).all()
+
+
+def test_fifty_images_more_move_no_other(own: Own) -> None:
+    own.prepare()
+    before = set(own.samples().itertuples(index=False, name=None))
+    fill(own.images / "ant", range(500, 525))
+    fill(own.images / "cat", range(600, 625))
+    own.prepare()
+    after = set(own.samples().itertuples(index=False, name=None))
+    assert before < after
+    assert len(after - before) == 50
+
+
+def test_faulty_files_stop_the_run_or_are_dropped_and_always_named(own: Own) -> None:
+    samples = corpus()
+    for sample in samples:
+        (own.images / "ant" / sample.name).write_bytes(sample.content)
+    faulty = {f"ant/{sample.name}" for sample in samples if sample.faults}
+    download.main()
+    with pytest.raises(DataError, match=rf"{len(faulty)} of .* files cannot be used .*prepare.on_bad=drop"):
+        prepare.main()
+    assert {path for path, (_, action) in own.report().items() if action == "stops the run"} == faulty
+    assert not Path("data/prepared").exists()
+
+    own.set("on_bad", "fail", "drop")
+    prepare.main()
+    dropped = {path for path, (_, action) in own.report().items() if action == "dropped"}
+    assert dropped == faulty
+    assert not faulty & set(own.samples()["path"])
+    seen = json.loads(Path("metrics/data.json").read_text())["seen"]
+    assert len(own.samples()) + len(dropped) == 60 + len(samples) == seen
+
+
+def test_the_same_picture_under_two_labels_goes_with_all_its_copies(own: Own) -> None:
+    own.set("on_bad", "fail", "drop")
+    (own.images / "bee/copy.png").write_bytes(picture(3))
+    own.prepare()
+    assert own.report()["ant/0003.png"] == own.report()["bee/copy.png"] == ("two labels", "dropped")
+    assert not {"ant/0003.png", "bee/copy.png"} & set(own.samples()["path"])
+
+
+def test_copies_stay_together(own: Own) -> None:
+    for seed in range(30):
+        (own.images / "ant" / f"{seed:04d} again.png").write_bytes(picture(seed))
+    own.prepare()
+    samples = own.samples().set_index("path")["split"]
+    for seed in range(30):
+        assert samples[f"ant/{seed:04d}.png"] == samples[f"ant/{seed:04d} again.png"]
+        assert own.report()[f"ant/{seed:04d}.png"] == ("duplicate", "used")
+
+
+def test_a_training_copy_of_a_test_picture_is_a_leak(tmp_path: Path, own: Own) -> None:
+    own.set("on_bad", "fail", "drop")
+    own.set("path", "my images", "given")
+    for name, first in (("ant", 0), ("bee", 100)):
+        fill(tmp_path / "given/train" / name, range(first, first + 20))
+        fill(tmp_path / "given/test" / name, range(first + 19, first + 25))
+    own.prepare()
+    assert own.report()["train/ant/0019.png"] == ("leak", "dropped")
+    samples = own.samples().set_index("path")["split"]
+    assert samples["test/ant/0019.png"] == "test"
+    assert set(samples[samples.index.str.startswith("train/")]) == {"train", "val"}
+
+
+def test_few_of_each_class_to_train_on(own: Own) -> None:
+    own.prepare()
+    held_out = own.samples().query("split != 'train'")["path"].tolist()
+    own.set("per_class", "null", "5")
+    own.prepare()
+    train = own.samples().query("split == 'train'")
+    assert train["label"].value_counts().to_dict() == {"ant": 5, "bee": 5}
+    assert own.samples().query("split != 'train'")["path"].tolist() == held_out
+
+
+def test_a_class_without_a_training_image_is_one_sentence(own: Own) -> None:
+    own.set("test_fraction", "0.1", "0.999")
+    with pytest.raises(DataError, match=r"class '\w+' has no image to train on"):
+        own.prepare()
+
+
+@pytest.mark.parametrize(
+    ("key", "old", "new", "words"),
+    [
+        ("path", "my images", "data/none", "data.path names none"),
+        ("name", "folder", "shapes", "set data.name to folder"),
+    ],
+)
+def test_params_that_do_not_agree(own: Own, key: str, old: str, new: str, words: str) -> None:
+    own.set(key, old, new)
+    with pytest.raises(ParamsError, match=words):
+        download.main()

@@ -1,0 +1,94 @@
+"""What TensorBoard reads from a run's folder, by its own readers."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import metadata
+from torch import nn
+
+from stages.model.classifier import Classifier
+from stages.training.log import RunLog
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3)).astype(np.uint8)
+
+
+def read(folder: Path) -> EventAccumulator:
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return events
+
+
+def small(*layers: nn.Module) -> Classifier:
+    torch.manual_seed(0)
+    return Classifier(nn.Sequential(*layers), [0.5] * 3, [0.25] * 3)
+
+
+def convolutional() -> Classifier:
+    return small(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.Dropout(0.5), nn.Flatten(), nn.Linear(180, 2))
+
+
+def test_params_are_in_the_hparams_tab_of_the_run_itself(tmp_path: Path) -> None:
+    with RunLog(tmp_path / "run", first_step=0) as log:
+        log.params({"train.lr": 0.1, "train.nesterov": True, "train.shards": "auto", "train.scales": [0.75, 1.0]})
+    content = read(tmp_path / "run").PluginTagToContent(metadata.PLUGIN_NAME)
+    session = metadata.parse_session_start_info_plugin_data(content[metadata.SESSION_START_INFO_TAG])
+    assert session.hparams["train.lr"].number_value == 0.1
+    assert session.hparams["train.nesterov"].string_value == "True"
+    assert session.hparams["train.shards"].string_value == "auto"
+    assert session.hparams["train.scales"].string_value == "[0.75, 1.0]"
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert all(path.is_file() for path in (tmp_path / "run").iterdir())
+
+
+def test_a_resumed_run_has_each_point_once(tmp_path: Path) -> None:
+    with RunLog(tmp_path, first_step=0) as log:
+        log.params({"train.lr": 0.1})
+        for step in range(6):
+            log.scalars(step, {"step/loss": step})
+    with RunLog(tmp_path, first_step=4) as log:
+        for step in range(4, 8):
+            log.scalars(step, {"step/loss": 10 + step})
+    found = read(tmp_path)
+    assert [(point.step, point.value) for point in found.Scalars("step/loss")] == [
+        *((step, step) for step in range(4)),
+        *((step, 10 + step) for step in range(4, 8)),
+    ]
+    assert metadata.SESSION_START_INFO_TAG in found.PluginTagToContent(metadata.PLUGIN_NAME)
+
+
+def test_what_is_flushed_survives_a_kill(tmp_path: Path) -> None:
+    log = RunLog(tmp_path, first_step=0)
+    log.scalars(0, {"step/loss": 1.0})
+    log.flush()
+    assert len(read(tmp_path).Scalars("step/loss")) == 1
+    log.__exit__()
+
+
+def test_histograms_and_feature_maps_are_there_on_demand_alone(tmp_path: Path) -> None:
+    for histograms in (False, True):
+        with RunLog(tmp_path, first_step=0, histograms=histograms) as log:
+            log.insides(3, convolutional(), IMAGES)
+        tags = read(tmp_path).Tags()
+        assert tags["images"] == (["first layer/maps"] if histograms else [])
+        assert ("weights/0.weight" in tags["histograms"]) == histograms
+
+
+def test_looking_inside_changes_nothing(tmp_path: Path) -> None:
+    classifier = convolutional().train()
+    before = {name: tensor.clone() for name, tensor in classifier.state_dict().items()}
+    torch.manual_seed(7)
+    chance = torch.get_rng_state()
+    with RunLog(tmp_path, first_step=0, histograms=True) as log:
+        log.insides(1, classifier, IMAGES)
+    assert all(torch.equal(before[name], tensor) for name, tensor in classifier.state_dict().items())
+    assert torch.equal(chance, torch.get_rng_state())
+    assert classifier.training
+    assert not classifier.network[0]._forward_hooks  # type: ignore[index]
+
+
+def test_a_network_without_a_convolution_has_histograms_alone(tmp_path: Path) -> None:
+    with RunLog(tmp_path, first_step=0, histograms=True) as log:
+        log.insides(1, small(nn.Flatten(), nn.Linear(192, 2)), IMAGES)
+    assert read(tmp_path).Tags()["images"] == []
