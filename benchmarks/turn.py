@@ -24,6 +24,7 @@ from benchmarks.torchvision_loop import torchvision_loop
 from benchmarks.watch import TIMING
 from stages.console.stage import run_tool
 from stages.data.prepared import read_split
+from stages.machine.processor import instruction_set
 
 PAGE = 4096  # bytes; reading one of them brings them all
 
@@ -53,7 +54,7 @@ def main() -> None:
         figures: dict[str, object] = {precision: matmul_peak(precision) for precision in PRECISIONS}
     else:
         figures = _take(setups()[asked.name], asked.data, asked.warm_up, asked.seconds)
-    made_with = {"torch": torch.__version__, "instruction_set": torch.backends.cpu.get_cpu_capability()}
+    made_with = {"torch": torch.__version__, "instruction_set": instruction_set()}
     print(json.dumps(figures | {"made_with": made_with}))
 
 

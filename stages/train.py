@@ -19,6 +19,7 @@ from stages.data.prepared import Dataset, Split, read_dataset, read_split
 from stages.data.randomness import torch_seed
 from stages.data.scaling import scaled, scaled_size
 from stages.files.atomic import replaced_file, write_json, write_text
+from stages.machine.processor import instruction_set
 from stages.model.beginning import Beginning, begun_classifier, choose_beginning
 from stages.model.card import CLASSIFIER, Card
 from stages.model.cifarnet import CifarNet
@@ -111,7 +112,8 @@ def main() -> str:
         rounded = pd.DataFrame(history, columns=COLUMNS).round(6)
         write_text(HISTORY, rounded.to_csv(index=False, lineterminator="\n"))
         parameters = sum(tensor.numel() for tensor in classifier.parameters() if tensor.requires_grad)
-        write_json(METRICS, metrics_of(history, keep=recipe.keep, parameters=parameters))
+        metrics = metrics_of(history, keep=recipe.keep, parameters=parameters)
+        write_json(METRICS, metrics | {"made_with": card.made_with})
         with replaced_file(AUGMENTED) as file:
             height, width = samples.shape[1:3]
             title = f"The first {len(samples)} training images as the first epoch has them, {width}x{height} pixels"
@@ -159,7 +161,7 @@ def _card(recipe: TrainParams, dataset: Dataset, beginning: Beginning, compute: 
 def _processor(compute: Compute) -> str:
     if compute.device.type == "cuda":
         return torch.cuda.get_device_name(compute.device)
-    return torch.backends.cpu.get_cpu_capability()
+    return instruction_set()
 
 
 def _see(classifier: Classifier, images: np.ndarray, compute: Compute) -> None:

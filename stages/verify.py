@@ -13,7 +13,6 @@ from stages.console.stage import run_tool
 from stages.console.text import printable
 from stages.model.card import CLASSIFIER
 from stages.params.read import read_params
-from stages.verifying.cache import Cache
 from stages.verifying.finding import Finding
 from stages.verifying.hashes import Hashes
 from stages.verifying.health import broken_lock_file, dead_tasks, detached_head, left_over_files
@@ -50,7 +49,7 @@ def main() -> None:
     if findings:
         more = f", then verify again ({len(findings) - 1} more above)" if len(findings) > 1 else ""
         raise DataError(f"{printable(findings[0].what)}; run {printable(findings[0].repair)}{more}")
-    print(_verdict(len(made), read_facts(CARD), remake(stages, Cache(hashes))))
+    print(_verdict(len(made), read_facts(CARD), remake(stages)))
 
 
 def _shown(name: str, findings: list[Finding], *, otherwise: str = "") -> list[Finding]:

@@ -1,1 +1,1 @@
-"""What compare and sweep need: revisions, their predictions, and what a difference means."""
+"""What compare needs, and sweep to rank: revisions, their predictions, and what a difference means."""

@@ -1,4 +1,4 @@
-"""A stage that ends when DVC does: killed, DVC leaves its stages running."""
+"""A process that ends when the one that started it does: killed, DVC would leave its stages running."""
 
 import ctypes
 import os
@@ -9,8 +9,14 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def end_with_dvc() -> None:
-    """Have the kernel send SIGTERM when the DVC that started this process ends. Linux only; elsewhere nothing."""
-    if sys.platform != "linux" or "DVC_STAGE" not in os.environ:
+    """End with the DVC that started this process; with nobody outside DVC."""
+    if "DVC_STAGE" in os.environ:
+        end_with_parent()
+
+
+def end_with_parent() -> None:
+    """Have the kernel send SIGTERM when the parent process ends. Linux only; elsewhere nothing."""
+    if sys.platform != "linux":
         return
     parent = os.getppid()
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

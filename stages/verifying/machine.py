@@ -1,15 +1,12 @@
 """The machine that a classifier was made on, and this one: what decides the last bits of every sum."""
 
 import importlib.util
-import os
-import platform
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# From these flags torch chooses its kernels (aten/src/ATen/native/DispatchStub.cpp).
-NEEDED = {"AVX512": {"avx512vl", "avx512bw", "avx512dq", "fma"}, "AVX2": {"avx2", "fma"}}
+from stages.machine.processor import instruction_set
 
 
 @dataclass(frozen=True)
@@ -23,15 +20,15 @@ class Machine:
         return f"torch {self.torch} on {self.processor}"
 
 
-def made_on(card: dict[str, Any]) -> Machine:
-    """The machine that card.json names."""
-    made_with = card.get("made_with", {})
+def made_on(facts: dict[str, Any]) -> Machine:
+    """The machine that card.json names, or metrics/train.json."""
+    made_with = facts.get("made_with", {})
     return Machine(made_with.get("torch", "?"), made_with.get("processor", "?"))
 
 
 def this_machine(like: Machine) -> Machine:
     """What this machine is; of its processors the one that `like` names, if it is here."""
-    here = Machine(_torch_version(), _instruction_set() or "")
+    here = Machine(_torch_version(), instruction_set())
     return here if here == like else _asked_of_torch(like)
 
 
@@ -43,20 +40,10 @@ def _torch_version() -> str:
     return version[1] if version else ""
 
 
-def _instruction_set() -> str | None:
-    """What torch.backends.cpu.get_cpu_capability() is on x86 Linux; None elsewhere, or where it was overridden."""
-    flags = Path("/proc/cpuinfo")
-    if platform.machine() != "x86_64" or not flags.exists() or "ATEN_CPU_CAPABILITY" in os.environ:
-        return None
-    found = re.search(r"^flags\s*: (.*)$", flags.read_text(), re.MULTILINE)
-    here = set(found[1].split()) if found else set()
-    return next((name for name, needed in NEEDED.items() if needed <= here), "DEFAULT")
-
-
 def _asked_of_torch(like: Machine) -> Machine:
     import torch
 
-    processors = [torch.backends.cpu.get_cpu_capability()]
+    processors = [instruction_set()]
     if torch.cuda.is_available():
         processors += [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     processor = like.processor if like.processor in processors else processors[0]

@@ -8,7 +8,6 @@ from typing import Any
 
 from stages.model.card import CLASSIFIER
 from stages.params.flat import flat
-from stages.verifying.cache import Cache
 from stages.verifying.finding import Finding
 from stages.verifying.git import committed
 from stages.verifying.lock import LOCK, Damaged, Stage, parse_lock
@@ -16,7 +15,7 @@ from stages.verifying.machine import Machine, made_on
 
 CARD = CLASSIFIER / "card.json"
 DATASET = Path("data/prepared/dataset.json")
-METRICS = Path("metrics/evaluate.json")
+TRAINING, METRICS = Path("metrics/train.json"), Path("metrics/evaluate.json")
 # Other last bits make another training run, as another seed would: on CIFAR-10 three seeds lay 0.004 and 0.002 apart.
 TOLERANCE = {"top1": 0.01, "loss": 0.05}
 
@@ -26,7 +25,7 @@ class Remake:
     """Outputs made here anew from what the commit has, in other bytes."""
 
     differing: Path  # the first such output
-    machine: Machine | None  # that the committed ones were made on, where the cache still knows
+    machine: Machine | None  # that the committed ones were made on, where the commit says
     scores: dict[str, tuple[float, float]]  # by name: committed, here
 
     @property
@@ -56,7 +55,7 @@ def read_facts(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text()) if path.exists() else {}
 
 
-def remake(stages: list[Stage], cache: Cache) -> Remake | None:
+def remake(stages: list[Stage]) -> Remake | None:
     """How the outputs differ from the committed ones, if code, data and params are the same; None if they do not."""
     try:
         at_head = parse_lock(committed(LOCK) or "")
@@ -66,7 +65,7 @@ def remake(stages: list[Stage], cache: Cache) -> Remake | None:
         return None
     before = {out.path: out.md5 for stage in at_head for out in stage.outs}
     differing = [out.path for stage in stages for out in stage.outs if before.get(out.path) != out.md5]
-    return Remake(differing[0], _committed_machine(at_head, cache), _scores()) if differing else None
+    return Remake(differing[0], _committed_machine(), _scores()) if differing else None
 
 
 def _causes(stages: list[Stage]) -> dict[str, Any]:
@@ -77,12 +76,9 @@ def _causes(stages: list[Stage]) -> dict[str, Any]:
     }
 
 
-def _committed_machine(at_head: list[Stage], cache: Cache) -> Machine | None:
-    for entry in (out for stage in at_head for out in stage.outs if out.path == CLASSIFIER):
-        card = cache.object((cache.listing(entry) or {}).get(CARD.name, entry.md5))
-        if card.is_file() and card.suffix != ".dir":
-            return made_on(json.loads(card.read_bytes()))
-    return None
+def _committed_machine() -> Machine | None:
+    facts = json.loads(committed(TRAINING) or "{}")
+    return made_on(facts) if "made_with" in facts else None
 
 
 def _scores() -> dict[str, tuple[float, float]]:

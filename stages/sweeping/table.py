@@ -1,0 +1,87 @@
+"""The end of a sweep: recipes ranked by validation top-1 over their seeds, with the noise of the seeds."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from stages.comparing.paired import LEVEL
+from stages.comparing.seeds import welch
+from stages.comparing.student import critical_t
+from stages.comparing.verdict import ALPHA
+from stages.comparing.words import cut, p_value
+from stages.sweeping.grid import SEED, Member, short
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Members that differ in their seed alone, and their validation top-1, as shares."""
+
+    members: list[Member]
+    top1: list[float]
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.top1))
+
+    @property
+    def best(self) -> Member:
+        return self.members[int(np.argmax(self.top1))]
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Where the mean over all seeds is, by Student's t; None of one seed."""
+        runs = len(self.top1)
+        if runs < 2:
+            return None
+        reach = critical_t(runs - 1, level=LEVEL) * float(np.std(self.top1, ddof=1)) / math.sqrt(runs)
+        return self.mean - reach, self.mean + reach
+
+
+def rank(top1: Sequence[tuple[Member, float]]) -> list[Recipe]:
+    """Recipes by their mean, the best first; of equal ones the first of the grid."""
+    recipes: dict[tuple[str, ...], Recipe] = {}
+    for member, share in top1:
+        recipe = recipes.setdefault(member.recipe, Recipe([], []))
+        recipe.members.append(member)
+        recipe.top1.append(share)
+    return sorted(recipes.values(), key=lambda recipe: -recipe.mean)
+
+
+def table_lines(recipes: list[Recipe]) -> Iterator[str]:
+    """A row a recipe, whether the first is better than the second, and what to do with it."""
+    keys = [short(key) for key in recipes[0].members[0].settings if key != SEED]
+    rows = [[*map(cut, recipe.members[0].recipe), str(len(recipe.top1)), *_figures(recipe)] for recipe in recipes]
+    table = [[*map(cut, keys), "runs", "val top-1", "sd", "95 % interval"], *rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    yield ""
+    best = recipes[0]
+    if len(recipes) > 1:
+        yield f"  {_verdict(*recipes[:2])}"
+    yield f"  best     {best.best.name}"
+    if len(recipes) > 1 and min(len(recipe.top1) for recipe in recipes[:2]) > 1:
+        sides = (",".join(member.name for member in recipe.members) for recipe in recipes[:2])
+        yield f"  test     python -m stages.compare {' '.join(sides)}"
+    yield f"  take it  dvc exp apply {best.best.name} && dvc repro      or dvc exp branch {best.best.name} BRANCH"
+
+
+def _figures(recipe: Recipe) -> Iterator[str]:
+    yield f"{100 * recipe.mean:.2f} %"
+    if recipe.interval is None:
+        yield from ("", "")
+        return
+    low, high = recipe.interval
+    yield f"{100 * np.std(recipe.top1, ddof=1):.2f}"
+    yield f"{100 * low:.2f} to {100 * high:.2f}"
+
+
+def _verdict(first: Recipe, second: Recipe) -> str:
+    if min(len(first.top1), len(second.top1)) < 2:
+        return f"One run is no answer: the next seed may say otherwise; add -S {SEED}=0,1,2."
+    _, p = welch(np.array(first.top1), np.array(second.top1))
+    words = "is better than the second over the seeds" if p < ALPHA else "cannot be told from the second at 5 %"
+    tries = " (the best of several looks better than it is)" if p < ALPHA else ""
+    return f"The first {words}: Welch's t, p = {p_value(p)}{tries}."
