@@ -1,7 +1,7 @@
 """Ours and the alternatives side by side, taking turns: `make bench`; or `python -m benchmarks` after `dvc repro`.
 
 Each turn is a process of its own: some warm-up, then steps for a few seconds. Writes the section speed of
-benchmarks/results.json, benchmarks/RESULTS.md and benchmarks/results.png. Under ten minutes on two cores that have
+benchmarks/results.json, benchmarks/RESULTS.md and a chart. Under ten minutes on two cores that have
 nothing else to do; on busy ones the figures are noise.
 """
 
@@ -9,7 +9,7 @@ import argparse
 import statistics
 from typing import Any
 
-from benchmarks.chart import CHART, draw_speed
+from benchmarks.chart import chart_of, draw_speed
 from benchmarks.lineup import CONTESTANTS, PAIRS, PEAK
 from benchmarks.results import PAGE, RESULTS, keep, spread, this_machine
 from benchmarks.watch import take_turn
@@ -29,9 +29,10 @@ def main() -> None:
             turns[name].append(turn)
             print(f"round {number} of {asked.rounds}: {name:21} {_words(turn)}", flush=True)
     figures = speed_figures(turns)
-    print("\n" + keep("speed", figures), flush=True)
-    draw_speed(figures)
-    print(f"kept in {RESULTS}, {PAGE}, {CHART}")
+    kind = figures["machine"]["instruction_set"]
+    print("\n" + keep("speed", figures, kind), flush=True)
+    draw_speed(figures, chart_of(kind))
+    print(f"kept in {RESULTS}, {PAGE}, {chart_of(kind)}")
 
 
 def speed_figures(turns: Turns) -> dict[str, Any]:

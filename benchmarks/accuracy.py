@@ -35,7 +35,8 @@ def main() -> None:
             made_with = json.loads((clone / "models/classifier/card.json").read_text())["made_with"]
             # After every seed: hours of work are not lost with the last one.
             figures = accuracy_figures(runs, changes, made_with)
-            drawn = keep("accuracy", known_section("accuracy") | {asked.recipe: figures})
+            kind = made_with["processor"]
+            drawn = keep("accuracy", known_section("accuracy", kind) | {asked.recipe: figures}, kind)
     print(f"\n{drawn}")
     print(f"kept in {RESULTS}, {PAGE}")
 

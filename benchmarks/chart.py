@@ -9,11 +9,15 @@ from matplotlib.figure import Figure
 from benchmarks.lineup import CONTESTANTS
 from stages.files.atomic import replaced_file
 
-CHART = Path("benchmarks/results.png")
 OURS, THEIRS = "#1f6f8b", "#b9b9b9"
 
 
-def draw_speed(speed: dict[str, Any], path: Path = CHART) -> None:
+def chart_of(kind: str) -> Path:
+    """Where the chart of a kind of processor lies."""
+    return Path(f"benchmarks/speed-{kind.lower().replace(' ', '-')}.png")
+
+
+def draw_speed(speed: dict[str, Any], path: Path) -> None:
     """A bar for each contestant, the fastest on top, its spread as a whisker."""
     rates = {name: figures["images_per_second"] for name, figures in speed["contestants"].items()}
     names = sorted(rates, key=lambda name: rates[name]["median"])

@@ -1,4 +1,4 @@
-"""benchmarks/results.json, a section for each program, and benchmarks/RESULTS.md, which is drawn from all of it."""
+"""benchmarks/results.json, by kind of processor and by program, and benchmarks/RESULTS.md, which is drawn from it."""
 
 import json
 import platform
@@ -17,17 +17,18 @@ PAGE = Path("benchmarks/RESULTS.md")
 CPUINFO = Path("/proc/cpuinfo")
 
 
-def keep(section: str, figures: dict[str, Any], *, results: Path = RESULTS, page: Path = PAGE) -> str:
-    """Put a section in its place beside the others and draw the page anew; the Markdown of that section alone."""
+def keep(section: str, figures: dict[str, Any], kind: str, *, results: Path = RESULTS, page: Path = PAGE) -> str:
+    """Put a section in its place among those of its kind of processor, and draw the page anew; its own Markdown."""
     known = json.loads(results.read_text()) if results.exists() else {}
-    write_json(results, known | {section: figures})
-    write_text(page, markdown(known | {section: figures}))
-    return markdown({section: figures})
+    known[kind] = known.get(kind, {}) | {section: figures}
+    write_json(results, known)
+    write_text(page, markdown(known))
+    return markdown({kind: {section: figures}})
 
 
-def known_section(section: str) -> dict[str, Any]:
+def known_section(section: str, kind: str) -> dict[str, Any]:
     """What an earlier run has kept; empty if none has."""
-    return json.loads(RESULTS.read_text()).get(section, {}) if RESULTS.exists() else {}
+    return json.loads(RESULTS.read_text()).get(kind, {}).get(section, {}) if RESULTS.exists() else {}
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

@@ -42,7 +42,8 @@ def main() -> None:
                 turns[cell].append(turn)
                 words = f"{turn['images_per_second']:8,.0f} images/s, {turn['peak_memory'] / 1e6:6,.0f} MB"
                 print(f"round {number} of {asked.rounds}: {_words(cell)}: {words}", flush=True)
-    print("\n" + keep("scaling", scaling_figures(turns)))
+    figures = scaling_figures(turns)
+    print("\n" + keep("scaling", figures, figures["machine"]["instruction_set"]))
     print(f"kept in {RESULTS}, {PAGE}")
 
 

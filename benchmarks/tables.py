@@ -10,10 +10,13 @@ Figures = dict[str, Any]
 
 
 def markdown(results: Figures) -> str:
-    """Every section that there is."""
+    """Every section that there is, of each kind of processor."""
     sections: dict[str, Callable[[Figures], str]] = {"speed": speed, "scaling": scaling, "accuracy": accuracy}
-    drawn = [draw(results[name]) for name, draw in sections.items() if name in results]
-    return "\n\n".join(drawn) + "\n"
+    parts = []
+    for kind, of_kind in sorted(results.items()):
+        drawn = [draw(of_kind[name]) for name, draw in sections.items() if name in of_kind]
+        parts.append("\n\n".join([f"# {kind}", *drawn]))
+    return "\n\n".join(parts) + "\n"
 
 
 def speed(figures: Figures) -> str:

@@ -53,7 +53,7 @@ def test_every_row_of_the_page_has_as_many_cells_as_its_titles() -> None:
     accuracy = {
         "default": accuracy_figures([run | {"seed": 0, "notes_seconds": 2.0}], {}, {"torch": "2", "processor": "x"})
     }
-    page = markdown({"speed": speed, "scaling": scaling, "accuracy": accuracy})
+    page = markdown({"AVX2": {"speed": speed, "scaling": scaling, "accuracy": accuracy}})
     tables = [part for part in page.split("\n\n") if part.startswith("|")]
     assert len(tables) == 4
     for drawn in tables:
@@ -68,19 +68,21 @@ def test_a_bar_within_a_cell_is_no_border() -> None:
 
 def test_the_record_as_a_whole_is_eight_epochs_and_the_answers() -> None:
     speed = speed_figures(turns_of(record=[500, 500, 500]))
-    assert "would take 807 s here" in markdown({"speed": speed})
+    assert "would take 807 s here" in markdown({"AVX2": {"speed": speed}})
 
 
 def test_a_section_is_renewed_and_the_others_stay(tmp_path: Path) -> None:
     results, page = tmp_path / "results.json", tmp_path / "RESULTS.md"
     scaling = scaling_figures({cell: [turn(50, images=100, size=[32, 32])] for cell in CELLS})
-    keep("scaling", scaling, results=results, page=page)
+    keep("scaling", scaling, "AVX2", results=results, page=page)
+    keep("speed", speed_figures(turns_of(ours=[5.0])), "AVX512", results=results, page=page)
     for rate in (10.0, 20.0):
-        keep("speed", speed_figures(turns_of(ours=[rate])), results=results, page=page)
+        keep("speed", speed_figures(turns_of(ours=[rate])), "AVX2", results=results, page=page)
     kept = json.loads(results.read_text())
-    assert kept["scaling"] == scaling
-    assert kept["speed"]["contestants"]["ours"]["images_per_second"]["median"] == 20
-    assert page.read_text().count("## ") == 2
+    assert kept["AVX2"]["scaling"] == scaling
+    assert kept["AVX2"]["speed"]["contestants"]["ours"]["images_per_second"]["median"] == 20
+    assert kept["AVX512"]["speed"]["contestants"]["ours"]["images_per_second"]["median"] == 5
+    assert page.read_text().count("\n## ") == 3
 
 
 def test_the_chart_has_the_same_bytes_each_time(tmp_path: Path) -> None:
