@@ -9,20 +9,15 @@ from pathlib import Path
 
 from benchmarks.changes import Changes, change_params
 from stages.console.errors import MachineError
-from stages.data.prepared import PREPARED
 
 RAW = Path("data/raw")
 
 
 def clone_project(folder: Path, changes: Changes) -> None:
-    """Clone the last commit, set its params, and give it prepared images: those that lie here where they fit."""
+    """Clone the last commit, set its params, and prepare its images: of the raw ones that lie here, where they fit."""
     subprocess.run(["git", "clone", "--quiet", ".", folder], check=True)
     change_params(folder / "params.yaml", changes)
-    sections = {key.split(".")[0] for key in changes}
-    if PREPARED.exists() and not sections & {"data", "prepare"}:
-        shutil.copytree(PREPARED, folder / PREPARED)
-        return
-    if RAW.exists() and "data" not in sections:
+    if RAW.exists() and not any(key.startswith("data.") for key in changes):
         shutil.copytree(RAW, folder / RAW)
     else:
         run_module("stages.download", folder)
