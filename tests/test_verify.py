@@ -98,7 +98,7 @@ def test_a_whole_project_has_the_same_bytes(project: Project) -> None:
     for stage in ("download", "prepare", "train", "evaluate", "export"):
         assert re.search(rf"^{stage} +ok ", printed, re.MULTILINE)
     assert re.search(
-        r"^same bytes: \d+ outputs as dvc.lock says, made on this kind of machine \(torch \S+ on \S+\)$",
+        r"^same bytes: \d+ outputs as dvc.lock says, made on this kind of machine \(torch \S+ on .+\)$",
         printed.splitlines()[-1],
     )
     assert project.run("git", "status", "--porcelain") == ""
@@ -292,7 +292,7 @@ def test_a_dead_task_and_left_over_files_are_named_and_are_no_difference(copy: P
 def test_another_machine_is_named(copy: Project) -> None:
     copy.environment["ATEN_CPU_CAPABILITY"] = "default"
     verdict = _verify(copy).splitlines()[-1]
-    assert re.fullmatch(r"same bytes: .+; made with torch \S+ on \S+, here torch \S+ on DEFAULT: made anew .+", verdict)
+    assert re.fullmatch(r"same bytes: .+; made with torch \S+ on .+, here torch \S+ on DEFAULT.*: made anew .+", verdict)
 
 
 @pytest.mark.parametrize(
