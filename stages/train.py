@@ -63,7 +63,14 @@ def main() -> str:
     _check_choosable(recipe, len(val))
     beginning = choose_beginning(recipe, dataset, project_root() / DOWNLOADS)
     shards = shard_count(recipe.batch_size, recipe.shards)
-    compute = choose_compute(runtime.device, recipe.precision, runtime.workers, shards=shards)
+    compute = choose_compute(
+        runtime.device,
+        recipe.precision,
+        runtime.workers,
+        shards=shards,
+        prefetch=runtime.prefetch,
+        pin_memory=runtime.pin_memory,
+    )
     print(
         f"train: {recipe.model} on {dataset.name}, {len(train):,} images, {recipe.epochs} epochs; "
         f"{compute.device}, {compute.precision}, {compute.workers} workers",

@@ -138,6 +138,8 @@ class RuntimeParams(Section):
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
     workers: Literal["auto"] | Positive
+    prefetch: Annotated[int, Field(ge=0)]
+    pin_memory: bool
     log_every: Positive
     checkpoint_every: Annotated[float, Field(gt=0)]
     histograms: bool

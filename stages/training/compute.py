@@ -1,4 +1,4 @@
-"""Where, in which precision and by how many processes a network is trained."""
+"""Where, in which precision and by how many processes a network is trained, and how it comes by its images."""
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -12,11 +12,13 @@ from stages.machine.memory import keep_freed_memory
 
 @dataclass(frozen=True)
 class Compute:
-    """A device, a precision (fp32 or bf16) and how many processes share the work."""
+    """A device, a precision (fp32 or bf16) and how many processes share the work; how images come to an accelerator."""
 
     device: torch.device
     precision: str
     workers: int
+    prefetch: int = 0  # batches made ahead by a thread
+    pinned: bool = False  # host memory that the GPU reads by itself
 
     def autocast(self) -> AbstractContextManager[object]:
         """Runs convolutions and matrix products in bf16 where that is the precision; weights stay fp32."""
@@ -25,7 +27,9 @@ class Compute:
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
 
-def choose_compute(device: str, precision: str, workers: int | str, *, shards: int) -> Compute:
+def choose_compute(
+    device: str, precision: str, workers: int | str, *, shards: int, prefetch: int = 0, pin_memory: bool = False
+) -> Compute:
     """Resolve every auto of `runtime` and `train.precision`, and make torch deterministic, single-threaded and quick.
 
     Raises:
@@ -36,7 +40,10 @@ def choose_compute(device: str, precision: str, workers: int | str, *, shards: i
     keep_freed_memory()
     if precision == "auto":
         precision = "bf16" if _has_bf16(chosen) else "fp32"
-    return Compute(chosen, precision, _choose_workers(chosen, workers, shards))
+    if chosen.type == "cpu":
+        prefetch = 0  # there the cores that would work ahead are those that train
+    pinned = pin_memory and chosen.type == "cuda"
+    return Compute(chosen, precision, _choose_workers(chosen, workers, shards), prefetch, pinned)
 
 
 def _has_bf16(device: torch.device) -> bool:

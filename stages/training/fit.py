@@ -71,7 +71,9 @@ def fit(
         memory=begun.tensors if begun else {},
     )
     with WorkerPool(board, make) as pool, StopWish() as wish:
-        run = Run(network, pool, train.labels, recipe)
+        # A thread ahead would share torch's one generator, which the policies draw from, with the network.
+        prefetch = compute.prefetch if recipe.augment.policy == "none" else 0
+        run = Run(network, pool, train.labels, recipe, prefetch=prefetch)
         if begun:
             run.restore(begun)
             print(f"train: resuming at step {begun.step:,}/{run.total:,} from its checkpoint", flush=True)

@@ -1,5 +1,6 @@
 """One training run: where it stands between two steps, how it moves on, how it is kept and taken up again."""
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
@@ -45,8 +46,10 @@ def choose_scales(scales: Sequence[float] | str, model: str) -> Sequence[float]:
 class Run:
     """Everything that a step changes."""
 
-    def __init__(self, network: Network, pool: WorkerPool, labels: np.ndarray, recipe: TrainParams) -> None:
-        """`labels` (N,) are those of the training images."""
+    def __init__(
+        self, network: Network, pool: WorkerPool, labels: np.ndarray, recipe: TrainParams, *, prefetch: int
+    ) -> None:
+        """`labels` (N,) are those of the training images; `prefetch` batches are loaded ahead."""
         self._network, self._pool, self._labels, self._recipe = network, pool, labels, recipe
         self.outcome = Outcome(network, ema=recipe.ema, keep=recipe.keep)
         self.steps = steps_per_epoch(len(labels), recipe.batch_size, drop_last=recipe.drop_last)  # of an epoch
@@ -56,17 +59,27 @@ class Run:
         self._order = np.empty(0, np.int64)  # of the images in this epoch, and their turns
         self._turns: np.ndarray | None = None
         self._ordered = -1  # the epoch that they are for
+        self._prefetch, self._coming = prefetch, deque[Batch]()  # the batches of the next steps
 
     def next_batch(self) -> Batch:
-        """The images of the next step: a piece of an order that is a function of (seed, epoch)."""
-        epoch, step = divmod(self.position.step, self.steps)
+        """The images of the next step."""
+        here = self.position.step
+        for step in range(here + len(self._coming), min(here + self._prefetch + 1, self.total)):
+            self._coming.append(self._batch(step))
+            if self._prefetch:
+                self._pool.expect(self._coming[-1])
+        return self._coming.popleft()
+
+    def _batch(self, number: int) -> Batch:
+        """The images of a step: a piece of an order that is a function of (seed, epoch)."""
+        epoch, step = divmod(number, self.steps)
         if epoch != self._ordered:
             self._order, self._turns = epoch_order(self._labels, self._recipe.sampling, self._recipe.seed, epoch)
             self._ordered = epoch
         piece = slice(step * self._recipe.batch_size, (step + 1) * self._recipe.batch_size)
         turns = None if self._turns is None else self._turns[piece]
-        scale = self._scales[len(self._scales) * self.position.step // self.total]
-        return Batch(self._order[piece], epoch, self.position.step, scale, turns)
+        scale = self._scales[len(self._scales) * number // self.total]
+        return Batch(self._order[piece], epoch, number, scale, turns)
 
     def rate(self) -> float:
         """The learning rate of the next step."""

@@ -5,6 +5,7 @@ workers cannot change a result. Floating-point addition is not associative; a fi
 """
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +48,15 @@ class Batch:
     turns: np.ndarray | None = None  # of each image, where one can come twice in an epoch: its augmentation's epoch
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """A shard's images uint8 (n, h, w, C) in host memory, as they are trained on, and how they were mixed, if so."""
+
+    indices: np.ndarray
+    images: Tensor
+    mixed: Mixed | None
+
+
 class ShardWorker:
     """Computes its block of every batch's shards and leaves the sum of their gradients on the board."""
 
@@ -69,6 +79,8 @@ class ShardWorker:
         self._augment, self._objective, self._compute, self._seed = augment, objective, compute, seed
         self._mixing = mixing
         self._weights = image_weights(split.labels) if weighted else None
+        self._thread = ThreadPoolExecutor(1)  # begins with the first batch that is expected
+        self._expected: dict[tuple[int, int], Future[Loaded]] = {}  # by step and shard
         self.gradient = torch.zeros_like(board.parameters)  # (P,)
         for parameter, view in zip(network.trainable, views(self.gradient, network.trainable), strict=True):
             parameter.grad = view
@@ -84,13 +96,41 @@ class ShardWorker:
         """Give this process's network the running statistics of the board."""
         self.statistics.copy_(self._board.statistics)
 
+    def expect(self, batch: Batch) -> None:
+        """Have a thread load this worker's shards of a batch that will be computed later."""
+        first, count = self._block()
+        shards = self._cut(batch)
+        for shard in range(first, first + min(count, len(batch.indices) - first)):  # the others have no images
+            self._expected[batch.step, shard] = self._thread.submit(self._load, batch, shards[shard], shard)
+
     def compute(self, batch: Batch) -> None:
         """Sum the gradients of this worker's shards of a batch."""
         self._network.classifier.train()
-        block = self._board.shards // self._board.workers
         self._counters_before = [counter.clone() for counter in self._network.counters]
-        shards = np.array_split(np.arange(len(batch.indices)), self._board.shards)
-        self._sum_block(batch, shards, self._rank * block, block, level=0)
+        self._sum_block(batch, self._cut(batch), *self._block(), level=0)
+
+    def _block(self) -> tuple[int, int]:
+        """The first of this worker's shards, and how many they are."""
+        count = self._board.shards // self._board.workers
+        return self._rank * count, count
+
+    def _cut(self, batch: Batch) -> list[np.ndarray]:
+        """The positions in the batch of each shard's images."""
+        return np.array_split(np.arange(len(batch.indices)), self._board.shards)
+
+    def _load(self, batch: Batch, positions: np.ndarray, shard: int) -> Loaded:
+        indices = batch.indices[positions]
+        turns = batch.epoch if batch.turns is None else batch.turns[positions]
+        augmented = self._augment(self._split.images, indices, turns)
+        mixed = self._mixing(augmented, step=batch.step, shard=shard) if self._mixing.on else None
+        images = torch.from_numpy(mixed.images if mixed else augmented)
+        if self._network.classifier.network_size is None:  # else it scales them itself, from the size that they have
+            images = scaled(images, batch.scale)
+        return Loaded(indices, images.pin_memory() if self._compute.pinned else images, mixed)
+
+    def _loaded(self, batch: Batch, positions: np.ndarray, shard: int) -> Loaded:
+        expected = self._expected.pop((batch.step, shard), None)
+        return expected.result() if expected else self._load(batch, positions, shard)
 
     def _sum_block(self, batch: Batch, shards: list[np.ndarray], first: int, count: int, level: int) -> None:
         """Leave in sums[level] the gradients of `count` shards from `first`, added as a balanced binary tree."""
@@ -111,18 +151,14 @@ class ShardWorker:
             self._board.shard_scores[shard] = 0
             self._board.shard_statistics[shard] = self.statistics
             return
-        indices = batch.indices[positions]
-        turns = batch.epoch if batch.turns is None else batch.turns[positions]
-        augmented = self._augment(self._split.images, indices, turns)
-        mixed = self._mixing(augmented, step=batch.step, shard=shard) if self._mixing.on else None
-        images = torch.from_numpy(mixed.images if mixed else augmented)
-        if self._network.classifier.network_size is None:  # else it scales them itself, from the size that they have
-            images = scaled(images, batch.scale)
+        loaded = self._loaded(batch, positions, shard)
+        indices, mixed = loaded.indices, loaded.mixed
+        images = loaded.images.to(self._compute.device, non_blocking=self._compute.pinned)
         labels = self._on_device(self._split.labels[indices])
         # The shard owns all that is random in it, dropout too: not the process, not the moment.
         _seed(self._compute.device, torch_seed(self._seed, batch.step, shard))
         with self._compute.autocast():
-            logits = self._network.classifier(images.to(self._compute.device), batch.scale)  # (n, classes)
+            logits = self._network.classifier(images, batch.scale)  # (n, classes)
         targets = self._mixed_targets(labels, mixed, logits.shape[1]) if mixed else labels
         losses = self._objective(logits.float(), targets)  # (n,)
         if self._weights is not None:

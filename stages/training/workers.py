@@ -32,7 +32,7 @@ class Worker:
     def __init__(self, shards: ShardWorker, updater: Updater) -> None:
         self._shards, self._updater = shards, updater
         self.compute, self.squares, self.update = shards.compute, updater.squares, updater.update
-        self.catch_up = shards.catch_up
+        self.catch_up, self.expect = shards.catch_up, shards.expect
 
     def memory(self, _: None) -> bytes:
         """What its optimisers remember, as safetensors."""
@@ -106,6 +106,10 @@ class WorkerPool:
             if kind is not None:
                 child.terminate()
             child.join()
+
+    def expect(self, batch: Batch) -> None:
+        """Have this process load its shards of a batch that will be computed later, while it computes others."""
+        self._own.expect(batch)
 
     def compute(self, batch: Batch) -> tuple[float, float]:
         """Compute a batch's gradients; return its sum of losses and its number of right answers.

@@ -43,6 +43,15 @@ def test_a_gpu_is_one_worker_in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (compute.device.type, compute.precision, compute.workers) == ("cuda", "bf16", 1)
 
 
+@pytest.mark.parametrize(("device", "prefetch", "pinned"), [("cpu", 0, False), ("cuda", 3, True), ("mps", 3, False)])
+def test_only_a_device_apart_has_batches_made_ahead_and_only_cuda_reads_pinned_memory(
+    monkeypatch: pytest.MonkeyPatch, device: str, prefetch: int, pinned: bool
+) -> None:
+    pretend(monkeypatch, cuda=1, mps=True)
+    compute = choose_compute(device, "fp32", "auto", shards=8, prefetch=3, pin_memory=True)
+    assert (compute.prefetch, compute.pinned) == (prefetch, pinned)
+
+
 def test_a_processor_without_bf16_gets_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, cuda=0)
     for native, precision in ((True, "bf16"), (False, "fp32")):

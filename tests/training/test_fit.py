@@ -49,7 +49,10 @@ def recipe(**changes: Any) -> TrainParams:
     return TrainParams(**shipped | small | changes)
 
 
-def train(folder: Path, *, val: Split = EMPTY, **changes: Any) -> tuple[list[Row], Classifier]:
+CPU = Compute(torch.device("cpu"), "fp32", 2)
+
+
+def train(folder: Path, *, val: Split = EMPTY, compute: Compute = CPU, **changes: Any) -> tuple[list[Row], Classifier]:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     network = build_network("notes_cnn_relu", classes=2, channels=3, size=(8, 8))
@@ -61,7 +64,7 @@ def train(folder: Path, *, val: Split = EMPTY, **changes: Any) -> tuple[list[Row
             val,
             recipe=recipe(**changes),
             augment=Augment(0, flip="random"),
-            compute=Compute(torch.device("cpu"), "fp32", 2),
+            compute=compute,
             begun=None,
             checkpoints=checkpoints,
             checkpoint_every=1000,
