@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError, features
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError, features
 
 from stages.console.errors import DataError
 from stages.console.text import printable
@@ -29,6 +29,8 @@ UNSUPPORTED = {
     b"\0\0\0\x0cjP  ": "JPEG 2000",
 }
 ORIENTATION = 0x112  # its tag in EXIF
+BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF; two of their values:
+WHITE_IS_ZERO, SIGNED = 0, 2
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -130,6 +132,26 @@ def _check(picture: Image.Image) -> None:
     if picture.mode not in MODES:
         found = f"pixels of the kind {picture.mode} have no agreed range"
         raise Unfit("unsupported kind", found, "save it with 8 or 16 bits")
+    strange = _misread(picture)
+    if strange:
+        raise Unfit("unsupported kind", f"{strange} would be shown wrong", "save it with 8 bits")
+
+
+def _misread(picture: Image.Image) -> str:
+    """What Pillow shows wrong without a word, found by giving it every kind that its plugins name; empty: nothing."""
+    if isinstance(picture, TiffImagePlugin.TiffImageFile):
+        bits, zero, kinds = (picture.tag_v2.get(tag) for tag in (BITS, PHOTOMETRIC, SAMPLE_FORMAT))
+        if picture.mode.startswith("I;16") and bits != (16,):
+            return "grey of 12 bits"
+        if picture.mode.startswith("I;16") and zero == WHITE_IS_ZERO:
+            return "16 bits with white as zero"
+        if kinds and SIGNED in kinds:
+            return "signed pixels"
+    # tile: the decoder, box, offset and how pixels lie in the file; there the transparent grey is not scaled with them.
+    packing = picture.tile[0][3] if picture.format == "PNG" else None
+    if "transparency" in picture.info and packing in ("L;2", "L;4", "I;16B"):
+        return "a transparent grey of other than 8 bits"
+    return ""
 
 
 def _turn(picture: Image.Image) -> tuple[Image.Transpose | None, bool]:

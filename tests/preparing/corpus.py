@@ -1,6 +1,8 @@
 """Files of many kinds as people's folders have them, each with what must become of it."""
 
 import io
+import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -86,6 +88,47 @@ def _modes() -> Iterator[Sample]:
     yield Sample("F.tif", saved(plain("F", 0.5), "TIFF"), faults=unsupported)
     yield Sample("I.tif", saved(plain("I", 70000), "TIFF"), faults=unsupported)
     yield Sample("LAB.tif", saved(plain("LAB", (1, 2, 3)), "TIFF"), faults=unsupported)
+    yield from _modes_by_hand()
+
+
+def _modes_by_hand() -> Iterator[Sample]:
+    """What Pillow reads and does not write; some of it wrongly, and that is refused."""
+    grey, white, unsupported = (200, 200, 200), (255, 255, 255), frozenset({"unsupported kind"})
+    sixteen = struct.pack("<H", 51400) * 64
+    yield Sample("16 bits.tif", tiff(sixteen, bits=16), grey)
+    yield Sample("16 bits big-endian.tif", tiff(struct.pack(">H", 51400) * 64, bits=16, order=">"), grey)
+    yield Sample("8 bits, white is 0.tif", tiff(bytes([55]) * 64, bits=8, photometric=0), grey)
+    yield Sample("1 bit, white is 0.tif", tiff(bytes(8), bits=1, photometric=0), white)
+    yield Sample("16 bits, white is 0.tif", tiff(sixteen, bits=16, photometric=0), faults=unsupported)
+    yield Sample("12 bits.tif", tiff(bytes([0xC8]) * 96, bits=12), faults=unsupported)
+    yield Sample("signed.tif", tiff(bytes([200]) * 64, bits=8, kind=2), faults=unsupported)
+    yield Sample("2 bits.png", png(b"\xff\xff", bits=2), white)
+    yield Sample("4 bits.png", png(b"\xff\xff\xff\xff", bits=4), white)
+    yield Sample("48 bits.png", png(struct.pack(">3H", 51400, 25700, 12850) * 8, bits=16, color=2), COLOR)
+    yield Sample("16 bits with alpha.png", png(struct.pack(">2H", 51400, 0) * 8, bits=16, color=4), white)
+    yield Sample("8 bits, one through.png", png(b"\x20" * 8, bits=8, through=32), white)
+    yield Sample("2 bits, one through.png", png(b"\xaa\xaa", bits=2, through=2), faults=unsupported)
+    yield Sample("16 bits, one through.png", png(b"\0\x20" * 8, bits=16, through=32), faults=unsupported)
+
+
+def tiff(pixels: bytes, *, bits: int, photometric: int = 1, kind: int = 1, order: str = "<") -> bytes:
+    """A grey TIFF of 8x8 pixels."""
+    tags = {256: 8, 257: 8, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1, 278: 8, 279: len(pixels), 339: kind}
+    directory = b"".join(struct.pack(order + "HHIHH", tag, 3, 1, value, 0) for tag, value in tags.items())
+    header = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8 + len(pixels))
+    return header + pixels + struct.pack(order + "H", len(tags)) + directory + bytes(4)
+
+
+def png(row: bytes, *, bits: int, color: int = 0, through: int | None = None) -> bytes:
+    """A PNG of eight equal rows of eight pixels, of which those of the value `through` are transparent."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, bits, color, 0, 0, 0))
+    transparent = b"" if through is None else chunk(b"tRNS", struct.pack(">H", through))
+    pixels = chunk(b"IDAT", zlib.compress((b"\0" + row) * 8))
+    return b"\x89PNG\r\n\x1a\n" + head + transparent + pixels + chunk(b"IEND", b"")
 
 
 def _frames() -> Iterator[Sample]:

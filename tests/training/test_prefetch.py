@@ -12,7 +12,7 @@ from stages.data.augment import Augment
 from stages.training.compute import Compute
 from tests.training.test_fit import recipe, train
 
-ALL_THAT_LOADING_DOES = {
+ALL_THAT_LOADING_DOES: dict[str, Any] = {
     "drop_last": False,
     "batch_size": 25,  # of 96 images: the last batch has 21
     "shards": 8,
@@ -59,7 +59,12 @@ def test_policies_which_draw_from_torchs_one_generator_are_not_made_ahead(
 
 def test_pinned_memory_changes_no_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pinned = list[torch.Size]()
-    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(tensor.shape) or tensor.clone())
+
+    def pin(tensor: torch.Tensor) -> torch.Tensor:
+        pinned.append(tensor.shape)
+        return tensor.clone()
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
     plain = trained(tmp_path / "plain")
     assert not pinned
     assert trained(tmp_path / "pinned", pinned=True) == plain
