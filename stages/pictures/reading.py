@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, TiffImagePlugin, UnidentifiedImageError, features
+from PIL import Image, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError, features
 
 from stages.console.errors import DataError
 from stages.console.text import printable
@@ -147,10 +147,10 @@ def _misread(picture: Image.Image) -> str:
             return "16 bits with white as zero"
         if kinds and SIGNED in kinds:
             return "signed pixels"
-    # tile: the decoder, box, offset and how pixels lie in the file; there the transparent grey is not scaled with them.
-    packing = picture.tile[0][3] if picture.format == "PNG" else None
-    if "transparency" in picture.info and packing in ("L;2", "L;4", "I;16B"):
-        return "a transparent grey of other than 8 bits"
+    if isinstance(picture, PngImagePlugin.PngImageFile) and "transparency" in picture.info:
+        packing = picture.tile[0][3]  # how pixels lie in the file; the transparent grey is not scaled with them
+        if packing in ("L;2", "L;4", "I;16B"):
+            return "a transparent grey of other than 8 bits"
     return ""
 
 

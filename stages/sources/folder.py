@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 
 import pandas as pd
@@ -37,8 +38,9 @@ def make_manifest(roots: Sequence[str]) -> Manifest:
         DataError: a root is no folder with images in at least two classes.
     """
     lines, left_out, places = [], [], []
-    for number, root in enumerate(roots):
-        place = located(root)
+    folders = [located(root) for root in roots]
+    _check_apart(roots, folders)
+    for number, (root, place) in enumerate(zip(roots, folders, strict=True)):
         found = walk(place)
         candidates, others = lay_out(place, found)
         for candidate in candidates:
@@ -83,12 +85,21 @@ def located(root: str) -> Path:
     return path
 
 
+def _check_apart(roots: Sequence[str], folders: Sequence[Path]) -> None:
+    for inner, outer in permutations(range(len(roots)), 2):
+        if folders[inner].resolve().is_relative_to(folders[outer].resolve()):
+            raise DataError(
+                f"{printable(roots[inner])} lies in {printable(roots[outer])}, whose images would count twice; "
+                "set data.path and data.also to folders apart"
+            )
+
+
 def _check_classes(roots: Sequence[str], classes: set[str]) -> None:
     where = " and ".join(printable(root) for root in roots)
     if not classes:
         raise DataError(f"{where} holds no images; {HOW}")
     if len(classes) == 1:
-        raise DataError(f"{where} has one class, {', '.join(classes)}; at least two are needed")
+        raise DataError(f"{where} has one class, {printable(*classes)}, and at least two are needed; {HOW}")
     alike: dict[str, str] = {}
     for name in sorted(classes):
         other = alike.setdefault(_composed(name).casefold(), name)

@@ -43,8 +43,8 @@ def lay_out(root: Path, found: Walk) -> tuple[list[Candidate], dict[str, str]]:
     tops = [path.name for path in found.folders if len(path.parts) == 1]
     if not tops:
         what = f"{len(found.files):,} files" if found.files else "no files"
-        raise DataError(f"{name} has {what} and no folders in it; {HOW}")
-    depth = 2 if all(top.lower() in SPLIT_FOLDERS for top in tops) else 1
+        raise DataError(f"{name} has {what} and no folders in it{_but_for(found, '')}; {HOW}")
+    depth = _depth(name, found, tops)
     _check_folders(name, found, tops, depth)
     candidates: list[Candidate] = []
     others: dict[str, str] = {}
@@ -59,10 +59,35 @@ def lay_out(root: Path, found: Walk) -> tuple[list[Candidate], dict[str, str]]:
     return candidates, others
 
 
+def _depth(name: str, found: Walk, tops: Sequence[str]) -> int:
+    """How deep the classes lie: 2 below train/, val/ and test/, else 1."""
+    others = [top for top in tops if top.lower() not in SPLIT_FOLDERS]
+    if not others:
+        return 2
+    # train/ may be a class, of shoes or of vehicles, but not if there are folders in it.
+    splits = {path.parts[0] for path in found.folders if len(path.parts) == 2} - set(others)
+    if splits:
+        raise DataError(
+            f"{name} has {printable(', '.join(sorted(splits)))} with folders in it, and beside it "
+            f"{printable(', '.join(others[:3]))}; move that elsewhere, or name the classes in labels.csv"
+        )
+    return 1
+
+
+def _but_for(found: Walk, above: str) -> str:
+    """What was passed over below a folder that seems empty."""
+    reasons = {reason for path, reason in found.passed_over.items() if path.startswith(above)}
+    return f" but for {', '.join(sorted(reasons))}" if reasons else ""
+
+
 def _check_folders(name: str, found: Walk, tops: Sequence[str], depth: int) -> None:
-    if depth == 2 and "train" not in [top.lower() for top in tops]:
-        raise DataError(f"{name} has {', '.join(tops)} and no train folder; add it, with a folder for each class")
+    if depth == 2 and not any(path.parts[0].lower() == "train" for path in found.files):
+        raise DataError(
+            f"{name} has {', '.join(tops)} and no train folder with images in it; add it, with a folder for each class"
+        )
     held = {path.parts[:depth] for path in found.files if len(path.parts) > depth}
     for folder in found.folders:
         if len(folder.parts) == depth and folder.parts not in held:
-            raise DataError(f"the class folder {printable(str(folder))} in {name} is empty; fill it or remove it")
+            path = printable(str(folder))
+            beside = _but_for(found, f"{path}/")
+            raise DataError(f"the class folder {path} in {name} is empty{beside}; fill it or remove it")

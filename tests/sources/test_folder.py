@@ -30,29 +30,70 @@ def left_out(manifest: Manifest) -> dict[str, str]:
     return dict(manifest.left_out[["path", "problem"]].itertuples(index=False, name=None))
 
 
-@pytest.mark.parametrize(
-    ("paths", "expected"),
-    [
-        (PAIR, [("ant/1.jpg", "ant", ""), ("bee/1.jpg", "bee", "")]),
-        (["ant/a/b/1.jpg", "bee/1.jpg"], [("ant/a/b/1.jpg", "ant", ""), ("bee/1.jpg", "bee", "")]),
-        (["no/1", "1e3/1", "01/1"], [("01/1", "01", ""), ("1e3/1", "1e3", ""), ("no/1", "no", "")]),
-        (["train/ant/1", "train/bee/1"], [("train/ant/1", "ant", "train"), ("train/bee/1", "bee", "train")]),
-        (
-            ["Train/ant/1", "VALID/bee/1", "test/ant/1", "Train/bee/x/2"],
-            [
-                ("Train/ant/1", "ant", "train"),
-                ("Train/bee/x/2", "bee", "train"),
-                ("VALID/bee/1", "bee", "val"),
-                ("test/ant/1", "ant", "test"),
-            ],
-        ),
-        # A class may be called train where other classes stand beside it.
-        (["train/1.jpg", "bus/1.jpg"], [("bus/1.jpg", "bus", ""), ("train/1.jpg", "train", "")]),
-        (["-rf/1", 'a "b"/<script>\n.png'], [("-rf/1", "-rf", ""), ('a "b"/<script>\n.png', 'a "b"', "")]),
-        (["ant/notes.txt", "bee/1.HEIC"], [("ant/notes.txt", "ant", ""), ("bee/1.HEIC", "bee", "")]),
-    ],
-    ids=str,
-)
+LAYOUTS: list[tuple[list[str], list[tuple[str, str, str]]]] = [
+    (PAIR, [("ant/1.jpg", "ant", ""), ("bee/1.jpg", "bee", "")]),
+    (["ant/a/b/1.jpg", "bee/1.jpg"], [("ant/a/b/1.jpg", "ant", ""), ("bee/1.jpg", "bee", "")]),
+    (["no/1", "1e3/1", "01/1"], [("01/1", "01", ""), ("1e3/1", "1e3", ""), ("no/1", "no", "")]),
+    (["train/ant/1", "train/bee/1"], [("train/ant/1", "ant", "train"), ("train/bee/1", "bee", "train")]),
+    (
+        ["Train/ant/1", "VALID/bee/1", "test/ant/1", "Train/bee/x/2"],
+        [
+            ("Train/ant/1", "ant", "train"),
+            ("Train/bee/x/2", "bee", "train"),
+            ("VALID/bee/1", "bee", "val"),
+            ("test/ant/1", "ant", "test"),
+        ],
+    ),
+    # A class may be called train where other classes stand beside it.
+    (["train/1.jpg", "bus/1.jpg"], [("bus/1.jpg", "bus", ""), ("train/1.jpg", "train", "")]),
+    (["-rf/1", 'a "b"/<script>\n.png'], [("-rf/1", "-rf", ""), ('a "b"/<script>\n.png', 'a "b"', "")]),
+    (["ant/notes.txt", "bee/1.HEIC"], [("ant/notes.txt", "ant", ""), ("bee/1.HEIC", "bee", "")]),
+    (["red ant/1 2.jpg", "bee /1"], [("red ant/1 2.jpg", "red ant", ""), ("bee /1", "bee ", "")]),
+    (["NA/1", "nan/1", "null/1"], [("NA/1", "NA", ""), ("nan/1", "nan", ""), ("null/1", "null", "")]),
+    (["cafe\u0301/1", "\u65e5\u672c/1"], [("cafe\u0301/1", "caf\u00e9", ""), ("\u65e5\u672c/1", "\u65e5\u672c", "")]),
+    (["ant/x.jpg/1.png", "labels.csv/1"], [("ant/x.jpg/1.png", "ant", ""), ("labels.csv/1", "labels.csv", "")]),
+    ([f"{'a' * 250}/1", f"b/{'1' * 250}"], [(f"{'a' * 250}/1", "a" * 250, ""), (f"b/{'1' * 250}", "b", "")]),
+    (["=1+1/1", "$(id)/`id`"], [("=1+1/1", "=1+1", ""), ("$(id)/`id`", "$(id)", "")]),
+    # Both words for validation are one split.
+    (
+        ["train/ant/1", "train/bee/1", "val/ant/2", "valid/bee/2"],
+        [
+            ("train/ant/1", "ant", "train"),
+            ("train/bee/1", "bee", "train"),
+            ("val/ant/2", "ant", "val"),
+            ("valid/bee/2", "bee", "val"),
+        ],
+    ),
+]
+WRONG_LAYOUTS = [
+    ([], "no files and no folders"),
+    (["1.jpg", "2.jpg"], "2 files and no folders"),
+    (["ant/1.jpg"], "one class, ant"),
+    ([*PAIR, "cat/"], "class folder cat in .* is empty"),
+    ([*PAIR, "cat/.hidden"], "class folder cat in .* is empty"),
+    ([*PAIR, "3.png"], "images beside its class folders"),
+    (["train/ant/1", "train/bee/1", "train/3.PNG"], "images beside its class folders"),
+    (["train/ant/1", "train/bee/1", "val/bee/"], "class folder val/bee in .* is empty"),
+    (["val/ant/1", "test/bee/1"], "no train folder"),
+    (["train/ant/1", "val/ant/1"], "one class, ant"),
+    (["cat/1", "Cat/1"], "differ only in upper and lower case"),
+    (["caf\u00e9/1", "cafe\u0301/1"], "differ only in Unicode form"),
+    (["train/cat/1", "train/dog/1", "test/Cat/1"], "differ only in upper and lower case"),
+    (["ant/", "bee/"], "is empty"),
+    ([*PAIR, "train/ant/1"], "train with folders in it, and beside it ant, bee"),
+    (["train/ant/1", "train/bee/1", "val/ant/1", "docs/a.txt"], "train, val with folders in it, and beside it docs"),
+    (["images/ant/1", "images/bee/1"], "one class, images, and at least two"),
+    (["ant/x/y/", "bee/1"], "class folder ant in .* is empty; fill it"),
+    (["bee/1", "cat/.a", "cat/__MACOSX/1"], "is empty but for a hidden or system file, a hidden or system folder"),
+    (["README.txt"], "1 files and no folders"),
+    ([".git/a"], "no files and no folders in it but for a hidden or system folder with 1 files"),
+    (["train/1.jpg", "val/2.jpg"], "images beside its class folders"),
+    (["stra\u00dfe/1", "STRASSE/1"], "differ only in upper and lower case"),
+    (["train/ant/", "val/ant/1", "val/bee/1"], "val and no train folder with images in it"),
+]
+
+
+@pytest.mark.parametrize(("paths", "expected"), LAYOUTS, ids=str)
 def test_layouts(tmp_path: Path, paths: list[str], expected: list[tuple[str, str, str]]) -> None:
     manifest = make_manifest([str(made(tmp_path / "own", paths))])
     assert sorted(lines(manifest)) == sorted(expected)
@@ -60,26 +101,7 @@ def test_layouts(tmp_path: Path, paths: list[str], expected: list[tuple[str, str
     assert manifest.left_out.empty
 
 
-@pytest.mark.parametrize(
-    ("paths", "words"),
-    [
-        ([], "no files and no folders"),
-        (["1.jpg", "2.jpg"], "2 files and no folders"),
-        (["ant/1.jpg"], "one class, ant"),
-        ([*PAIR, "cat/"], "class folder cat in .* is empty"),
-        ([*PAIR, "cat/.hidden"], "class folder cat in .* is empty"),
-        ([*PAIR, "3.png"], "images beside its class folders"),
-        (["train/ant/1", "train/bee/1", "train/3.PNG"], "images beside its class folders"),
-        (["train/ant/1", "train/bee/1", "val/bee/"], "class folder val/bee in .* is empty"),
-        (["val/ant/1", "test/bee/1"], "no train folder"),
-        (["train/ant/1", "val/ant/1"], "one class, ant"),
-        (["cat/1", "Cat/1"], "differ only in upper and lower case"),
-        (["caf\u00e9/1", "cafe\u0301/1"], "differ only in Unicode form"),
-        (["train/cat/1", "train/dog/1", "test/Cat/1"], "differ only in upper and lower case"),
-        (["ant/", "bee/"], "is empty"),
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize(("paths", "words"), WRONG_LAYOUTS, ids=str)
 def test_what_cannot_be_told_into_classes_is_one_sentence(tmp_path: Path, paths: list[str], words: str) -> None:
     (tmp_path / "own").mkdir()
     with pytest.raises(DataError, match=words) as raised:
@@ -151,6 +173,28 @@ def test_what_is_passed_over_is_listed(tmp_path: Path) -> None:
         "bee/pipe.jpg": "a pipe, socket or device",
         "bee/socket": "a pipe, socket or device",
     }
+
+
+def test_a_class_of_links_alone_says_so(tmp_path: Path) -> None:
+    made(tmp_path / "own", [*PAIR, "cat/"])
+    (tmp_path / "own/cat/1.jpg").symlink_to(tmp_path / "own/ant/1.jpg")
+    with pytest.raises(DataError, match=r"class folder cat in .* is empty but for a link; fill it"):
+        make_manifest([str(tmp_path / "own")])
+
+
+def test_the_layouts_are_many() -> None:
+    assert len(LAYOUTS) + len(WRONG_LAYOUTS) >= 35
+
+
+@pytest.mark.parametrize("also", ["own", "own/ant", "own/../own/"])
+def test_a_folder_within_the_other_would_count_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, also: str
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    made(tmp_path / "own", PAIR)
+    with pytest.raises(DataError, match=r"would count twice; set data.path and data.also to folders apart"):
+        make_manifest([str(tmp_path / "own"), str(tmp_path / also)])
 
 
 def test_two_folders_are_added(tmp_path: Path) -> None:
