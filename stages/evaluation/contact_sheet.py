@@ -1,11 +1,12 @@
 """A contact sheet: enlarged images in rows, each under it what it is and what it was taken for."""
 
 import math
-import unicodedata
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from stages.pictures.lettering import drawable, fitted
 
 BOX = 192  # pixels, the side of the square that an image is enlarged to fit
 GAP = 20  # between two cells, and around the sheet
@@ -15,8 +16,6 @@ COLUMNS = (4, 12)  # at least, so that the title fits, and at most
 
 WHITE, BLACK, GREY = (255, 255, 255), (24, 24, 27), (113, 113, 122)
 GREEN, RED, FRAME = (21, 128, 61), (185, 28, 28), (228, 228, 231)
-
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 @dataclass(frozen=True)
@@ -57,16 +56,6 @@ def enlarge(image: np.ndarray) -> Image.Image:
     return picture.resize((factor * picture.width, factor * picture.height), Image.Resampling.NEAREST)
 
 
-def fitted(text: str, font: Font, width: float) -> str:
-    """The text, cut with an ellipsis to at most `width` pixels."""
-    if font.getlength(text) <= width:
-        return text
-    kept = len(text)
-    while kept and font.getlength(text[:kept] + "…") > width:
-        kept -= 1
-    return text[:kept] + "…"
-
-
 def _draw_cell(sheet: Image.Image, draw: ImageDraw.ImageDraw, corner: tuple[int, int], mistake: Mistake) -> None:
     left, top = corner
     picture = enlarge(mistake.image)
@@ -91,11 +80,5 @@ def _write(
 ) -> None:
     """Write one line, cut so that it and the whole of `tail` fit into `width` pixels."""
     font = ImageFont.load_default(size=size)
-    line = fitted(_drawable(text), font, width - font.getlength(tail))
+    line = fitted(drawable(text, font), font, width - font.getlength(tail))
     draw.text(corner, line + tail, colour, font)
-
-
-def _drawable(text: str) -> str:
-    """One line without accents, which Pillow's own font lacks."""
-    letters = unicodedata.normalize("NFKD", " ".join(text.split()))
-    return "".join(letter for letter in letters if not unicodedata.combining(letter))

@@ -1,11 +1,9 @@
 """A picture of the training data: a row of images for each class, under its name."""
 
-import unicodedata
-
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from stages.console.text import printable
+from stages.pictures.lettering import drawable, fitted
 
 COLUMNS = 12  # images of a class
 ROWS = 20  # classes at most
@@ -30,7 +28,7 @@ def draw_preview(images: np.ndarray, labels: np.ndarray, classes: list[str]) -> 
     font = ImageFont.load_default(size=15)
     for row, name in enumerate(shown):
         top = GAP + row * down
-        draw.text((8, top + down / 2 - GAP), _fitted(_drawable(name), font), "black", font, anchor="lm")
+        draw.text((8, top + down / 2 - GAP), fitted(drawable(name, font), font, TEXT - 16), "black", font, anchor="lm")
         for column, index in enumerate(np.flatnonzero(labels == row)[:COLUMNS]):
             sheet.paste(_scaled(images[index], (width, height)), (TEXT + column * across, top))
     return sheet
@@ -48,17 +46,3 @@ def _scaled(image: np.ndarray, size: tuple[int, int]) -> Image.Image:
     picture = Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0])
     crisp = size == (SCALE * picture.width, SCALE * picture.height)
     return picture.resize(size, Image.Resampling.NEAREST if crisp else Image.Resampling.BICUBIC)
-
-
-def _fitted(name: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """The name, cut to the width that there is."""
-    while font.getlength(name) > TEXT - 16:
-        name = name.removesuffix("…")[:-1] + "…"
-    return name
-
-
-def _drawable(name: str) -> str:
-    """One line without accents, which Pillow's own font lacks; it shows letters of other scripts as boxes."""
-    return "".join(
-        letter for letter in unicodedata.normalize("NFKD", printable(name)) if not unicodedata.combining(letter)
-    )

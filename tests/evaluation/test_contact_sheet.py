@@ -2,11 +2,9 @@
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFont
+from PIL import Image
 
-from stages.evaluation.contact_sheet import BOX, Mistake, draw_mistakes, enlarge, fitted
-
-FONT = ImageFont.load_default(size=15)
+from stages.evaluation.contact_sheet import BOX, Mistake, draw_mistakes, enlarge
 
 
 def mistakes(count: int, shape: tuple[int, int, int] = (32, 32, 3), label: str = "cat") -> list[Mistake]:
@@ -35,13 +33,6 @@ def test_every_shape_fits_the_box(shape: tuple[int, int, int]) -> None:
     picture = enlarge(np.zeros(shape, np.uint8))
     assert 0 < max(picture.size) <= BOX
     assert picture.mode == ("RGB" if shape[2] == 3 else "L")
-
-
-def test_a_long_name_is_cut_with_an_ellipsis_and_a_short_one_is_not() -> None:
-    assert fitted("cat", FONT, BOX) == "cat"
-    cut = fitted("a very long name of a class " * 5, FONT, BOX)
-    assert cut.endswith("…")
-    assert FONT.getlength(cut) <= BOX
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 36, 150])
