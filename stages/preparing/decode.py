@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import shutil
 import signal
 import stat
 import warnings
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.console.errors import DataError
+from stages.console.errors import DataError, MachineError
 from stages.console.progress import Progress
 from stages.pictures.reading import Unfit, damaged, decode
 from stages.preparing.crew import share_out
@@ -25,6 +26,7 @@ SMALLEST = 8  # pixels, the shorter side
 LONGEST = 20  # times the shorter side
 CHUNK = 16  # files that a process takes at a time
 PATIENCE = 60  # seconds of a processor, for one file
+COPIES = 2  # of every image: as decoded, and in its split
 READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # no link, and no waiting for a pipe
 
 
@@ -48,7 +50,9 @@ def decode_files(files: list[File], *, size: tuple[int, int], target: Path, work
 
     Raises:
         DataError: a file is no longer the one that download saw.
+        MachineError: the disk has no room for them all.
     """
+    _check_room(target.parent, len(files) * size[0] * size[1] * CHANNELS)
     target.write_bytes(b"")
     outcomes = [Outcome()] * len(files)
     chunks = [range(begin, min(begin + CHUNK, len(files))) for begin in range(0, len(files), CHUNK)]
@@ -71,6 +75,15 @@ def read_images(source: Path, shape: tuple[int, int, int]) -> Callable[[np.ndarr
         return images
 
     return take
+
+
+def _check_room(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if COPIES * needed > free:
+        raise MachineError(
+            f"prepare: the decoded images take {COPIES * needed / 1e9:,.1f} GB while it works, and the disk has "
+            f"{free / 1e9:,.1f} GB free; lower prepare.size, or free some"
+        )
 
 
 def _decode_some(files: list[File], size: tuple[int, int], target: Path, chunk: range) -> list[Outcome]:

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,3 +94,30 @@ def test_a_full_memory_is_5(asking: str) -> None:
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (5, 1)
     assert "memory is full" in done.stderr
+
+
+def test_a_second_sigterm_does_not_cut_the_tidying_short() -> None:
+    program = """
+import time
+from stages.console.stage import run_tool
+
+def work():
+    try:
+        print("ready", flush=True)
+        time.sleep(60)
+    finally:
+        time.sleep(0.5)
+        print("tidy", flush=True)
+
+run_tool(work)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout and process.stdout.readline() == "ready\n"
+        process.terminate()
+        time.sleep(0.2)
+        process.terminate()
+        printed, sentences = process.communicate(timeout=10)
+    assert printed == "tidy\n"
+    assert (process.returncode, sentences.count("\n")) == (143, 1)
