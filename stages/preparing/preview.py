@@ -11,6 +11,7 @@ SCALE = 2  # where there is room for it
 LARGEST = 2500  # pixels, a side of the sheet
 GAP = 4  # pixels
 TEXT = 130  # pixels for the class's name
+LINE = 24  # pixels for what is not shown
 
 
 def first_of_each(labels: np.ndarray) -> np.ndarray:
@@ -19,13 +20,17 @@ def first_of_each(labels: np.ndarray) -> np.ndarray:
 
 
 def draw_preview(images: np.ndarray, labels: np.ndarray, classes: list[str]) -> Image.Image:
-    """The first images uint8 (N, H, W, C) of each class, at most 20 classes, on white."""
+    """The first images uint8 (N, H, W, C) of each class on white; of more than 20 classes the sheet says so."""
     shown = classes[:ROWS]
     height, width = _cell(*images.shape[1:3], rows=len(shown))
     across, down = width + GAP, height + GAP
-    sheet = Image.new("RGB", (TEXT + COLUMNS * across + GAP, len(shown) * down + GAP), "white")
+    note = LINE if len(classes) > len(shown) else 0
+    sheet = Image.new("RGB", (TEXT + COLUMNS * across + GAP, len(shown) * down + GAP + note), "white")
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=15)
+    if note:
+        words = f"the first {len(shown)} of {len(classes):,} classes"
+        draw.text((8, sheet.height - LINE / 2 - GAP / 2), words, "black", font, anchor="lm")
     for row, name in enumerate(shown):
         top = GAP + row * down
         draw.text((8, top + down / 2 - GAP), fitted(drawable(name, font), font, TEXT - 16), "black", font, anchor="lm")
@@ -37,7 +42,7 @@ def draw_preview(images: np.ndarray, labels: np.ndarray, classes: list[str]) -> 
 def _cell(height: int, width: int, *, rows: int) -> tuple[int, int]:
     """Height and width of an image on the sheet: twice its own, or as much as the largest sheet has room for."""
     room_across = (LARGEST - TEXT - GAP) / COLUMNS - GAP
-    room_down = (LARGEST - GAP) / rows - GAP
+    room_down = (LARGEST - GAP - LINE) / rows - GAP
     scale = min(SCALE, room_down / height, room_across / width)
     return max(1, int(scale * height)), max(1, int(scale * width))
 

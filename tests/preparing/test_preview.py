@@ -27,3 +27,16 @@ def test_any_name_can_be_drawn(name: str) -> None:
 def test_the_images_drawn_are_the_first_of_each_class() -> None:
     labels = np.array([1, 0] * 100)
     assert first_of_each(labels).tolist() == list(range(24))
+
+
+def test_a_sheet_that_leaves_classes_out_says_so() -> None:
+    def sheet(classes: int) -> np.ndarray:
+        labels = np.arange(classes)
+        shown = first_of_each(labels)
+        images = np.full((len(shown), 8, 8, 3), 255, np.uint8)
+        return np.asarray(draw_preview(images, labels[shown], [""] * classes))
+
+    assert (sheet(20) == 255).all()
+    assert len(sheet(21)) > len(sheet(20))
+    assert (sheet(21)[len(sheet(20)) :] < 128).any()
+    assert (sheet(21)[: len(sheet(20))] == 255).all()
