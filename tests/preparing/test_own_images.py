@@ -73,6 +73,40 @@ def test_every_image_is_packed_under_its_class(own: Own) -> None:
             assert (np.asarray(Image.open(own.images / str(row.path))) == image).all()
 
 
+def test_names_of_every_kind_pass_through_unchanged(own: Own) -> None:
+    names = [
+        "NA",
+        "null",
+        "no",
+        "1e3",
+        "01",
+        "-rf",
+        "=1+1",
+        "two\nlines",
+        "a, b; $(id) `id`",
+        "\u65e5\u672c \u732b",
+        " ",
+    ]
+    for number, name in enumerate(names):
+        fill(own.images / name, range(1000 * number + 1000, 1000 * number + 1030))
+        (own.images / name / "0000\n'\".png").write_bytes(picture(number + 500))
+    own.prepare()
+    assert read_dataset().classes == sorted([*names, "ant", "bee"])
+    samples = pd.read_csv("data/prepared/samples.csv", dtype=str, keep_default_na=False)
+    assert set(samples["label"]) == {*names, "ant", "bee"}
+    assert len(samples) == 60 + 31 * len(names)
+
+
+def test_nothing_is_written_to_the_users_folder(own: Own) -> None:
+    def found() -> dict[Path, tuple[int, bytes]]:
+        paths = [own.images, *own.images.rglob("*")]
+        return {path: (path.stat().st_mtime_ns, b"" if path.is_dir() else path.read_bytes()) for path in paths}
+
+    before = found()
+    own.prepare()
+    assert found() == before
+
+
 def test_fifty_images_more_move_no_other(own: Own) -> None:
     own.prepare()
     before = set(own.samples().itertuples(index=False, name=None))
