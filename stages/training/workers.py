@@ -107,6 +107,11 @@ class WorkerPool:
                 child.terminate()
             child.join()
 
+    @property
+    def losses(self) -> Tensor:
+        """Of each training image when it was last trained on, (N,); infinite before."""
+        return self._board.losses
+
     def compute(self, batch: Batch) -> tuple[float, float]:
         """Compute a batch's gradients; return its sum of losses and its number of right answers.
 
