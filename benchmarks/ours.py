@@ -60,7 +60,7 @@ def sharded(folder: Path, recipe: TrainParams) -> Iterator[Ready]:
     compute = _compute(recipe)
     network = Network(_fresh(recipe, dataset))
     shards = shard_count(recipe.batch_size, recipe.shards)
-    board = make_board(network, shards=shards, workers=compute.workers, device=compute.device)
+    board = make_board(network, images=len(split), shards=shards, workers=compute.workers, device=compute.device)
     make = partial(
         make_worker,
         board=board,

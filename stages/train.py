@@ -33,6 +33,7 @@ from stages.params.schema import TrainParams
 from stages.training.augmented import draw_augmented
 from stages.training.checkpoint import CHECKPOINTS, held_checkpoints
 from stages.training.compute import Compute, choose_compute
+from stages.training.course import plan_course
 from stages.training.fingerprint import fingerprint
 from stages.training.fit import fit
 from stages.training.log import RunLog, log_folder
@@ -55,12 +56,7 @@ def main() -> str:
     params = read_params()
     recipe, runtime = params.train, params.runtime
     dataset, train, val = read_dataset(), read_split("train"), read_split("val")
-    if recipe.batch_size > len(train):
-        raise ParamsError(
-            f"params.yaml: train.batch_size is {recipe.batch_size}, "
-            f"more than the {len(train)} training images; lower it"
-        )
-    _check_choosable(recipe, len(val))
+    _check_counts(recipe, len(train), len(val))
     beginning = choose_beginning(recipe, dataset, project_root() / DOWNLOADS)
     shards = shard_count(recipe.batch_size, recipe.shards)
     compute = choose_compute(
@@ -128,9 +124,15 @@ def main() -> str:
     return f"{CLASSIFIER}{ending_of(history, recipe)}"
 
 
-def _check_choosable(recipe: TrainParams, images: int) -> None:
+def _check_counts(recipe: TrainParams, train: int, val: int) -> None:
+    fewest = min(plan_course(train, recipe).images)
+    if recipe.batch_size > fewest:
+        raise ParamsError(
+            f"params.yaml: train.batch_size is {recipe.batch_size}, "
+            f"more than the {fewest} training images of an epoch; lower it"
+        )
     for name, asks in (("keep", recipe.keep == "best"), ("patience", recipe.patience > 0)):
-        if asks and not images:
+        if asks and not val:
             raise ParamsError(
                 f"params.yaml: train.{name} is {getattr(recipe, name)}, and there are no validation images to go by; "
                 "raise prepare.val_fraction above 0"

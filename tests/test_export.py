@@ -15,13 +15,16 @@ from types import ModuleType
 import numpy as np
 import onnx
 import onnxruntime
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
 
 from stages import export
 from stages.console.errors import DataError, UserError
+from stages.evaluation.tables import prediction_table
 from stages.files.hashing import sha256_of_file
+from stages.model.classifier import load_classifier
 from tests.imports import ROOT
 from tests.small_run import make_card, make_run, random_images
 
@@ -53,10 +56,17 @@ class Exported:
 
 
 def make_ready(folder: Path) -> None:
-    """All that export reads: 300 test images, an untrained classifier, scores."""
+    """All that export reads: 300 test images, an untrained classifier, its scores and its predictions."""
     card = make_card()
-    make_run(folder, card, images=random_images(300, card), labels=np.arange(300) % 3)
+    images, labels = random_images(300, card), np.arange(300) % 3
+    make_run(folder, card, images=images, labels=labels)
     (folder / "metrics/evaluate.json").write_text(json.dumps(SCORES))
+    classifier, _ = load_classifier(folder / "models/classifier")
+    with torch.no_grad():
+        probabilities = classifier(torch.from_numpy(images)).softmax(1).numpy()
+    samples = pd.read_csv(folder / "data/prepared/samples.csv").query("split == 'test'")
+    table = prediction_table(samples, probabilities, card.classes)
+    table.to_csv(folder / "metrics/predictions.csv", index=False, float_format="%.6f")
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +195,15 @@ def test_an_answer_that_differs_leaves_nothing(workspace: Path, monkeypatch: pyt
     assert not Path("metrics/export.json").exists()
 
 
-def test_without_test_scores_the_sentence_says_evaluate(workspace: Path) -> None:
-    Path("metrics/evaluate.json").unlink()
-    with pytest.raises(DataError, match=r"metrics/evaluate\.json is missing; run dvc repro evaluate"):
+@pytest.mark.parametrize("name", ["evaluate.json", "predictions.csv"])
+def test_without_what_evaluate_leaves_the_sentence_says_so(workspace: Path, name: str) -> None:
+    Path("metrics", name).unlink()
+    with pytest.raises(DataError, match=rf"metrics/{name} is missing; run dvc repro evaluate"):
+        export.main()
+
+
+def test_predictions_of_other_images_are_refused(workspace: Path) -> None:
+    predictions = Path("metrics/predictions.csv")
+    predictions.write_text(predictions.read_text()[:-200])
+    with pytest.raises(DataError, match="not of these test images and classes"):
         export.main()

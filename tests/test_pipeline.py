@@ -111,7 +111,7 @@ def test_every_stage_that_reads_data_depends_on_it() -> None:
             "metrics/preview.png",
             "models/classifier",
         ],
-        "export": ["data/prepared", "metrics/evaluate.json", "models/classifier"],
+        "export": ["data/prepared", "metrics/evaluate.json", "metrics/predictions.csv", "models/classifier"],
     }
 
 

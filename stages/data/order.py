@@ -1,4 +1,4 @@
-"""The order in which the training images come: a function of (seed, epoch)."""
+"""The order in which the training images come: a function of (seed, epoch), and which of them are worth it."""
 
 import numpy as np
 
@@ -22,6 +22,16 @@ def epoch_order(labels: np.ndarray, sampling: str, seed: int, epoch: int) -> tup
     first = np.cumsum(counts) - counts  # of each class in an array sorted by class
     indices = np.argsort(labels, kind="stable")[first[drawn] + within.astype(np.int64)]
     return indices, epoch + AGAIN * _times_before(indices)
+
+
+def hardest(order: np.ndarray, losses: np.ndarray, count: int) -> np.ndarray:
+    """The `count` images of `order` (N,), each once in it, with the highest `losses` (N,), in the order they had.
+
+    Of equal losses the lower index counts as the higher one.
+    """
+    chosen = np.zeros(len(losses), bool)
+    chosen[np.argsort(-losses, kind="stable")[:count]] = True
+    return order[chosen[order]]
 
 
 def _times_before(values: np.ndarray) -> np.ndarray:

@@ -16,13 +16,17 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - looked at, not written to
 
 @dataclass(frozen=True)
 class Board:
-    """Tensors that every process reads and writes. Shapes: P parameters, B running statistics, S shards, K workers."""
+    """Tensors that every process reads and writes.
+
+    Shapes: P parameters, B running statistics, S shards, K workers, N training images.
+    """
 
     parameters: Tensor  # (P,)
     statistics: Tensor  # (B,) as they stand before the step
     gradients: Tensor  # (K, P) the sum over each worker's shards; after an update, in [0], over the whole batch
     shard_statistics: Tensor  # (S, B) as each shard leaves them
     shard_scores: Tensor  # (S, 2) sum of losses, number of right answers
+    losses: Tensor  # (N,) of each image when it was last trained on; infinite before
 
     @property
     def shards(self) -> int:
@@ -33,21 +37,24 @@ class Board:
         return len(self.gradients)
 
 
-def make_board(network: Network, *, shards: int, workers: int, device: torch.device) -> Board:
-    """Move the trainable parameters onto a board, which several workers share.
+def make_board(network: Network, *, images: int, shards: int, workers: int, device: torch.device) -> Board:
+    """Move the trainable parameters onto a board, which several workers share; `images` is the training split's size.
 
     Raises:
         MachineError: there is too little shared memory for it.
     """
     size, width = flat_size(network.trainable), flat_size(network.statistics)
     if workers > 1:
-        _check_shared_memory(4 * ((1 + workers) * size + (1 + shards) * width))
+        _check_shared_memory(4 * ((1 + workers) * size + (1 + shards) * width + images))
 
     def zeros(*shape: int) -> Tensor:
         tensor = torch.zeros(*shape, device=device)
         return tensor.share_memory_() if workers > 1 else tensor
 
-    board = Board(zeros(size), zeros(width), zeros(workers, size), zeros(shards, width), zeros(shards, 2))
+    board = Board(
+        zeros(size), zeros(width), zeros(workers, size), zeros(shards, width), zeros(shards, 2), zeros(images)
+    )
+    board.losses.fill_(float("inf"))
     move_into(board.parameters, network.trainable)
     for view, tensor in zip(views(board.statistics, network.statistics), network.statistics, strict=True):
         view.copy_(tensor)

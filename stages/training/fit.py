@@ -58,7 +58,7 @@ def fit(
     network = Network(classifier, head_lr=recipe.head_lr)
     if begun:
         network.restore(begun.tensors)
-    board = make_board(network, shards=shards, workers=compute.workers, device=compute.device)
+    board = make_board(network, images=len(train), shards=shards, workers=compute.workers, device=compute.device)
     make = partial(
         make_worker,
         board=board,
@@ -84,7 +84,7 @@ def fit(
             saved = time.monotonic()
             while run.position.step < run.total and not has_stalled(run.position.history, recipe.patience):
                 rate = _step(run, recipe, progress, log, log_every)
-                if run.position.step % run.steps == 0:
+                if run.at_epochs_end:
                     with run.outcome.shown():
                         row = run.end_epoch(rate, _validate(classifier, val, objective, compute))
                     _tell(row, recipe.epochs, run.position.step, progress, log)

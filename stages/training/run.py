@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
+import torch
 
 from stages.console.errors import Diverged
-from stages.data.order import epoch_order
+from stages.data.order import epoch_order, hardest
 from stages.model.cifarnet import WIDTHS
 from stages.params.schema import TrainParams
 from stages.training.checkpoint import Checkpoint
+from stages.training.course import plan_course
 from stages.training.network import Network
 from stages.training.outcome import Outcome, Row
 from stages.training.schedule import rate_factor
@@ -18,6 +20,7 @@ from stages.training.shards import Batch
 from stages.training.workers import WorkerPool
 
 GROWING = [0.75, 0.875, 1.0, 1.0]
+LOSSES, ORDER = "losses", "order"  # their names in a checkpoint
 
 
 @dataclass
@@ -29,11 +32,6 @@ class Position:
     right: float = 0.0
     seen: int = 0
     history: list[Row] = field(default_factory=list)
-
-
-def steps_per_epoch(images: int, batch_size: int, *, drop_last: bool) -> int:
-    """Whole batches, and the incomplete last one unless it is dropped."""
-    return images // batch_size if drop_last else -(-images // batch_size)
 
 
 def choose_scales(scales: Sequence[float] | str, model: str) -> Sequence[float]:
@@ -52,8 +50,8 @@ class Run:
         """`labels` (N,) are those of the training images; `prefetch` batches are loaded ahead."""
         self._network, self._pool, self._labels, self._recipe = network, pool, labels, recipe
         self.outcome = Outcome(network, ema=recipe.ema, keep=recipe.keep)
-        self.steps = steps_per_epoch(len(labels), recipe.batch_size, drop_last=recipe.drop_last)  # of an epoch
-        self.total = self.steps * recipe.epochs
+        self._course = plan_course(len(labels), recipe)
+        self.total = self._course.total
         self.position = Position()
         self._scales = choose_scales(recipe.scales, recipe.model)
         self._order = np.empty(0, np.int64)  # of the images in this epoch, and their turns
@@ -64,17 +62,22 @@ class Run:
     def next_batch(self) -> Batch:
         """The images of the next step."""
         here = self.position.step
-        for step in range(here + len(self._coming), min(here + self._prefetch + 1, self.total)):
+        epoch, _ = self._course.place(here)
+        # Not past the epoch's end: the order of the next one can hang on losses that are yet to come.
+        until = min(here + self._prefetch + 1, self._course.ends[epoch])
+        for step in range(here + len(self._coming), until):
             self._coming.append(self._batch(step))
             if self._prefetch:
                 self._pool.expect(self._coming[-1])
         return self._coming.popleft()
 
     def _batch(self, number: int) -> Batch:
-        """The images of a step: a piece of an order that is a function of (seed, epoch)."""
-        epoch, step = divmod(number, self.steps)
+        """The images of a step: a piece of an order that is a function of (seed, epoch), and of the losses."""
+        epoch, step = self._course.place(number)
         if epoch != self._ordered:
             self._order, self._turns = epoch_order(self._labels, self._recipe.sampling, self._recipe.seed, epoch)
+            if self._course.images[epoch] < len(self._order):
+                self._order = hardest(self._order, self._pool.losses.cpu().numpy(), self._course.images[epoch])
             self._ordered = epoch
         piece = slice(step * self._recipe.batch_size, (step + 1) * self._recipe.batch_size)
         turns = None if self._turns is None else self._turns[piece]
@@ -90,8 +93,7 @@ class Run:
             total=self.total,
             warmup=recipe.warmup,
             final=recipe.final_lr,
-            step_length=recipe.step_epochs * self.steps,
-            step_factor=recipe.step_factor,
+            drop=recipe.step_factor ** (self._course.place(self.position.step)[0] // recipe.step_epochs),
         )
 
     def take(self, batch: Batch, rate: float) -> float:
@@ -114,11 +116,16 @@ class Run:
         position.seen += len(batch.indices)
         return loss / len(batch.indices)
 
+    @property
+    def at_epochs_end(self) -> bool:
+        """Whether the last step was the last one of an epoch."""
+        return self.position.step in self._course.ends
+
     def end_epoch(self, rate: float, validation: Row) -> Row:
         """Turn the sums over the epoch into its row; the weights that `validation` is of are still in place."""
         position = self.position
         row = {
-            "epoch": position.step // self.steps,
+            "epoch": len(position.history) + 1,
             "train_loss": position.loss_sum / position.seen,
             "train_top1": position.right / position.seen,
             "lr": rate,
@@ -130,9 +137,16 @@ class Run:
     def checkpoint(self) -> Checkpoint:
         """All of it. No generator is in it: every chance is a function of the seed and the position."""
         tensors = self._network.tensors() | self._pool.memory() | self.outcome.tensors()
+        if self._recipe.hard_share < 1:
+            tensors |= {LOSSES: self._pool.losses, ORDER: torch.from_numpy(self._order)}
         return Checkpoint(self.position.step, tensors, asdict(self.position))
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Stand where the checkpoint was taken; network and optimisers were restored before the workers began."""
         self.position = Position(**checkpoint.facts)
         self.outcome.restore(checkpoint.tensors)
+        if LOSSES in checkpoint.tensors:
+            self._pool.losses.copy_(checkpoint.tensors[LOSSES])
+            # Chosen by the losses at the epoch's begin, which are no more.
+            self._order = checkpoint.tensors[ORDER].numpy()
+            self._ordered, _ = self._course.place(checkpoint.step - 1)

@@ -3,13 +3,11 @@
 import math
 
 
-def rate_factor(
-    schedule: str, step: int, *, total: int, warmup: float, final: float, step_length: int, step_factor: float
-) -> float:
+def rate_factor(schedule: str, step: int, *, total: int, warmup: float, final: float, drop: float) -> float:
     """The factor of a step, counted from 0 in a run of `total`.
 
     `warmup` is the share of the run with a straight rise, `final` the factor that cosine and one_cycle end near,
-    `step_length` the steps between two drops of the schedule step, each by `step_factor`.
+    `drop` the factor that the schedule step has come to.
     """
     rise = warmup * total
     if step < rise:
@@ -20,5 +18,5 @@ def rate_factor(
     if schedule == "one_cycle":
         return final + (1 - final) * (1 - progress)
     if schedule == "step":
-        return step_factor ** (step // step_length)
+        return drop
     return 1.0

@@ -161,6 +161,7 @@ class ShardWorker:
             logits = self._network.classifier(images, batch.scale)  # (n, classes)
         targets = self._mixed_targets(labels, mixed, logits.shape[1]) if mixed else labels
         losses = self._objective(logits.float(), targets)  # (n,)
+        self._board.losses[self._on_device(indices)] = losses.detach()
         if self._weights is not None:
             losses = losses * self._mixed_weights(self._weights[indices], mixed)
         (losses.sum() / len(batch.indices)).backward()

@@ -111,6 +111,11 @@ class WorkerPool:
         """Have this process load its shards of a batch that will be computed later, while it computes others."""
         self._own.expect(batch)
 
+    @property
+    def losses(self) -> Tensor:
+        """Of each training image when it was last trained on, (N,); infinite before."""
+        return self._board.losses
+
     def compute(self, batch: Batch) -> tuple[float, float]:
         """Compute a batch's gradients; return its sum of losses and its number of right answers.
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from stages.data.order import epoch_order
+from stages.data.order import epoch_order, hardest
 from stages.data.randomness import permutation
 
 LABELS = np.repeat([0, 1, 3], [900, 90, 10])[permutation(1000, 9)]
@@ -41,3 +41,9 @@ def test_an_image_that_is_drawn_again_has_another_turn() -> None:
         assert turns[0] == epoch  # the first draw of an image is that of the epoch
         seen |= set(zip(order.tolist(), turns.tolist(), strict=True))
     assert len(seen) == 5000
+
+
+def test_the_hardest_keep_their_order_and_unseen_ones_come_first() -> None:
+    losses = np.array([0.5, np.inf, 0.1, 2.0, 0.5])
+    assert hardest(np.array([4, 2, 0, 3, 1]), losses, 3).tolist() == [0, 3, 1]
+    assert hardest(np.array([4, 2, 0, 3, 1]), losses, 4).tolist() == [4, 0, 3, 1]

@@ -119,6 +119,23 @@ def test_with_everything_on_it_is_killed_after_every_step_and_ends_the_same(
     assert_same(train(tmp_path / "broken", **EVERYTHING | changes), unbroken)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_hard_images_are_chosen_as_if_it_had_not_been_killed(tmp_path: Path, workers: int) -> None:
+    chosen: dict[str, Any] = {"epochs": 4, "hard_share": 0.5, "hard_after": 1, "lr": 0.01}
+    unbroken = train(tmp_path / "unbroken", **chosen)
+    assert [row["epoch"] for row in unbroken[0]] == [1, 2, 3, 4]
+    assert not all(
+        torch.equal(a, b)
+        for a, b in zip(unbroken[1], train(tmp_path / "all", **chosen | {"hard_share": 1.0})[1], strict=True)
+    )
+    steps = 4 + 2 + 2 + 2
+    kill = killed_at(*range(1, steps + 1))
+    for _ in range(steps):
+        with pytest.raises(Killed):
+            train(tmp_path / "broken", after_save=kill, workers=workers, **chosen)
+    assert_same(train(tmp_path / "broken", **chosen), unbroken)
+
+
 def test_with_everything_on_the_number_of_workers_changes_no_bit(tmp_path: Path) -> None:
     assert_same(train(tmp_path / "one", **EVERYTHING), train(tmp_path / "two", workers=2, **EVERYTHING))
 

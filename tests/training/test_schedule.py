@@ -7,7 +7,7 @@ from stages.training.schedule import rate_factor
 
 def curve(schedule: str, *, warmup: float = 0.0, final: float = 0.0, total: int = 100) -> list[float]:
     return [
-        rate_factor(schedule, step, total=total, warmup=warmup, final=final, step_length=30, step_factor=0.1)
+        rate_factor(schedule, step, total=total, warmup=warmup, final=final, drop=0.1 ** (step // 30))
         for step in range(total)
     ]
 

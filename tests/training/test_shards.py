@@ -44,7 +44,7 @@ def make_pool(
 ) -> WorkerPool:
     compute = Compute(CPU, precision, workers)
     network = Network(classifier, head_lr=head_lr)
-    board = make_board(network, shards=shards, workers=workers, device=CPU)
+    board = make_board(network, images=len(SPLIT), shards=shards, workers=workers, device=CPU)
     return WorkerPool(
         board,
         partial(

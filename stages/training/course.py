@@ -1,0 +1,38 @@
+"""The epochs of a run: how many images and steps each has."""
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from itertools import accumulate
+
+from stages.params.schema import TrainParams
+
+
+@dataclass(frozen=True)
+class Course:
+    """One number for each epoch."""
+
+    images: list[int]  # that it trains on
+    ends: list[int]  # steps of the run after which it is over
+
+    @property
+    def total(self) -> int:
+        """Steps of the whole run."""
+        return self.ends[-1]
+
+    def place(self, step: int) -> tuple[int, int]:
+        """The epoch of a step, and how many steps of that epoch came before it; all counted from 0."""
+        epoch = bisect_right(self.ends, step)
+        return epoch, step - (self.ends[epoch - 1] if epoch else 0)
+
+
+def plan_course(images: int, recipe: TrainParams) -> Course:
+    """Of a run over a training split of so many images: an epoch is all of them, or a share once it is to choose."""
+    chosen = round(images * recipe.hard_share)
+    each = [images if epoch < recipe.hard_after else chosen for epoch in range(recipe.epochs)]
+    steps = [steps_per_epoch(count, recipe.batch_size, drop_last=recipe.drop_last) for count in each]
+    return Course(each, list(accumulate(steps)))
+
+
+def steps_per_epoch(images: int, batch_size: int, *, drop_last: bool) -> int:
+    """Whole batches, and the incomplete last one unless it is dropped."""
+    return images // batch_size if drop_last else -(-images // batch_size)

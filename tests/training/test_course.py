@@ -1,0 +1,24 @@
+"""Epochs are as long as their images."""
+
+from stages.training.course import plan_course
+from tests.training.test_fit import recipe
+
+
+def test_an_epoch_that_chooses_is_shorter() -> None:
+    course = plan_course(100, recipe(epochs=4, batch_size=8, hard_share=0.5, hard_after=2, drop_last=True))
+    assert course.images == [100, 100, 50, 50]
+    assert course.ends == [12, 24, 30, 36]
+    assert course.total == 36
+
+
+def test_a_step_has_its_place() -> None:
+    course = plan_course(100, recipe(epochs=4, batch_size=8, hard_share=0.5, hard_after=2, drop_last=True))
+    assert [course.place(step) for step in (0, 11, 12, 24, 29, 30, 35)] == [
+        (0, 0),
+        (0, 11),
+        (1, 0),
+        (2, 0),
+        (2, 5),
+        (3, 0),
+        (3, 5),
+    ]
