@@ -80,9 +80,8 @@ def run_tool(main: Callable[[], None]) -> None:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    signal.signal(
-        number, signal.SIG_IGN
-    )  # DVC's and the kernel's come together; a second would cut the unwinding short
+    # DVC's and the kernel's come together; the second would cut the unwinding short.
+    signal.signal(number, signal.SIG_IGN)
     # sys.exit unwinds, so that temporary files go and worker processes are ended.
     print("stopped by SIGTERM; run again to do it anew", file=sys.stderr, flush=True)
     sys.exit(128 + number)
