@@ -27,7 +27,8 @@ def epoch_order(labels: np.ndarray, sampling: str, seed: int, epoch: int) -> tup
 def hardest(order: np.ndarray, losses: np.ndarray, count: int) -> np.ndarray:
     """The `count` images of `order` (N,), each once in it, with the highest `losses` (N,), in the order they had.
 
-    Of equal losses the lower index counts as the higher one.
+    Such a choice spares the easy ones' share of an epoch (arXiv:1511.06343, arXiv:1910.00762). Of equal losses the
+    lower index counts as the higher one.
     """
     chosen = np.zeros(len(losses), bool)
     chosen[np.argsort(-losses, kind="stable")[:count]] = True

@@ -14,6 +14,7 @@ from stages.params.yaml12 import Yaml12Loader
 
 PARAMS = Path("params.yaml")
 LARGEST = 1_000_000  # bytes; a params.yaml is a page, and a bomb of aliases is not one
+NUMBERS = {int: "a whole number above 0", float: "a number above 0, up to 1"}  # beside words
 
 
 def read_params(path: Path = PARAMS) -> Params:
@@ -111,9 +112,7 @@ def choices_of(key: str) -> list[str]:
     branches = [annotation] if get_origin(annotation) is Literal else get_args(annotation)
     words = [str(word) for branch in branches if get_origin(branch) is Literal for word in get_args(branch)]
     others = [branch.__origin__ for branch in branches if hasattr(branch, "__metadata__")]  # the x of Annotated[x, ...]
-    return words + [
-        "a whole number above 0" if kind is int else "a list of numbers up to 1" for kind in others if words
-    ]
+    return words + [NUMBERS.get(kind, "a list of numbers up to 1") for kind in others if words]
 
 
 def _nearest(word: str, known: list[str]) -> str:

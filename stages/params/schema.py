@@ -68,7 +68,7 @@ class TrainParams(Section):
     batch_size: Positive
     shards: Literal["auto"] | Positive
     sampling: Literal["shuffled", "balanced"]
-    hard_share: Annotated[float, Field(gt=0, le=1)]
+    hard_share: Literal["auto"] | Annotated[float, Field(gt=0, le=1)]
     hard_after: Positive
     drop_last: bool
     precision: Literal["auto", "fp32", "bf16"]
@@ -106,8 +106,8 @@ class TrainParams(Section):
             raise ValueError(f"label_smoothing goes with loss cross_entropy, not {self.loss}; set it to 0")
         if self.class_weights == self.sampling == "balanced":
             raise ValueError("class_weights and sampling are both balanced; one makes up for rare classes, keep that")
-        if self.hard_share < 1 and self.sampling != "shuffled":
-            raise ValueError(f"hard_share goes with sampling shuffled, not {self.sampling}; set it to 1.0")
+        if self.hard_share not in ("auto", 1.0) and self.sampling != "shuffled":
+            raise ValueError(f"hard_share goes with sampling shuffled, not {self.sampling}; set it to auto")
         for name in ("mixup", "cutmix"):
             self._check_mixing(name)
         return self
@@ -115,8 +115,8 @@ class TrainParams(Section):
     def _check_mixing(self, name: str) -> None:
         if not getattr(self.augment, name):
             return
-        if self.hard_share < 1:
-            raise ValueError(f"augment.{name} mixes images, and hard_share chooses among them; set one of them back")
+        if self.hard_share not in ("auto", 1.0):
+            raise ValueError(f"augment.{name} mixes images that hard_share is to tell apart; set that to auto")
         if self.loss != "cross_entropy":
             raise ValueError(f"augment.{name} goes with loss cross_entropy, not {self.loss}; set it to 0")
         if self.batch_size < 2 * (self.shards if isinstance(self.shards, int) else min(2, self.batch_size)):

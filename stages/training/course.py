@@ -4,7 +4,10 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import accumulate
 
+from stages.model.cifarnet import WIDTHS
 from stages.params.schema import TrainParams
+
+HALF = 0.5
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,22 @@ class Course:
 
 
 def plan_course(images: int, recipe: TrainParams) -> Course:
-    """Of a run over a training split of so many images: an epoch is all of them, or a share once it is to choose."""
-    chosen = round(images * recipe.hard_share)
+    """Of a run over a training split of so many images: an epoch has all of them, or a share once it is to choose."""
+    chosen = round(images * choose_hard_share(recipe))
     each = [images if epoch < recipe.hard_after else chosen for epoch in range(recipe.epochs)]
     steps = [steps_per_epoch(count, recipe.batch_size, drop_last=recipe.drop_last) for count in each]
     return Course(each, list(accumulate(steps)))
+
+
+def choose_hard_share(recipe: TrainParams) -> float:
+    """`train.hard_share` with auto resolved: a half for the networks whose recipe was found with it, else all.
+
+    A mixed image has no loss of its own to go by, and a balanced draw is a choice already.
+    """
+    if not isinstance(recipe.hard_share, str):
+        return recipe.hard_share
+    mixes = recipe.augment.mixup > 0 or recipe.augment.cutmix > 0
+    return HALF if recipe.model in WIDTHS and recipe.sampling == "shuffled" and not mixes else 1.0
 
 
 def steps_per_epoch(images: int, batch_size: int, *, drop_last: bool) -> int:

@@ -137,7 +137,7 @@ class Run:
     def checkpoint(self) -> Checkpoint:
         """All of it. No generator is in it: every chance is a function of the seed and the position."""
         tensors = self._network.tensors() | self._pool.memory() | self.outcome.tensors()
-        if self._recipe.hard_share < 1:
+        if min(self._course.images) < len(self._labels):
             tensors |= {LOSSES: self._pool.losses, ORDER: torch.from_numpy(self._order)}
         return Checkpoint(self.position.step, tensors, asdict(self.position))
 

@@ -1,6 +1,10 @@
 """Epochs are as long as their images."""
 
-from stages.training.course import plan_course
+from typing import Any
+
+import pytest
+
+from stages.training.course import choose_hard_share, plan_course
 from tests.training.test_fit import recipe
 
 
@@ -22,3 +26,18 @@ def test_a_step_has_its_place() -> None:
         (3, 0),
         (3, 5),
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "share"),
+    [
+        ({"model": "cifarnet"}, 0.5),
+        ({"model": "cifarnet", "sampling": "balanced"}, 1.0),
+        ({"model": "cifarnet", "augment": recipe().augment.model_dump() | {"mixup": 0.2}}, 1.0),
+        ({"model": "resnet18"}, 1.0),
+        ({"model": "resnet18", "hard_share": 0.25}, 0.25),
+    ],
+    ids=str,
+)
+def test_auto_chooses_for_the_networks_whose_recipe_does(changes: dict[str, Any], share: float) -> None:
+    assert choose_hard_share(recipe(**{"hard_share": "auto"} | changes)) == share
