@@ -57,14 +57,18 @@ def enlarge(image: np.ndarray) -> Image.Image:
     return picture.resize((factor * picture.width, factor * picture.height), Image.Resampling.NEAREST)
 
 
-def fitted(text: str, font: Font, width: float) -> str:
-    """The text, cut with an ellipsis to at most `width` pixels."""
+def fitted(text: str, font: Font, width: float, *, keep_end: bool = False) -> str:
+    """The text, cut with an ellipsis to at most `width` pixels: at its end, or with `keep_end` at its beginning."""
     if font.getlength(text) <= width:
         return text
     kept = len(text)
-    while kept and font.getlength(text[:kept] + "…") > width:
+    while font.getlength(_cut(text, kept, keep_end=keep_end)) > width and kept:
         kept -= 1
-    return text[:kept] + "…"
+    return _cut(text, kept, keep_end=keep_end)
+
+
+def _cut(text: str, kept: int, *, keep_end: bool) -> str:
+    return "…" + text[len(text) - kept :] if keep_end else text[:kept] + "…"
 
 
 def _draw_cell(sheet: Image.Image, draw: ImageDraw.ImageDraw, corner: tuple[int, int], mistake: Mistake) -> None:
@@ -76,7 +80,8 @@ def _draw_cell(sheet: Image.Image, draw: ImageDraw.ImageDraw, corner: tuple[int,
     percent = f"  {100 * mistake.probability:.1f} %"
     _write(draw, (left, below), f"is {mistake.label}", size=15, colour=GREEN, width=BOX)
     _write(draw, (left, below + LINE), f"said {mistake.prediction}", tail=percent, size=15, colour=RED, width=BOX)
-    _write(draw, (left, below + 2 * LINE), mistake.name, size=13, colour=GREY, width=BOX)
+    # Of a path the end, which is the file's name.
+    _write(draw, (left, below + 2 * LINE), mistake.name, keep_end=True, size=13, colour=GREY, width=BOX)
 
 
 def _write(
@@ -85,13 +90,14 @@ def _write(
     text: str,
     *,
     tail: str = "",
+    keep_end: bool = False,
     size: int,
     colour: tuple[int, int, int],
     width: float,
 ) -> None:
     """Write one line, cut so that it and the whole of `tail` fit into `width` pixels."""
     font = ImageFont.load_default(size=size)
-    line = fitted(_drawable(text), font, width - font.getlength(tail))
+    line = fitted(_drawable(text), font, width - font.getlength(tail), keep_end=keep_end)
     draw.text(corner, line + tail, colour, font)
 
 

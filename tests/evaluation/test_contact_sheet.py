@@ -44,6 +44,13 @@ def test_a_long_name_is_cut_with_an_ellipsis_and_a_short_one_is_not() -> None:
     assert FONT.getlength(cut) <= BOX
 
 
+def test_a_path_that_is_too_long_keeps_the_file_s_name() -> None:
+    cut = fitted("a very long name of a class/" * 5 + "0042.jpg", FONT, BOX, keep_end=True)
+    assert cut.startswith("…") and cut.endswith("/0042.jpg")
+    assert FONT.getlength(cut) <= BOX
+    assert fitted("anything", FONT, 0, keep_end=True) == "…"
+
+
 @pytest.mark.parametrize("count", [0, 1, 5, 36, 150])
 def test_any_number_of_mistakes_makes_a_sheet(count: int) -> None:
     rows = {0: 0, 1: 1, 5: 2, 36: 6, 150: 13}[count]
