@@ -8,6 +8,7 @@ cores. The same line again runs what is missing, and a member that was killed go
 import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -122,8 +123,11 @@ def _log(member: Member) -> Path:
 
 
 def _last_words(log: Path) -> str:
-    """What the run said last, before DVC's remark that it failed."""
+    """Why the run failed: what it said last, or that it was killed and could say nothing."""
     said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    killed = re.search(r"^ERROR: .* exited with -(\d+)$", said[-1]) if said else None
+    if killed:
+        return f"its stage was killed by signal {killed[1]}"
     own = [line for line in said if not line.startswith("ERROR: failed to reproduce")]
     return printable((own or said or [f"{log} is empty"])[-1])
 
