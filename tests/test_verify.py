@@ -292,7 +292,9 @@ def test_a_dead_task_and_left_over_files_are_named_and_are_no_difference(copy: P
 def test_another_machine_is_named(copy: Project) -> None:
     copy.environment["ATEN_CPU_CAPABILITY"] = "default"
     verdict = _verify(copy).splitlines()[-1]
-    assert re.fullmatch(r"same bytes: .+; made with torch \S+ on .+, here torch \S+ on DEFAULT.*: made anew .+", verdict)
+    assert re.fullmatch(
+        r"same bytes: .+; made with torch \S+ on .+, here torch \S+ on DEFAULT.*: made anew .+", verdict
+    )
 
 
 @pytest.mark.parametrize(
