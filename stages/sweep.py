@@ -18,7 +18,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from stages.comparing.revisions import experiments
-from stages.console.errors import DataError
+from stages.console.errors import DataError, Stopped
 from stages.console.stage import run_tool
 from stages.console.text import printable
 from stages.machine.parent import end_with_parent
@@ -35,7 +35,10 @@ def main() -> None:
     # 1. Who is to run, and who has.
     grid, done = members(_arguments().set, _uncommitted_code()), _done()
     missing = [member for member in grid if member.name not in done]
-    print(f"sweep: {len(grid)} runs, {len(grid) - len(missing)} of them done before", flush=True)
+    print(
+        f"sweep: {len(grid)} run{'s' if len(grid) > 1 else ''}, {len(grid) - len(missing)} of them done before",
+        flush=True,
+    )
 
     # 2. One after the other.
     failed = _run_all(missing)
@@ -112,9 +115,13 @@ def _run(member: Member) -> bool:
         )
         try:
             return dvc.wait() == 0
-        except BaseException:
+        except BaseException as reason:
             os.killpg(dvc.pid, signal.SIGINT)
             dvc.wait()
+            if isinstance(reason, KeyboardInterrupt):
+                raise Stopped(
+                    "sweep: stopped by Ctrl-C; the same line again goes on from there", signal.SIGINT
+                ) from None
             raise
 
 

@@ -89,10 +89,10 @@ def _newcombe(new: int, base: int, images: int, broken: int) -> tuple[float, flo
     )
     both, neither = base - broken, images - new - broken
     fixed = new - both
-    product = both * neither - fixed * broken
-    phi = (max(product - images / 2, 0) if product > 0 else product) / math.sqrt(
-        new * (images - new) * base * (images - base)
-    )
+    excess = float(both * neither - fixed * broken)
+    if excess > 0:
+        excess = max(excess - images / 2, 0)
+    phi = excess / math.sqrt(new * (images - new) * base * (images - base))
     return (
         p - q - math.sqrt((p - l1) ** 2 - 2 * phi * (p - l1) * (u2 - q) + (u2 - q) ** 2),
         p - q + math.sqrt((q - l2) ** 2 - 2 * phi * (q - l2) * (u1 - p) + (u1 - p) ** 2),
