@@ -8,6 +8,7 @@ cores. The same line again runs what is missing, and a member that was killed go
 import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from stages.comparing.revisions import experiments
-from stages.console.errors import DataError
+from stages.console.errors import DataError, Stopped
 from stages.console.stage import run_tool
 from stages.console.text import printable
 from stages.machine.parent import end_with_parent
@@ -34,7 +35,10 @@ def main() -> None:
     # 1. Who is to run, and who has.
     grid, done = members(_arguments().set, _uncommitted_code()), _done()
     missing = [member for member in grid if member.name not in done]
-    print(f"sweep: {len(grid)} runs, {len(grid) - len(missing)} of them done before", flush=True)
+    print(
+        f"sweep: {len(grid)} run{'s' if len(grid) > 1 else ''}, {len(grid) - len(missing)} of them done before",
+        flush=True,
+    )
 
     # 2. One after the other.
     failed = _run_all(missing)
@@ -111,9 +115,13 @@ def _run(member: Member) -> bool:
         )
         try:
             return dvc.wait() == 0
-        except BaseException:
+        except BaseException as reason:
             os.killpg(dvc.pid, signal.SIGINT)
             dvc.wait()
+            if isinstance(reason, KeyboardInterrupt):
+                raise Stopped(
+                    "sweep: stopped by Ctrl-C; the same line again goes on from there", signal.SIGINT
+                ) from None
             raise
 
 
@@ -122,8 +130,11 @@ def _log(member: Member) -> Path:
 
 
 def _last_words(log: Path) -> str:
-    """What the run said last, before DVC's remark that it failed."""
+    """Why the run failed: what it said last, or that it was killed and could say nothing."""
     said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    killed = re.search(r"^ERROR: .* exited with -(\d+)$", said[-1]) if said else None
+    if killed:
+        return f"its stage was killed by signal {killed[1]}"
     own = [line for line in said if not line.startswith("ERROR: failed to reproduce")]
     return printable((own or said or [f"{log} is empty"])[-1])
 

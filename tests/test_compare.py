@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import re
 import shutil
 from dataclasses import replace
@@ -64,8 +65,38 @@ def test_a_much_worse_run_is_called_worse_with_the_counts_one_can_check(runs: Pr
     assert (report["pairs"]["fixed"], report["pairs"]["broken"]) == (fixed, broken)
     assert report["verdict"] == "worse"
     assert report["differs"] == {"train.lr": [0.4, 0.1]}
+    changed = fixed + broken
+    assert report["p"] == pytest.approx(2 * sum(math.comb(changed, heads) for heads in range(fixed + 1)) / 2**changed)
+    low, high = _newcombe(sum(far), sum(v1), 400, broken)
+    assert report["top1"] == {
+        "difference": pytest.approx((fixed - broken) / 400),
+        "low": pytest.approx(low),
+        "high": pytest.approx(high),
+    }
     # The stub is sure of itself to 0.9: each broken image costs ln 9, each fixed one gains it.
     assert report["loss"]["difference"] == pytest.approx((broken - fixed) * np.log(9) / 400)
+
+
+def _newcombe(new: int, base: int, images: int, broken: int) -> tuple[float, float]:
+    """Newcombe's method 10, written out once more from the paper."""
+    z, (p, q) = 1.959964, (new / images, base / images)
+    reach = {
+        right: z * math.sqrt(right * (images - right) / images + z * z / 4) / (images + z * z) for right in (new, base)
+    }
+    (l1, u1), (l2, u2) = (
+        ((right + z * z / 2) / (images + z * z) - reach[right], (right + z * z / 2) / (images + z * z) + reach[right])
+        for right in (new, base)
+    )
+    both, neither = base - broken, images - new - broken
+    fixed = new - both
+    excess = float(both * neither - fixed * broken)
+    if excess > 0:
+        excess = max(excess - images / 2, 0)
+    phi = excess / math.sqrt(new * (images - new) * base * (images - base))
+    return (
+        p - q - math.sqrt((p - l1) ** 2 - 2 * phi * (p - l1) * (u2 - q) + (u2 - q) ** 2),
+        p - q + math.sqrt((q - l2) ** 2 - 2 * phi * (q - l2) * (u1 - p) + (u1 - p) ** 2),
+    )
 
 
 def test_two_runs_that_differ_in_their_seed_cannot_be_told_apart(runs: Project) -> None:

@@ -93,6 +93,22 @@ def test_plots_diff_draws_every_plot_of_both_revisions_and_needs_no_network(proj
     assert "{plot_divs}" not in page
 
 
+def test_the_plots_page_finds_each_chart_and_picture_in_what_dvc_writes(project: Project) -> None:
+    project.run("dvc", "plots", "diff", "HEAD", "HEAD")
+    page, _, written = project.read("dvc_plots/index.html").rpartition("<plaintext hidden>\n")
+    line = re.search(r"const LINE = /(.*)/gm;", page)
+    assert line
+    found = re.findall(line[1].replace(r"\/", "/"), written, re.MULTILINE)
+    titles = [json.loads(chart)["title"]["text"] for chart, _, _ in found if chart]
+    assert titles[:3] == ["Loss by epoch", "Top-1 accuracy by epoch", "Learning rate at the end of each epoch"]
+    assert len(titles) == 7
+    assert [name for _, name, _ in found if name.endswith(".png")] == [
+        f"metrics/{name}.png" for name in ("augmented", "mistakes", "preview")
+    ]
+    pictures = [path for _, _, path in found if path]
+    assert pictures and all((project.folder / "dvc_plots" / path).is_file() for path in pictures)
+
+
 @pytest.mark.parametrize(
     ("command", "sentence"),
     [

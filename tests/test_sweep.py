@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from stages.sweeping.grid import Member
+from stages.sweeping.table import rank
 from tests.comparing.stub import commit, make_stub
 from tests.conftest import Project
 
@@ -86,7 +88,9 @@ def test_stopped_half_way_it_goes_on(project: Project, number: signal.Signals) -
     sweep.send_signal(number)
     _, error = sweep.communicate(timeout=60)
     assert sweep.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL), error
-    assert "Traceback" not in error
+    assert error == (
+        "sweep: stopped by Ctrl-C; the same line again goes on from there\n" if number == signal.SIGINT else ""
+    )
     deadline = time.monotonic() + 20
     while number == signal.SIGINT and _is_alive(process) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -101,9 +105,12 @@ def test_stopped_half_way_it_goes_on(project: Project, number: signal.Signals) -
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        (["train.lrr=1,2"], "-S train.lrr=1,2: a param and its values are wanted"),
+        (
+            ["train.lrr=1,2"],
+            "-S train.lrr=1,2: a param and its values are wanted, train.lr=0.1,0.2 say (did you mean train.lr?)",
+        ),
         (["train.lr"], "-S train.lr: a param and its values are wanted"),
-        (["train.lr=0.1,much"], "-S params.yaml: train.lr is 'much'; it must be a number"),
+        (["train.lr=0.1,much"], "-S: train.lr is 'much'; it must be a number"),
         (["train.lr=0.1,,0.2"], "a value is empty or given twice"),
         (["train.lr=0.1,0.1"], "a value is empty or given twice"),
         (["train.lr=0.1", "train.lr=0.2"], "given by two -S"),
@@ -116,6 +123,36 @@ def test_a_wrong_grid_is_one_sentence_before_any_run(project: Project, changes: 
     assert sentence in printed
     assert printed.count("\n") == 1
     assert not _runs(project)
+
+
+def test_a_member_whose_stage_was_killed_is_said_to_be(project: Project) -> None:
+    (project.folder / "wait-0.1-0").touch()
+    sweep = subprocess.Popen(
+        [sys.executable, *SWEEP[1:], "-S", "train.lr=0.1", "-S", "train.seed=0"],
+        cwd=project.folder,
+        env=project.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    os.kill(_wait_for(project.folder / "train.pid"), signal.SIGKILL)
+    printed, _ = sweep.communicate(timeout=60)
+    assert sweep.returncode == 1
+    assert "sweep: lr 0.1, seed 0 failed: its stage was killed by signal 9" in printed
+
+
+def test_the_table_leaves_out_what_all_runs_have_in_common(project: Project) -> None:
+    printed = project.run(*SWEEP, "-S", "train.optimizer=sgd", "-S", "train.lr=0.1,0.3")
+    assert re.search(r"^  lr +runs +val top-1", printed, re.MULTILINE)
+    alone = project.run(*SWEEP, "-S", "train.seed=0,1,2")
+    assert re.search(r"^  runs +val top-1", alone, re.MULTILINE)
+
+
+def test_an_interval_ends_at_100_percent() -> None:
+    members = [Member({"train.seed": str(seed)}, str(seed)) for seed in range(2)]
+    interval = rank(list(zip(members, (0.99, 1.0), strict=True)))[0].interval
+    assert interval is not None
+    # Mean 0.995, standard deviation 0.00707, two values: 12.706 * 0.00707 / sqrt(2) = 0.0635.
+    assert interval == pytest.approx((0.995 - 0.0635, 1.0), abs=1e-4)
 
 
 def test_one_seed_is_said_to_be_no_answer(project: Project) -> None:

@@ -57,7 +57,9 @@ def draw_chart(
     """Fit lines of (x, y) to a canvas; those without a point are left out."""
     filled = {name: points for name, points in lines.items() if points}
     every = [point for points in [*filled.values(), guide or []] for point in points]
-    x_steps, y_steps = (_steps([point[axis] for point in every]) for axis in (0, 1))
+    across, down = ([point[axis] for point in every] for axis in (0, 1))
+    # Epochs are whole: there is nothing at 1.5.
+    x_steps, y_steps = _steps(across, least=1.0 if all(x == int(x) for x in across) else 0.0), _steps(down)
 
     def place(points: Points) -> list[tuple[float, float]]:
         return [(_across(x, x_steps), _down(y, y_steps)) for x, y in points]
@@ -73,12 +75,12 @@ def draw_chart(
     )
 
 
-def _steps(values: Sequence[float]) -> list[float]:
-    """Round numbers at equal distances, from at most the lowest value to at least the highest."""
+def _steps(values: Sequence[float], *, least: float = 0.0) -> list[float]:
+    """Round numbers at equal distances, no less than `least`, from at most the lowest value to at least the highest."""
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     span = (high - low) or abs(high) or 1.0
     power = 10.0 ** math.floor(math.log10(span / TICKS))
-    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor * TICKS >= span * 0.999)
+    step = max(least, next(power * factor for factor in (1, 2, 5, 10) if power * factor * TICKS >= span * 0.999))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return [round(number * step, 12) for number in range(first, max(last, first + 1) + 1)]
 

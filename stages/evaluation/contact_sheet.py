@@ -65,7 +65,8 @@ def _draw_cell(sheet: Image.Image, draw: ImageDraw.ImageDraw, corner: tuple[int,
     percent = f"  {100 * mistake.probability:.1f} %"
     _write(draw, (left, below), f"is {mistake.label}", size=15, colour=GREEN, width=BOX)
     _write(draw, (left, below + LINE), f"said {mistake.prediction}", tail=percent, size=15, colour=RED, width=BOX)
-    _write(draw, (left, below + 2 * LINE), mistake.name, size=13, colour=GREY, width=BOX)
+    # Of a path the end, which is the file's name.
+    _write(draw, (left, below + 2 * LINE), mistake.name, keep_end=True, size=13, colour=GREY, width=BOX)
 
 
 def _write(
@@ -74,11 +75,12 @@ def _write(
     text: str,
     *,
     tail: str = "",
+    keep_end: bool = False,
     size: int,
     colour: tuple[int, int, int],
     width: float,
 ) -> None:
     """Write one line, cut so that it and the whole of `tail` fit into `width` pixels."""
     font = ImageFont.load_default(size=size)
-    line = fitted(drawable(text, font), font, width - font.getlength(tail))
+    line = fitted(drawable(text, font), font, width - font.getlength(tail), keep_end=keep_end)
     draw.text(corner, line + tail, colour, font)

@@ -21,14 +21,18 @@ def drawable(text: str, font: Font) -> str:
     )
 
 
-def fitted(text: str, font: Font, width: float) -> str:
-    """The text, cut with an ellipsis to at most `width` pixels."""
+def fitted(text: str, font: Font, width: float, *, keep_end: bool = False) -> str:
+    """The text, cut with an ellipsis to at most `width` pixels: at its end, or with `keep_end` at its beginning."""
     if font.getlength(text) <= width:
         return text
     kept = len(text)
-    while kept and font.getlength(text[:kept] + "…") > width:
+    while font.getlength(_cut(text, kept, keep_end=keep_end)) > width and kept:
         kept -= 1
-    return text[:kept] + "…"
+    return _cut(text, kept, keep_end=keep_end)
+
+
+def _cut(text: str, kept: int, *, keep_end: bool) -> str:
+    return "…" + text[len(text) - kept :] if keep_end else text[:kept] + "…"
 
 
 def _shape(font: Font, letter: str) -> bytes:

@@ -1,5 +1,6 @@
 """The runs of a sweep: every combination of the values that each param is to have."""
 
+import difflib
 import hashlib
 import itertools
 import re
@@ -67,8 +68,11 @@ def short(key: str) -> str:
 
 def _parse(change: str) -> tuple[str, list[str]]:
     key, equals, values = change.partition("=")
-    if not equals or key not in set(keys_of(Params)):
-        raise ParamsError(f"-S {printable(change)}: a param and its values are wanted, train.lr=0.1,0.2 say")
+    keys = list(keys_of(Params))
+    if not equals or key not in keys:
+        close = difflib.get_close_matches(key, keys, n=1)
+        hint = f" (did you mean {close[0]}?)" if close and equals else ""
+        raise ParamsError(f"-S {printable(change)}: a param and its values are wanted, train.lr=0.1,0.2 say{hint}")
     listed = [value.strip() for value in _split(values)]
     if not all(listed) or len(set(listed)) < len(listed):
         raise ParamsError(f"-S {printable(change)}: a value is empty or given twice; take it out")
@@ -98,7 +102,7 @@ def _with(settings: dict[str, str]) -> Params:
         try:
             return read_params(path)
         except ParamsError as error:
-            raise ParamsError(f"-S {error}") from None
+            raise ParamsError(f"-S: {str(error).removeprefix(f'{PARAMS}: ')}") from None
 
 
 def _name(settings: dict[str, str], params: Params, code: bytes) -> str:

@@ -31,12 +31,12 @@ class Recipe:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Where the mean over all seeds is, by Student's t; None of one seed."""
+        """Where the mean over all seeds is, by Student's t, from 0 to 1; None of one seed."""
         runs = len(self.top1)
         if runs < 2:
             return None
         reach = critical_t(runs - 1, level=LEVEL) * float(np.std(self.top1, ddof=1)) / math.sqrt(runs)
-        return self.mean - reach, self.mean + reach
+        return max(0.0, self.mean - reach), min(1.0, self.mean + reach)
 
 
 def rank(top1: Sequence[tuple[Member, float]]) -> list[Recipe]:
@@ -51,9 +51,12 @@ def rank(top1: Sequence[tuple[Member, float]]) -> list[Recipe]:
 
 def table_lines(recipes: list[Recipe]) -> Iterator[str]:
     """A row a recipe, whether the first is better than the second, and what to do with it."""
-    keys = [short(key) for key in recipes[0].members[0].settings if key != SEED]
-    rows = [[*map(cut, recipe.members[0].recipe), str(len(recipe.top1)), *_figures(recipe)] for recipe in recipes]
-    table = [[*map(cut, keys), "runs", "val top-1", "sd", "95 % interval"], *rows]
+    settings = [[short(key) for key in recipes[0].members[0].settings if key != SEED]]
+    settings += [list(recipe.members[0].recipe) for recipe in recipes]
+    # What all have in common is on the command line.
+    shown = [place for place, (_, *values) in enumerate(zip(*settings, strict=True)) if len(set(values)) > 1]
+    figures = [["runs", "val top-1", "sd", "95 % interval"], *map(_figures, recipes)]
+    table = [[*(cut(row[place]) for place in shown), *rest] for row, rest in zip(settings, figures, strict=True)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:
         yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -68,14 +71,12 @@ def table_lines(recipes: list[Recipe]) -> Iterator[str]:
     yield f"  take it  dvc exp apply {best.best.name} && dvc repro      or dvc exp branch {best.best.name} BRANCH"
 
 
-def _figures(recipe: Recipe) -> Iterator[str]:
-    yield f"{100 * recipe.mean:.2f} %"
+def _figures(recipe: Recipe) -> list[str]:
+    runs, mean = str(len(recipe.top1)), f"{100 * recipe.mean:.2f} %"
     if recipe.interval is None:
-        yield from ("", "")
-        return
+        return [runs, mean, "", ""]
     low, high = recipe.interval
-    yield f"{100 * np.std(recipe.top1, ddof=1):.2f}"
-    yield f"{100 * low:.2f} to {100 * high:.2f}"
+    return [runs, mean, f"{100 * np.std(recipe.top1, ddof=1):.2f}", f"{100 * low:.2f} to {100 * high:.2f}"]
 
 
 def _verdict(first: Recipe, second: Recipe) -> str:

@@ -106,8 +106,9 @@ def _step(run: Run, recipe: TrainParams, progress: Progress, log: RunLog, log_ev
     loss = run.take(batch, rate)
     images = len(batch.indices)
     if batch.step % log_every == 0:
-        speed = images / (time.monotonic() - begun)
-        log.scalars(batch.step, {"step/loss": loss, "step/lr": rate, "step/images_per_second": speed})
+        values = {"loss": loss, "lr": rate, "images_per_second": images / (time.monotonic() - begun)}
+        # The HParams tab shows the first five scalars in the alphabet: those of the epochs come before these.
+        log.scalars(batch.step, {f"within epochs/{name}": value for name, value in values.items()})
     progress.advance(images, note=f"epoch {batch.epoch + 1}/{recipe.epochs}, loss {loss:.3f}")
     return rate
 

@@ -19,6 +19,14 @@ def test_larger_is_higher_and_further_right() -> None:
     assert first[1] > second[1]
 
 
+@pytest.mark.parametrize("epochs", [1, 2, 7, 60])
+def test_an_axis_of_whole_numbers_has_whole_ticks(epochs: int) -> None:
+    points = [(epoch, 1 / epoch) for epoch in range(1, epochs + 1)]
+    ticks = [float(tick.text) for tick in draw_chart("t", {"line": points}, x_label="x", y_label="y").x_ticks]
+    assert all(tick.is_integer() for tick in ticks)
+    assert 2 <= len(set(ticks)) == len(ticks) <= 8
+
+
 def test_a_line_without_points_is_left_out() -> None:
     chart = draw_chart("t", {"there": [(1, 1)], "not there": []}, x_label="x", y_label="y")
     assert [line.name for line in chart.lines] == ["there"]

@@ -39,3 +39,10 @@ def test_a_long_name_is_cut_with_an_ellipsis_and_a_short_one_is_not() -> None:
     cut = fitted("a very long name of a class " * 5, FONT, WIDTH)
     assert cut.endswith("…")
     assert FONT.getlength(cut) <= WIDTH
+
+
+def test_a_path_that_is_too_long_keeps_the_files_name() -> None:
+    cut = fitted("a very long name of a class/" * 5 + "0042.jpg", FONT, WIDTH, keep_end=True)
+    assert cut.startswith("…") and cut.endswith("/0042.jpg")
+    assert FONT.getlength(cut) <= WIDTH
+    assert fitted("anything", FONT, 0, keep_end=True) == "…"

@@ -46,12 +46,12 @@ def test_a_resumed_run_has_each_point_once(tmp_path: Path) -> None:
     with RunLog(tmp_path, first_step=0) as log:
         log.params({"train.lr": 0.1})
         for step in range(6):
-            log.scalars(step, {"step/loss": step})
+            log.scalars(step, {"within epochs/loss": step})
     with RunLog(tmp_path, first_step=4) as log:
         for step in range(4, 8):
-            log.scalars(step, {"step/loss": 10 + step})
+            log.scalars(step, {"within epochs/loss": 10 + step})
     found = read(tmp_path)
-    assert [(point.step, point.value) for point in found.Scalars("step/loss")] == [
+    assert [(point.step, point.value) for point in found.Scalars("within epochs/loss")] == [
         *((step, step) for step in range(4)),
         *((step, 10 + step) for step in range(4, 8)),
     ]
@@ -60,9 +60,9 @@ def test_a_resumed_run_has_each_point_once(tmp_path: Path) -> None:
 
 def test_what_is_flushed_survives_a_kill(tmp_path: Path) -> None:
     log = RunLog(tmp_path, first_step=0)
-    log.scalars(0, {"step/loss": 1.0})
+    log.scalars(0, {"within epochs/loss": 1.0})
     log.flush()
-    assert len(read(tmp_path).Scalars("step/loss")) == 1
+    assert len(read(tmp_path).Scalars("within epochs/loss")) == 1
     log.__exit__()
 
 
