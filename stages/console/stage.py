@@ -60,7 +60,8 @@ def _inputs(name: str) -> dict[str, str]:
 def run_tool(main: Callable[[], None]) -> None:
     """Run `main`; a fault ends as one sentence and an exit code.
 
-    A UserError has its own code, a disk or a memory that takes no more 5, Ctrl-C 130, SIGTERM 143.
+    A UserError has its own code, a disk or a memory that takes no more 5, Ctrl-C 130, SIGTERM 143, and 141 as a shell
+    has it where nobody reads the output to its end.
     """
     signal.signal(signal.SIGTERM, _stop)
     try:
@@ -73,6 +74,10 @@ def run_tool(main: Callable[[], None]) -> None:
         if isinstance(error, RuntimeError) and FULL not in str(error):
             raise
         _fail("this machine's memory is full; lower train.batch_size or runtime.workers, or end other programs", 5)
+    except BrokenPipeError:
+        # `| head` has gone. Nobody is left to tell, and at exit Python would try to print the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EFBIG, errno.EDQUOT):
             raise

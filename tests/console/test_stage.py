@@ -121,3 +121,17 @@ run_tool(work)
         printed, sentences = process.communicate(timeout=10)
     assert printed == "tidy\n"
     assert (process.returncode, sentences.count("\n")) == (143, 1)
+
+
+def test_a_reader_that_has_gone_is_no_fault() -> None:
+    program = (
+        "from stages.console.stage import run_tool\nrun_tool(lambda: [print(i, flush=True) for i in range(99999)])"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout and process.stderr
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141

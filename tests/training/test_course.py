@@ -31,7 +31,7 @@ def test_a_step_has_its_place() -> None:
 @pytest.mark.parametrize(
     ("changes", "share"),
     [
-        ({"model": "cifarnet"}, 0.5),
+        ({"model": "cifarnet"}, 0.4),
         ({"model": "cifarnet", "sampling": "balanced"}, 1.0),
         ({"model": "cifarnet", "augment": recipe().augment.model_dump() | {"mixup": 0.2}}, 1.0),
         ({"model": "resnet18"}, 1.0),
