@@ -129,7 +129,7 @@ def _check_counts(recipe: TrainParams, train: int, val: int) -> None:
     if recipe.batch_size > fewest:
         raise ParamsError(
             f"params.yaml: train.batch_size is {recipe.batch_size}, "
-            f"more than the {fewest} training images of an epoch; lower it"
+            f"more than the {fewest} training images{'' if fewest == train else ' of train.hard_share'}; lower it"
         )
     for name, asks in (("keep", recipe.keep == "best"), ("patience", recipe.patience > 0)):
         if asks and not val:

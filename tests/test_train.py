@@ -24,5 +24,7 @@ def test_the_default_needs_none() -> None:
 
 def test_a_batch_that_no_epoch_fills_is_refused() -> None:
     chosen = {"hard_share": 0.5, "hard_after": 1, "epochs": 2, "batch_size": 60}
-    with pytest.raises(ParamsError, match="batch_size is 60, more than the 50 training images of an epoch"):
+    with pytest.raises(
+        ParamsError, match=r"batch_size is 60, more than the 50 training images of train\.hard_share; lower it"
+    ):
         _check_counts(recipe(**chosen), 100, 0)

@@ -7,6 +7,7 @@ from itertools import accumulate
 from stages.model.cifarnet import WIDTHS
 from stages.params.schema import TrainParams
 
+LEAST_STEPS = 10  # of an epoch, with fewer there is little to spare
 HARD_SHARE = 0.4  # 0.3 was less accurate in the same time, 0.5 no more accurate (benchmarks/PROFILE.md)
 
 
@@ -30,21 +31,22 @@ class Course:
 
 def plan_course(images: int, recipe: TrainParams) -> Course:
     """Of a run over a training split of so many images: an epoch has all of them, or a share once it is to choose."""
-    chosen = round(images * choose_hard_share(recipe))
+    chosen = round(images * choose_hard_share(recipe, images))
     each = [images if epoch < recipe.hard_after else chosen for epoch in range(recipe.epochs)]
     steps = [steps_per_epoch(count, recipe.batch_size, drop_last=recipe.drop_last) for count in each]
     return Course(each, list(accumulate(steps)))
 
 
-def choose_hard_share(recipe: TrainParams) -> float:
-    """`train.hard_share` with auto resolved: the networks whose recipe was found with it choose, others take all.
+def choose_hard_share(recipe: TrainParams, images: int) -> float:
+    """`train.hard_share` with auto resolved: the networks whose recipe was found with it choose from many images.
 
     A mixed image has no loss of its own to go by, and a balanced draw is a choice already.
     """
     if not isinstance(recipe.hard_share, str):
         return recipe.hard_share
     mixes = recipe.augment.mixup > 0 or recipe.augment.cutmix > 0
-    return HARD_SHARE if recipe.model in WIDTHS and recipe.sampling == "shuffled" and not mixes else 1.0
+    many = images * HARD_SHARE >= LEAST_STEPS * recipe.batch_size
+    return HARD_SHARE if many and recipe.model in WIDTHS and recipe.sampling == "shuffled" and not mixes else 1.0
 
 
 def steps_per_epoch(images: int, batch_size: int, *, drop_last: bool) -> int:

@@ -13,8 +13,9 @@ from tests.proof.artefacts import LOCK, Fingerprint, fingerprint, outs_of
 from tests.proof.processes import Run
 
 EPOCHS = 4
-# Some seconds of training, cut into enough shards for four workers, checkpoints (where there are any) all the time.
-SMALL = {"epochs": EPOCHS, "shards": 4, "checkpoint_every": 0.3}
+# Some seconds of training in which later epochs choose their images, cut into enough shards for four workers, with
+# checkpoints (where there are any) all the time.
+SMALL = {"epochs": EPOCHS, "batch_size": 256, "shards": 4, "hard_share": 0.5, "checkpoint_every": 0.3}
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ def test_a_step_has_its_place() -> None:
     ("changes", "share"),
     [
         ({"model": "cifarnet"}, 0.4),
+        ({"model": "cifarnet", "batch_size": 64}, 1.0),
         ({"model": "cifarnet", "sampling": "balanced"}, 1.0),
         ({"model": "cifarnet", "augment": recipe().augment.model_dump() | {"mixup": 0.2}}, 1.0),
         ({"model": "resnet18"}, 1.0),
@@ -40,4 +41,4 @@ def test_a_step_has_its_place() -> None:
     ids=str,
 )
 def test_auto_chooses_for_the_networks_whose_recipe_does(changes: dict[str, Any], share: float) -> None:
-    assert choose_hard_share(recipe(**{"hard_share": "auto"} | changes)) == share
+    assert choose_hard_share(recipe(**{"hard_share": "auto"} | changes), 1000) == share
