@@ -4,7 +4,6 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import accumulate
 
-from stages.model.cifarnet import WIDTHS
 from stages.params.schema import TrainParams
 
 LEAST_STEPS = 10  # of an epoch, with fewer there is little to spare
@@ -38,7 +37,7 @@ def plan_course(images: int, recipe: TrainParams) -> Course:
 
 
 def choose_hard_share(recipe: TrainParams, images: int) -> float:
-    """`train.hard_share` with auto resolved: the networks whose recipe was found with it choose from many images.
+    """`train.hard_share` with auto resolved: cifarnet, whose recipe was found with it, chooses from many images.
 
     A mixed image has no loss of its own to go by, and a balanced draw is a choice already.
     """
@@ -46,7 +45,7 @@ def choose_hard_share(recipe: TrainParams, images: int) -> float:
         return recipe.hard_share
     mixes = recipe.augment.mixup > 0 or recipe.augment.cutmix > 0
     many = images * HARD_SHARE >= LEAST_STEPS * recipe.batch_size
-    return HARD_SHARE if many and recipe.model in WIDTHS and recipe.sampling == "shuffled" and not mixes else 1.0
+    return HARD_SHARE if many and recipe.model == "cifarnet" and recipe.sampling == "shuffled" and not mixes else 1.0
 
 
 def steps_per_epoch(images: int, batch_size: int, *, drop_last: bool) -> int:

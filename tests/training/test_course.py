@@ -35,7 +35,7 @@ def test_a_step_has_its_place() -> None:
         ({"model": "cifarnet", "batch_size": 64}, 1.0),
         ({"model": "cifarnet", "sampling": "balanced"}, 1.0),
         ({"model": "cifarnet", "augment": recipe().augment.model_dump() | {"mixup": 0.2}}, 1.0),
-        ({"model": "resnet18"}, 1.0),
+        ({"model": "cifarnet_large"}, 1.0),
         ({"model": "resnet18", "hard_share": 0.25}, 0.25),
     ],
     ids=str,
