@@ -132,9 +132,10 @@ def _log(member: Member) -> Path:
 def _last_words(log: Path) -> str:
     """Why the run failed: what it said last, or that it was killed and could say nothing."""
     said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    killed = re.search(r"^ERROR: .* exited with -(\d+)$", said[-1]) if said else None
-    if killed:
-        return f"its stage was killed by signal {killed[1]}"
+    # bash becomes the stage, and ends by its signal; dash waits for it, and ends with 128 more.
+    code = re.search(r"^ERROR: .* exited with (-?\d+)$", said[-1]) if said else None
+    if code and int(code[1]) in (-signal.SIGKILL, 128 + signal.SIGKILL):
+        return "its stage was killed by signal 9"
     own = [line for line in said if not line.startswith("ERROR: failed to reproduce")]
     return printable((own or said or [f"{log} is empty"])[-1])
 

@@ -125,12 +125,13 @@ def test_a_wrong_grid_is_one_sentence_before_any_run(project: Project, changes: 
     assert not _runs(project)
 
 
-def test_a_member_whose_stage_was_killed_is_said_to_be(project: Project) -> None:
+@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
+def test_a_member_whose_stage_was_killed_is_said_to_be(project: Project, shell: str) -> None:
     (project.folder / "wait-0.1-0").touch()
     sweep = subprocess.Popen(
         [sys.executable, *SWEEP[1:], "-S", "train.lr=0.1", "-S", "train.seed=0"],
         cwd=project.folder,
-        env=project.environment,
+        env=project.environment | {"SHELL": shell},
         stdout=subprocess.PIPE,
         text=True,
     )
