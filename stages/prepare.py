@@ -6,6 +6,7 @@ for CIFAR-10, about 10 for 20,000 photographs on two cores.
 """
 
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def main() -> str:
     # 4. Something to look at.
     write_json(SUMMARY, summarize(found, classes))
     with replaced_file(PREVIEW) as file:
-        preview.save(file, format="PNG")
+        preview.save(file, format="PNG", compress_type=zlib.Z_RLE)  # as small, in a fifth of the time
     counts = ", ".join(f"{len(found.parts[split].labels):,} {split}" for split in SPLITS)
     return f"{counts} images in {PREPARED}{found.words()}"
 

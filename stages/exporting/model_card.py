@@ -88,7 +88,7 @@ from PIL import Image, ImageOps
 session = onnxruntime.InferenceSession("classifier.onnx")
 labels = Path("labels.txt").read_text(encoding="utf-8").splitlines()
 picture = ImageOps.exif_transpose(Image.open("picture.png")).convert("{mode}")
-picture = ImageOps.fit(picture, ({width}, {height}), Image.Resampling.BICUBIC)
+picture = ImageOps.fit(picture, ({width}, {height}), Image.Resampling.BILINEAR)
 images = {pixels}  # uint8 (1, {height}, {width}, {card.channels})
 (probabilities,) = session.run(["probabilities"], {{"images": images}})  # float32 (1, {len(card.classes)})
 print(labels[probabilities[0].argmax()], probabilities[0].max())"""

@@ -15,7 +15,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", *(["AVIF"] if features.c
 LARGEST = 50_000_000  # pixels; four bytes each when decoded
 RULE = (
     "upright by EXIF, first frame, transparency over white, 16 bits to 8, cut to the middle of the right shape and "
-    "resized by Pillow's bicubic filter, large JPEGs from the smallest of the scales 1/8, 1/4, 1/2 that is no smaller"
+    "resized by Pillow's bilinear filter, large JPEGs from the smallest of the scales 1/8, 1/4, 1/2 that is no smaller"
 )
 # Modes with one meaning. 32-bit, float and LAB pixels have no range of their own.
 MODES = {"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "LA", "PA", "RGBA", "I;16", "I;16L", "I;16B"}
@@ -104,7 +104,9 @@ def decode(content: bytes, *, size: tuple[int, int], channels: int) -> Picture:
             # A reduced picture ends between two pixels, at the box that draft gives.
             whole = drafted[1][2:] if drafted else picture.size
             fitted = _fitted(_eight_bits(picture), whole, size[::-1] if turn in SIDEWAYS else size)
-            shown = (fitted if turn is None else fitted.transpose(turn)).convert("RGB" if channels == 3 else "L")
+            upright = fitted if turn is None else fitted.transpose(turn)
+            wanted = "RGB" if channels == 3 else "L"
+            shown = upright if upright.mode == wanted else upright.convert(wanted)
             several = picture.format != "JPEG" and _has_several(content)
     except Unfit:
         raise
@@ -184,7 +186,7 @@ def _fitted(picture: Image.Image, whole: tuple[float, float], size: tuple[int, i
     across, down = min(scale * width, whole[0]), min(scale * height, whole[1])
     left, top = (whole[0] - across) / 2, (whole[1] - down) / 2
     box = (left, top, left + across, top + down)
-    return picture.resize((width, height), Image.Resampling.BICUBIC, box, reducing_gap=GAP)
+    return picture.resize((width, height), Image.Resampling.BILINEAR, box, reducing_gap=GAP)
 
 
 def _has_several(content: bytes) -> bool:

@@ -24,7 +24,7 @@ CHANNELS = 3  # grey pictures too, so that a colour picture added later changes 
 LARGEST_FILE = 256 * 2**20  # bytes; a file is read whole
 SMALLEST = 8  # pixels, the shorter side
 LONGEST = 20  # times the shorter side
-CHUNK = 16  # files that a process takes at a time
+CHUNK = 64  # files that a process takes at a time
 PATIENCE = 60  # seconds of a processor, for one file
 COPIES = 2  # of every image: as decoded, and in its split
 READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # no link, and no waiting for a pipe
@@ -128,7 +128,7 @@ def _content(file: File) -> bytes:
         if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
             raise
         raise changed from None
-    with os.fdopen(descriptor, "rb") as opened:
+    with os.fdopen(descriptor, "rb", buffering=0) as opened:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_size != file.size:
             raise changed

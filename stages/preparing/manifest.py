@@ -15,7 +15,7 @@ csv.field_size_limit(1 << 20)  # characters; longer than any path
 class File:
     """A line of files.csv."""
 
-    place: Path  # where it lies
+    place: str  # the path where it lies
     path: str  # as reports call it: below its root, with the root's name in front where there are several
     label: str
     split: str  # train, val, test; empty: not given
@@ -25,11 +25,11 @@ class File:
 
 def read_manifest(raw: Path, roots: list[str]) -> tuple[list[File], list[dict[str, str]]]:
     """The candidates, sorted by path, and the lines of left_out.csv (path, problem, action)."""
-    places = [Path(os.path.expanduser(root)) for root in roots]  # noqa: PTH111 - Path's raises on an unknown user
+    places = [os.path.expanduser(root) for root in roots]  # noqa: PTH111 - Path's raises on an unknown user
     names = _names(roots)
     files = [
         File(
-            place=places[int(line["root"])] / line["path"],
+            place=os.path.join(places[int(line["root"])], line["path"]),  # noqa: PTH118 - ten times as fast as Path's
             path=printable(names[int(line["root"])] + line["path"]),
             label=line["label"],
             split=line["split"],

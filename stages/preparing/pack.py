@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from stages.files.atomic import write_json
 from stages.files.hashing import sha256_of_array
 from stages.preparing.statistics import count_values, mean_and_std
 
-CHUNK = 32 * 2**20  # bytes of images at a time; keeps memory flat
+CHUNK = 4 * 2**20  # bytes of images at a time; keeps memory flat
 
 
 @dataclass(frozen=True)
@@ -61,14 +62,22 @@ def _write_images(path: Path, part: Part, shape: tuple[int, int, int]) -> tuple[
     number = len(part.labels)
     digest, counts = hashlib.sha256(), np.zeros((shape[2], 256), np.int64)
     step = max(1, CHUNK // int(np.prod(shape)))
-    with path.open("wb") as file:
+
+    def look(images: np.ndarray) -> None:
+        nonlocal counts
+        digest.update(images.data)
+        counts += count_values(images)
+
+    with path.open("wb") as file, ThreadPoolExecutor(1) as beside:
         header = {"descr": "|u1", "fortran_order": False, "shape": (number, *shape)}
         np.lib.format.write_array_header_1_0(file, header)
+        looking = beside.submit(int)
         for begin in range(0, number, step):
             images = np.ascontiguousarray(part.images(slice(begin, begin + step)))
-            digest.update(images.data)
-            counts += count_values(images)
+            looking.result()
+            looking = beside.submit(look, images)
             file.write(images.data)
+        looking.result()
     return digest.hexdigest(), counts
 
 

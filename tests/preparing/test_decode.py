@@ -87,13 +87,13 @@ def test_damaged_files_end_well_and_alike_for_any_number_of_workers(tmp_path: Pa
 def test_a_file_that_changed_since_download_is_refused(tmp_path: Path, change: str) -> None:
     (file,) = listed(tmp_path, {"a.png": CORPUS[0].content})
     if change in ("link", "gone"):
-        file.place.rename(tmp_path / "b.png")
+        Path(file.place).rename(tmp_path / "b.png")
     if change == "link":
-        file.place.symlink_to(tmp_path / "b.png")
+        Path(file.place).symlink_to(tmp_path / "b.png")
     elif change == "bytes":
-        file.place.write_bytes(CORPUS[0].content[:-1] + b"!")
+        Path(file.place).write_bytes(CORPUS[0].content[:-1] + b"!")
     elif change == "size":
-        file.place.write_bytes(CORPUS[0].content + b"!")
+        Path(file.place).write_bytes(CORPUS[0].content + b"!")
     with pytest.raises(DataError, match=r"a\.png changed since download; run dvc repro"):
         decode_files([file], size=(SIDE, SIDE), target=tmp_path / "pixels", workers=1)
 
