@@ -2,7 +2,7 @@
 
 Reads data/raw, and of own images the files that it names; writes data/prepared (arrays, labels, samples.csv,
 dataset.json), metrics/preview.png, metrics/data.json and metrics/data_report.csv. Run by `dvc repro prepare`; 2 seconds
-for CIFAR-10, about 10 for 20,000 photographs on two cores.
+for CIFAR-10, about 8 for 20,000 photographs on two cores.
 """
 
 import json

@@ -1,6 +1,7 @@
 """The classifier that train leaves in models/classifier: a network behind its preprocessing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -49,6 +50,15 @@ class Classifier(nn.Module):
         for module in self.frozen:
             module.eval()
         return self
+
+    @contextmanager
+    def one_look(self) -> Iterator[None]:
+        """In the block an answer is that to the image itself, whatever `mirror` says: in half of the time."""
+        mirror, self.mirror = self.mirror, False
+        try:
+            yield
+        finally:
+            self.mirror = mirror
 
     def forward(self, images: Tensor, scale: float = 1.0) -> Tensor:
         pixels = self.pixels(images, scale)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,10 +71,10 @@ def _write_images(path: Path, part: Part, shape: tuple[int, int, int]) -> tuple[
     with path.open("wb") as file, ThreadPoolExecutor(1) as beside:
         header = {"descr": "|u1", "fortran_order": False, "shape": (number, *shape)}
         np.lib.format.write_array_header_1_0(file, header)
-        looking = beside.submit(int)
+        looking: Future[object] = beside.submit(int)  # at nothing yet
         for begin in range(0, number, step):
             images = np.ascontiguousarray(part.images(slice(begin, begin + step)))
-            looking.result()
+            looking.result()  # so that no more than two chunks are in memory
             looking = beside.submit(look, images)
             file.write(images.data)
         looking.result()

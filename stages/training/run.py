@@ -1,7 +1,6 @@
 """One training run: where it stands between two steps, how it moves on, how it is kept and taken up again."""
 
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -9,7 +8,6 @@ import torch
 
 from stages.console.errors import Diverged
 from stages.data.order import epoch_order, hardest
-from stages.model.cifarnet import WIDTHS
 from stages.params.schema import TrainParams
 from stages.training.checkpoint import Checkpoint
 from stages.training.course import plan_course
@@ -19,7 +17,6 @@ from stages.training.schedule import rate_factor
 from stages.training.shards import Batch
 from stages.training.workers import WorkerPool
 
-GROWING = [0.75, 0.875, 1.0, 1.0]
 LOSSES, ORDER = "losses", "order"  # their names in a checkpoint
 
 
@@ -34,26 +31,23 @@ class Position:
     history: list[Row] = field(default_factory=list)
 
 
-def choose_scales(scales: Sequence[float] | str, model: str) -> Sequence[float]:
-    """`train.scales` with auto resolved: growing for the networks whose recipe was found with it."""
-    if not isinstance(scales, str):
-        return scales
-    return GROWING if model in WIDTHS else [1.0]
-
-
 class Run:
     """Everything that a step changes."""
 
     def __init__(
         self, network: Network, pool: WorkerPool, labels: np.ndarray, recipe: TrainParams, *, prefetch: int
     ) -> None:
-        """`labels` (N,) are those of the training images; `prefetch` batches are loaded ahead."""
+        """`labels` (N,) are those of the training images; `prefetch` batches are loaded ahead.
+
+        `recipe.scales` are numbers: auto is resolved.
+        """
+        assert not isinstance(recipe.scales, str)
         self._network, self._pool, self._labels, self._recipe = network, pool, labels, recipe
         self.outcome = Outcome(network, ema=recipe.ema, keep=recipe.keep)
         self._course = plan_course(len(labels), recipe)
         self.total = self._course.total
         self.position = Position()
-        self._scales = choose_scales(recipe.scales, recipe.model)
+        self._scales = recipe.scales
         self._order = np.empty(0, np.int64)  # of the images in this epoch, and their turns
         self._turns: np.ndarray | None = None
         self._ordered = -1  # the epoch that they are for

@@ -22,7 +22,7 @@ def listed(folder: Path, contents: dict[str, bytes]) -> list[File]:
     for name, content in contents.items():
         place = folder / name
         place.write_bytes(content)
-        files.append(File(place, name, "ant", "", len(content), sha256_of_file(place)))
+        files.append(File(str(place), name, "ant", "", len(content), sha256_of_file(place)))
     return files
 
 

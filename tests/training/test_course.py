@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from stages.training.course import choose_hard_share, plan_course
+from stages.training.course import choose_hard_share, choose_scales, plan_course
 from tests.training.test_fit import recipe
 
 
@@ -42,3 +42,20 @@ def test_a_step_has_its_place() -> None:
 )
 def test_auto_chooses_for_the_networks_whose_recipe_does(changes: dict[str, Any], share: float) -> None:
     assert choose_hard_share(recipe(**{"hard_share": "auto"} | changes), 1000) == share
+
+
+@pytest.mark.parametrize(
+    ("changes", "side", "scales"),
+    [
+        ({"model": "cifarnet"}, 32, [0.625, 0.875, 1.0, 1.0]),
+        ({"model": "cifarnet"}, 24, [1.0]),  # 5/8 of it are too small for the network
+        ({"model": "cifarnet_large"}, 64, [0.75, 0.875, 1.0, 1.0]),
+        ({"model": "resnet18"}, 64, [1.0]),
+        ({"model": "cifarnet", "scales": [0.5, 1.0]}, 32, [0.5, 1.0]),
+    ],
+    ids=str,
+)
+def test_images_grow_where_the_recipe_says_and_the_network_can_take_it(
+    changes: dict[str, Any], side: int, scales: list[float]
+) -> None:
+    assert choose_scales(recipe(**{"scales": "auto"} | changes), (side, side)) == scales
