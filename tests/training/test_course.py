@@ -47,8 +47,8 @@ def test_auto_chooses_for_the_networks_whose_recipe_does(changes: dict[str, Any]
 @pytest.mark.parametrize(
     ("changes", "side", "scales"),
     [
-        ({"model": "cifarnet"}, 32, [0.625, 0.875, 1.0, 1.0]),
-        ({"model": "cifarnet"}, 24, [1.0]),  # 5/8 of it are too small for the network
+        ({"model": "cifarnet"}, 21, [0.75, 0.875, 1.0, 1.0]),
+        ({"model": "cifarnet"}, 20, [1.0]),  # three quarters of it are too small for the network
         ({"model": "cifarnet_large"}, 64, [0.75, 0.875, 1.0, 1.0]),
         ({"model": "resnet18"}, 64, [1.0]),
         ({"model": "cifarnet", "scales": [0.5, 1.0]}, 32, [0.5, 1.0]),
