@@ -57,9 +57,9 @@ def notes_recipe(precision: str) -> TrainParams:
 def sharded(folder: Path, recipe: TrainParams) -> Iterator[Ready]:
     """As stages/training/fit.py takes it."""
     dataset, split = read_dataset(folder), read_split("train", folder)
-    compute = _compute(recipe)
+    shards = shard_count(recipe.batch_size, recipe.shards, dataset.size)
+    compute = _compute(recipe, shards)
     network = Network(_fresh(recipe, dataset))
-    shards = shard_count(recipe.batch_size, recipe.shards)
     board = make_board(network, images=len(split), shards=shards, workers=compute.workers, device=compute.device)
     make = partial(
         make_worker,
@@ -88,7 +88,7 @@ def sharded(folder: Path, recipe: TrainParams) -> Iterator[Ready]:
 def unsharded(folder: Path, recipe: TrainParams) -> Iterator[Ready]:
     """The whole batch at once on torch's own threads, and on its own layers: our compiled ones have one thread."""
     dataset, split = read_dataset(folder), read_split("train", folder)
-    compute = _compute(recipe)
+    compute = _compute(recipe, shard_count(recipe.batch_size, recipe.shards, dataset.size))
     torch.set_num_threads(available_cores())
     network = Network(_with_torch_layers(_fresh(recipe, dataset)))
     for parameter in network.trainable:
@@ -111,8 +111,8 @@ def unsharded(folder: Path, recipe: TrainParams) -> Iterator[Ready]:
     yield Ready(step, _flops(recipe, dataset), compute.precision)
 
 
-def _compute(recipe: TrainParams) -> Compute:
-    return choose_compute("cpu", recipe.precision, "auto", shards=shard_count(recipe.batch_size, recipe.shards))
+def _compute(recipe: TrainParams, shards: int) -> Compute:
+    return choose_compute("cpu", recipe.precision, "auto", shards=shards)
 
 
 def _fresh(recipe: TrainParams, dataset: Dataset) -> Classifier:

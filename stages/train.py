@@ -57,7 +57,7 @@ def main() -> str:
     dataset, train, val = read_dataset(), read_split("train"), read_split("val")
     _check_counts(recipe, len(train), len(val))
     beginning = choose_beginning(recipe, dataset, project_root() / DOWNLOADS)
-    shards = shard_count(recipe.batch_size, recipe.shards)
+    shards = shard_count(recipe.batch_size, recipe.shards, beginning.sees.size)
     compute = choose_compute(
         runtime.device,
         recipe.precision,
@@ -99,7 +99,7 @@ def main() -> str:
                 classifier,
                 train,
                 val,
-                recipe=recipe.model_copy(update={"scales": scales}),
+                recipe=recipe.model_copy(update={"scales": scales, "shards": shards}),
                 augment=augment,
                 compute=compute,
                 begun=begun,

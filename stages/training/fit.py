@@ -23,7 +23,7 @@ from stages.training.network import Network
 from stages.training.objective import choose_objective
 from stages.training.outcome import Row, has_stalled
 from stages.training.run import Run
-from stages.training.shards import Objective, shard_count
+from stages.training.shards import Objective
 from stages.training.workers import WorkerPool, make_worker
 
 PICTURED = 4  # images whose feature maps are shown
@@ -45,7 +45,8 @@ def fit(
 ) -> list[Row]:
     """Train the classifier in place, from the checkpoint `begun` if there is one; a row of scores for each epoch.
 
-    It ends with the weights that `recipe.keep` and `recipe.ema` ask for, before the last epoch by `recipe.patience`.
+    In `recipe` scales and shards are resolved. It ends with the weights that `recipe.keep` and `recipe.ema` ask for,
+    before the last epoch by `recipe.patience`.
 
     Raises:
         Diverged: the loss is nan or infinite.
@@ -54,11 +55,11 @@ def fit(
     """
     # 1. The network, as it was if this run was stopped before.
     objective = choose_objective(recipe.loss, label_smoothing=recipe.label_smoothing)
-    shards = shard_count(recipe.batch_size, recipe.shards)
+    assert isinstance(recipe.shards, int)
     network = Network(classifier, head_lr=recipe.head_lr)
     if begun:
         network.restore(begun.tensors)
-    board = make_board(network, images=len(train), shards=shards, workers=compute.workers, device=compute.device)
+    board = make_board(network, images=len(train), shards=recipe.shards, workers=compute.workers, device=compute.device)
     make = partial(
         make_worker,
         board=board,

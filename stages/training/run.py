@@ -37,10 +37,7 @@ class Run:
     def __init__(
         self, network: Network, pool: WorkerPool, labels: np.ndarray, recipe: TrainParams, *, prefetch: int
     ) -> None:
-        """`labels` (N,) are those of the training images; `prefetch` batches are loaded ahead.
-
-        `recipe.scales` are numbers: auto is resolved.
-        """
+        """`labels` (N,) are those of the training images; `prefetch` batches are loaded ahead."""
         assert not isinstance(recipe.scales, str)
         self._network, self._pool, self._labels, self._recipe = network, pool, labels, recipe
         self.outcome = Outcome(network, ema=recipe.ema, keep=recipe.keep)

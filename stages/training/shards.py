@@ -23,16 +23,23 @@ from stages.training.flat import move_into, views
 from stages.training.network import Network
 from stages.training.targets import image_weights, soft_targets
 
-LARGEST_SHARD = 256  # images; measured: 64 and 128 take longer for each image, and 512 leave one core idle
+# Measured (benchmarks/PROFILE.md): smaller shards take longer for each image, and so do larger ones of larger images.
+LARGEST_SHARD = 256  # images
+SHARD_PIXELS = 2**19  # 128 images of 64x64
+SMALLEST_SHARD = 32  # images that batch norm is to average over, however large they are
 Objective = Callable[[Tensor, Tensor], Tensor]  # logits (n, classes), labels (n,) or (n, classes) -> losses (n,)
 
 
-def shard_count(batch_size: int, shards: int | str) -> int:
-    """`train.shards` with auto resolved: the smallest power of two, at least 2, with small enough shards."""
+def shard_count(batch_size: int, shards: int | str, size: tuple[int, int]) -> int:
+    """`train.shards` with auto resolved: the smallest power of two, at least 2, with small enough shards.
+
+    `size` (H, W) is what the network sees.
+    """
     if isinstance(shards, int):
         return shards
+    most = min(LARGEST_SHARD, max(SMALLEST_SHARD, SHARD_PIXELS // (size[0] * size[1])))
     count = min(2, batch_size)
-    while batch_size > count * LARGEST_SHARD:
+    while batch_size > count * most:
         count *= 2
     return count
 

@@ -46,6 +46,7 @@ def recipe(**changes: Any) -> TrainParams:
         "lr": 0.05,
         "label_smoothing": 0.0,
         "scales": [1.0],
+        "shards": 2,
     }
     return TrainParams(**shipped | small | changes)
 

@@ -359,7 +359,12 @@ def test_children_end_with_the_block() -> None:
     ("batch_size", "count"), [(1, 1), (2, 2), (64, 2), (512, 2), (513, 4), (1024, 4), (2048, 8), (2049, 16)]
 )
 def test_auto_shards_have_at_most_256_images(batch_size: int, count: int) -> None:
-    assert shard_count(batch_size, "auto") == count
+    assert shard_count(batch_size, "auto", (32, 32)) == count
+
+
+@pytest.mark.parametrize(("side", "count"), [(45, 2), (64, 4), (128, 16), (224, 16)])
+def test_auto_shards_of_large_images_are_smaller_but_not_under_32(side: int, count: int) -> None:
+    assert shard_count(512, "auto", (side, side)) == count
 
 
 @pytest.mark.parametrize(("asked", "workers"), [(1, 1), (2, 2), (3, 2), (4, 4), (100, 8)])
