@@ -63,7 +63,7 @@ def _write_images(path: Path, part: Part, shape: tuple[int, int, int]) -> tuple[
     digest, counts = hashlib.sha256(), np.zeros((shape[2], 256), np.int64)
     step = max(1, CHUNK // int(np.prod(shape)))
 
-    def look(images: np.ndarray) -> None:
+    def look(images: np.ndarray) -> None:  # on another core than reads and writes
         nonlocal counts
         digest.update(images.data)
         counts += count_values(images)
