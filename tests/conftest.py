@@ -21,7 +21,6 @@ SHIPPED = (
     ".dvc/.gitignore",
     ".dvc/plots",
     ".dvcignore",
-    "data/none",
     ".gitignore",
 )
 SMALL = {
