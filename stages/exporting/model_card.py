@@ -6,6 +6,7 @@ from typing import Any
 
 from stages.model.card import Card
 from stages.params.flat import flat
+from stages.pictures.reading import FILTER
 
 CLASSES_SHOWN = 20
 
@@ -88,7 +89,7 @@ from PIL import Image, ImageOps
 session = onnxruntime.InferenceSession("classifier.onnx")
 labels = Path("labels.txt").read_text(encoding="utf-8").splitlines()
 picture = ImageOps.exif_transpose(Image.open("picture.png")).convert("{mode}")
-picture = ImageOps.fit(picture, ({width}, {height}), Image.Resampling.BILINEAR)
+picture = ImageOps.fit(picture, ({width}, {height}), Image.Resampling.{FILTER.name})
 images = {pixels}  # uint8 (1, {height}, {width}, {card.channels})
 (probabilities,) = session.run(["probabilities"], {{"images": images}})  # float32 (1, {len(card.classes)})
 print(labels[probabilities[0].argmax()], probabilities[0].max())"""

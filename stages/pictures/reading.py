@@ -13,9 +13,12 @@ from stages.console.text import printable
 # What Pillow reads without starting other programs, and what people have.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", *(["AVIF"] if features.check("avif") else []))
 LARGEST = 50_000_000  # pixels; four bytes each when decoded
+# As torchvision's Resize has it, and most of its weights were trained; bicubic takes half as long again.
+FILTER = Image.Resampling.BILINEAR
 RULE = (
     "upright by EXIF, first frame, transparency over white, 16 bits to 8, cut to the middle of the right shape and "
-    "resized by Pillow's bilinear filter, large JPEGs from the smallest of the scales 1/8, 1/4, 1/2 that is no smaller"
+    f"resized by Pillow's {FILTER.name.lower()} filter, large JPEGs from the smallest of the scales 1/8, 1/4, 1/2 "
+    "that is no smaller"
 )
 # Modes with one meaning. 32-bit, float and LAB pixels have no range of their own.
 MODES = {"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "LA", "PA", "RGBA", "I;16", "I;16L", "I;16B"}
@@ -186,8 +189,7 @@ def _fitted(picture: Image.Image, whole: tuple[float, float], size: tuple[int, i
     across, down = min(scale * width, whole[0]), min(scale * height, whole[1])
     left, top = (whole[0] - across) / 2, (whole[1] - down) / 2
     box = (left, top, left + across, top + down)
-    # As torchvision's Resize does it, and most of its weights were trained; bicubic takes half as long again.
-    return picture.resize((width, height), Image.Resampling.BILINEAR, box, reducing_gap=GAP)
+    return picture.resize((width, height), FILTER, box, reducing_gap=GAP)
 
 
 def _has_several(content: bytes) -> bool:
