@@ -13,7 +13,7 @@ all: .venv/installed  ## set up, run the pipeline, print what came out (the defa
 	@python -m stages.summary
 
 test: .venv/installed-dev  ## set up and run the tests: offline, a few minutes
-	@pytest -n 2 --dist loadfile
+	@pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 prove: .venv/installed-dev  ## kill, crash, move and corrupt it all, and compare every byte: hours; prints a table
 	@python -m tests.proof --full

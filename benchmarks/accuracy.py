@@ -1,8 +1,8 @@
 """Whole runs over several seeds: `python -m benchmarks.accuracy default`, after `dvc repro prepare`; long.
 
 For each seed the stages train and evaluate run in a clone of the last commit, and the notes' script takes its turn, as
-a yardstick of time. `-S train.epochs=5` changes params as dvc's -S does; a recipe may also be a file recipes/NAME.yaml
-with the params that it changes. Writes the section accuracy of benchmarks/results.json and benchmarks/RESULTS.md.
+a yardstick of time. `python -m benchmarks.accuracy NAME -S train.epochs=5` changes params as dvc's -S does. Writes the
+section accuracy of benchmarks/results.json and benchmarks/RESULTS.md.
 """
 
 import argparse
@@ -17,12 +17,15 @@ from typing import Any
 from benchmarks.changes import Changes, change_params, changes_of, words
 from benchmarks.results import PAGE, RESULTS, keep, known_section, this_machine
 from benchmarks.whole_run import clone_project, run_module, uncommitted
+from stages.console.errors import ParamsError
 from stages.console.stage import run_tool
 
 
 def main() -> None:
     asked = _parser().parse_args()
-    changes = changes_of(asked.recipe, asked.changes)
+    changes = changes_of(asked.changes)
+    if bool(changes) == (asked.recipe == "default"):
+        raise ParamsError(f"{asked.recipe} with {words(changes)}: the name default, and no other, goes without -S")
     print(f"accuracy: {asked.recipe} ({words(changes)}), seeds {asked.seeds}", flush=True)
     if uncommitted():
         print("accuracy: what is not committed is not measured", flush=True)
@@ -85,7 +88,7 @@ def _mean(values: Sequence[float]) -> dict[str, float | None]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("recipe", help="default: params.yaml as it is; NAME: recipes/NAME.yaml, or any name with -S")
+    parser.add_argument("recipe", help="what its row is called; default: params.yaml as it is")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("-S", dest="changes", action="append", default=[], metavar="KEY=VALUE")
     return parser

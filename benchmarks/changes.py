@@ -10,27 +10,22 @@ from stages.console.errors import ParamsError
 from stages.params.read import read_params
 from stages.params.yaml12 import Yaml12Loader
 
-PARAMS, RECIPES = Path("params.yaml"), Path("recipes")
 Changes = dict[str, Any]
 
 
-def changes_of(recipe: str, given: Sequence[str], *, params: Path = PARAMS, recipes: Path = RECIPES) -> Changes:
-    """All in which a recipe differs from the params: those of its file first, then the `given` key=value.
+def changes_of(given: Sequence[str]) -> Changes:
+    """The values by their keys, each given as key=value.
 
     Raises:
-        ParamsError: there is no such recipe, or what is given is no key=value.
+        ParamsError: one is not.
     """
-    file = recipes / f"{recipe}.yaml"
-    if recipe != "default" and not given and not file.exists():
-        raise ParamsError(f"{file} is missing; say what the recipe changes with -S, or take the recipe default")
-    wanted = _flat(_load(file.read_text())) if file.exists() else {}
+    wanted = {}
     for change in given:
         key, equals, value = change.partition("=")
         if not equals:
             raise ParamsError(f"-S {change} is no key=value; write -S train.lr=0.01")
         wanted[key] = _load(value)
-    known = _flat(_load(params.read_text()))
-    return {key: value for key, value in wanted.items() if key not in known or known[key] != value}
+    return wanted
 
 
 def change_params(path: Path, changes: Changes) -> None:
@@ -54,13 +49,6 @@ def change_params(path: Path, changes: Changes) -> None:
 
 def words(changes: Changes) -> str:
     return " ".join(f"{key}={value}" for key, value in changes.items()) or "params.yaml as it is"
-
-
-def _flat(section: Changes, above: str = "") -> Changes:
-    flat: Changes = {}
-    for name, value in section.items():
-        flat |= _flat(value, f"{above}{name}.") if isinstance(value, dict) else {f"{above}{name}": value}
-    return flat
 
 
 def _load(text: str) -> Any:

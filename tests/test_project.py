@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -142,3 +143,14 @@ def test_prediction_answers_for_a_picture_from_outside(project: Project) -> None
     printed = project.run("python", "-m", "stages.predict", "metrics/preview.png")
     classes = json.loads(project.read("data/prepared/dataset.json"))["classes"]
     assert any(name in printed for name in classes)
+
+
+def test_a_version_is_registered_and_others_get_its_bytes(project: Project, tmp_path: Path) -> None:
+    try:
+        project.run("gto", "register", "classifier")
+        project.run("dvc", "artifacts", "get", ".", "classifier", "--rev", "v0.0.1", "-o", str(tmp_path / "got"))
+        got, kept = tmp_path / "got", project.folder / "models/export"
+        assert sorted(file.name for file in got.iterdir()) == sorted(file.name for file in kept.iterdir())
+        assert all((got / file.name).read_bytes() == file.read_bytes() for file in kept.iterdir())
+    finally:
+        project.run("git", "tag", "-d", "classifier@v0.0.1", expect=None)
