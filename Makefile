@@ -13,6 +13,7 @@ all: .venv/installed  ## set up, run the pipeline, print what came out (the defa
 	@python -m stages.summary
 
 test: .venv/installed-dev  ## set up and run the tests: offline, a few minutes
+	@# In the order of tests/conftest.py, which matters: its reason stands there.
 	@pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 prove: .venv/installed-dev  ## kill, crash, move and corrupt it all, and compare every byte: hours; prints a table

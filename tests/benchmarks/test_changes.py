@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import accuracy
 from benchmarks.changes import change_params, changes_of, words
 from stages.console.errors import ParamsError
 from stages.params.read import read_params
@@ -26,7 +27,7 @@ def test_changes_arrive_with_their_types_and_nothing_else_changes(params: Path) 
     assert read_params(params).model_dump() == before
 
 
-def test_no_change_is_said_in_words() -> None:
+def test_changes_are_said_in_words() -> None:
     assert words(changes_of([])) == "params.yaml as it is"
     assert words(changes_of(["train.seed=6", "train.lr=0.1"])) == "train.seed=6 train.lr=0.1"
 
@@ -42,3 +43,12 @@ def test_no_change_is_said_in_words() -> None:
 def test_a_wrong_change_is_one_sentence(params: Path, given: list[str], sentence: str) -> None:
     with pytest.raises(ParamsError, match=sentence):
         change_params(params, changes_of(given))
+
+
+@pytest.mark.parametrize("given", [["mine"], ["default", "-S", "train.lr=0.1"]])
+def test_no_row_is_called_default_that_is_not_and_none_otherwise_that_is(
+    given: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["accuracy", *given])
+    with pytest.raises(ParamsError, match="the name default, and no other, goes without -S"):
+        accuracy.main()
