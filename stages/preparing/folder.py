@@ -9,7 +9,7 @@ import numpy as np
 from stages.console.errors import DataError
 from stages.data.prepared import SPLITS
 from stages.params.schema import PrepareParams
-from stages.preparing.decode import CHANNELS, Outcome, decode_files, read_images
+from stages.preparing.decode import CHANNELS, SIDE, Outcome, decode_files, read_images
 from stages.preparing.findings import (
     LEFT_OUT,
     STOPS,
@@ -25,9 +25,6 @@ from stages.preparing.found import Found
 from stages.preparing.manifest import File, read_manifest
 from stages.preparing.pack import Part
 from stages.preparing.split import few_of_each, split_by_content
-
-SIDE = 64  # pixels, where prepare.size is auto
-
 
 SPARE = ("not needed", "beyond prepare.per_class")  # kind and words
 
@@ -95,7 +92,10 @@ def _place(
     files: list[File], outcomes: list[Outcome], sound: list[int], params: PrepareParams
 ) -> tuple[dict[int, str], set[int]]:
     """The split of each sound image by its index, and the training images beyond prepare.per_class."""
-    contents = np.array([int.from_bytes(outcomes[index].digest[:8]) for index in sound], np.uint64)
+    keys = dict[bytes, bytes]()  # by digest: images that are one at this size have one key, should theirs differ
+    for outcome in (outcomes[index] for index in sound):
+        keys[outcome.digest] = min(outcome.key, keys.get(outcome.digest, outcome.key))
+    contents = np.array([int.from_bytes(keys[outcomes[index].digest][:8]) for index in sound], np.uint64)
     given = np.array([files[index].split for index in sound], dtype=np.str_)
     words = split_by_content(
         contents,
