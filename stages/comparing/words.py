@@ -99,7 +99,7 @@ def nats(estimate: Estimate) -> str:
 
 def p_value(p: float) -> str:
     """A probability with as many digits as mean something."""
-    return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}" if p else "0"
+    return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}" if p else "<1e-300"
 
 
 def cut(name: str) -> str:
