@@ -1,0 +1,83 @@
+"""A small classifier, trained by the sharded step for a few steps."""
+
+import hashlib
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from stages.data.augment import Augment
+from stages.data.prepared import Split
+from stages.model.classifier import Classifier
+from stages.model.freezing import freeze
+from stages.training.board import make_board
+from stages.training.compute import Compute
+from stages.training.network import Network
+from stages.training.objective import choose_objective
+from stages.training.shards import Batch
+from stages.training.workers import WorkerPool, make_worker
+from tests.training.test_fit import recipe
+
+GENERATOR = np.random.default_rng(0)
+SPLIT = Split(GENERATOR.integers(0, 256, (96, 8, 8, 3)).astype(np.uint8), GENERATOR.integers(0, 4, 96))
+CPU = torch.device("cpu")
+
+
+def small_classifier(*, random: bool = True) -> Classifier:
+    """With all that could make the number of workers matter: batch norm, dropout, a filter with channels last."""
+    torch.manual_seed(0)
+    middle = [nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.5)] if random else [nn.ReLU()]
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), *middle, nn.Flatten(), nn.Linear(512, 4))
+    return Classifier(network, [0.5] * 3, [0.25] * 3).to(memory_format=torch.channels_last)
+
+
+def make_pool(
+    classifier: Classifier, *, workers: int, shards: int, precision: str = "fp32", head_lr: float = 1.0, **changes: Any
+) -> WorkerPool:
+    compute = Compute(CPU, precision, workers)
+    network = Network(classifier, head_lr=head_lr)
+    board = make_board(network, images=len(SPLIT), shards=shards, workers=workers, device=CPU)
+    return WorkerPool(
+        board,
+        partial(
+            make_worker,
+            board=board,
+            network=network,
+            split=SPLIT,
+            augment=Augment(0, flip="random", translate=1),
+            objective=choose_objective("cross_entropy", label_smoothing=0.1),
+            compute=compute,
+            recipe=recipe(**{"seed": 3, "momentum": 0.9, "weight_decay": 0.01} | changes),
+            memory={},
+        ),
+    )
+
+
+def train_a_little(
+    *,
+    workers: int,
+    precision: str = "fp32",
+    batch: int = 32,
+    shards: int = 4,
+    head_lr: float = 1.0,
+    frozen: str | int = "none",
+    **changes: Any,
+) -> str:
+    """A hash of all weights and statistics after a few steps."""
+    torch.set_num_threads(1)
+    classifier = small_classifier()
+    freeze(classifier, frozen)
+    pool_of = partial(make_pool, workers=workers, shards=shards, precision=precision, head_lr=head_lr)
+    with pool_of(classifier, **changes) as pool:
+        for step in range(6):
+            pool.compute(Batch(np.arange(batch) + step, epoch=step, step=step))
+            pool.update(0.1, clip_norm=changes.get("clip_norm", 0.0))
+    state = classifier.state_dict()
+    return hashlib.sha256(b"".join(tensor.contiguous().numpy().tobytes() for tensor in state.values())).hexdigest()
+
+
+def augmented(**changes: float) -> dict[str, Any]:
+    """`train.augment` with changes, for a recipe."""
+    return {"augment": recipe().augment.model_dump() | changes}
