@@ -93,15 +93,15 @@ class ThreeChannels(nn.Module):
 
 
 def check_takes(network: nn.Module, name: str, channels: int, size: tuple[int, int]) -> object:
-    """A network's answer for one image of (H, W) pixels.
+    """A network's answer for one image of (H, W) pixels, on the device that it is on.
 
     Raises:
         ParamsError: it cannot.
     """
-    training = network.training
+    training, device = network.training, next((each.device for each in network.parameters()), None)
     try:
         with torch.no_grad():
-            answer = network.eval()(torch.zeros(1, channels, *size))
+            answer = network.eval()(torch.zeros(1, channels, *size, device=device))
     except (RuntimeError, AssertionError, ValueError) as error:
         height, width = size
         raise ParamsError(

@@ -16,11 +16,11 @@ import numpy as np
 
 from stages.console.errors import DataError, MachineError
 from stages.console.progress import Progress
-from stages.pictures.reading import Picture, Unfit, damaged, decode
+from stages.pictures.reading import Unfit, damaged, decode
 from stages.preparing.crew import share_out
 from stages.preparing.manifest import File
 
-SIDE = 64  # pixels: where prepare.size is auto, and of what decides the split
+SIDE = 64  # pixels: where prepare.size is auto, and of what tells copies and decides the split
 CHANNELS = 3  # grey pictures too, so that a colour picture added later changes nothing
 LARGEST_FILE = 256 * 2**20  # bytes; a file is read whole
 SMALLEST = 8  # pixels, the shorter side
@@ -33,10 +33,9 @@ READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a file: the digests of its pixels, or the fault that it has."""
+    """What became of a file: the digest of its pixels, or the fault that it has."""
 
-    digest: bytes = b""  # as prepared
-    key: bytes = b""  # at 64x64 whatever prepare.size is, so that another size moves no image to another split
+    digest: bytes = b""  # at 64x64 whatever prepare.size is, so that another size moves no image to another split
     width: int = 0
     height: int = 0
     mode: str = ""
@@ -108,20 +107,16 @@ def _decode_one(file: File, size: tuple[int, int]) -> tuple[Outcome, np.ndarray 
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             picture = decode(content, size=size, channels=CHANNELS)
-            image, digest = _pixels(picture)
-            key = digest if size == (SIDE, SIDE) else _pixels(decode(content, size=(SIDE, SIDE), channels=CHANNELS))[1]
+            small = picture if size == (SIDE, SIDE) else decode(content, size=(SIDE, SIDE), channels=CHANNELS)
         oddities = _oddities([str(warning.message) for warning in said], odd_exif=picture.odd_exif)
         _check_shape(picture.width, picture.height)
     except Unfit as fault:
         return Outcome(fault=fault.kind, found=fault.found), None
     if picture.several:
         oddities.append("several frames")
-    return Outcome(digest, key, picture.width, picture.height, picture.mode, tuple(oddities)), image
-
-
-def _pixels(picture: Picture) -> tuple[np.ndarray, bytes]:
-    image = np.ascontiguousarray(picture.pixels)
-    return image, hashlib.sha256(image.data).digest()
+    digest = hashlib.sha256(np.ascontiguousarray(small.pixels).data).digest()
+    outcome = Outcome(digest, picture.width, picture.height, picture.mode, tuple(oddities))
+    return outcome, np.ascontiguousarray(picture.pixels)
 
 
 def _content(file: File) -> bytes:

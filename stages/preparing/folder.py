@@ -92,10 +92,7 @@ def _place(
     files: list[File], outcomes: list[Outcome], sound: list[int], params: PrepareParams
 ) -> tuple[dict[int, str], set[int]]:
     """The split of each sound image by its index, and the training images beyond prepare.per_class."""
-    keys = dict[bytes, bytes]()  # by digest: images that are one at this size have one key, should theirs differ
-    for outcome in (outcomes[index] for index in sound):
-        keys[outcome.digest] = min(outcome.key, keys.get(outcome.digest, outcome.key))
-    contents = np.array([int.from_bytes(keys[outcomes[index].digest][:8]) for index in sound], np.uint64)
+    contents = np.array([int.from_bytes(outcomes[index].digest[:8]) for index in sound], np.uint64)
     given = np.array([files[index].split for index in sound], dtype=np.str_)
     words = split_by_content(
         contents,
