@@ -45,7 +45,7 @@ METRICS = Path("metrics/train.json")
 HISTORY = Path("metrics/history.csv")
 AUGMENTED = Path("metrics/augmented.png")
 COLUMNS = ["epoch", "train_loss", "val_loss", "train_top1", "val_top1", "lr"]
-WHITENING_IMAGES = 5000
+WHITENING_IMAGES, WHITENING_PIXELS = 5000, 5000 * 32**2  # at most: 1,250 of 64x64, in half a gigabyte
 SAMPLES = 64  # images that are shown as the network sees them
 BUILD = 2**32  # the random stream of the first weights; steps count from 0
 
@@ -81,7 +81,8 @@ def main() -> str:
         check_takes(classifier.network, recipe.model, dataset.channels, scaled_size(card.network_size, scale))
     if recipe.freeze != "none":
         print(f"train: {freeze(classifier, recipe.freeze)}", flush=True)
-    _see(classifier, train.images[:WHITENING_IMAGES], compute)
+    if beginning.weights is None:
+        _see(classifier, train, compute)
 
     # 3. Train it, from where it was stopped if it was.
     augment = Augment(recipe.seed, **recipe.augment.model_dump(exclude={"mixup", "cutmix"}))
@@ -173,10 +174,15 @@ def _processor(compute: Compute) -> str:
     return instruction_set()
 
 
-def _see(classifier: Classifier, images: np.ndarray, compute: Compute) -> None:
+def _see(classifier: Classifier, train: Split, compute: Compute) -> None:
     """Let a network whose first layer comes from the data look at some."""
     if isinstance(classifier.network, CifarNet):
-        classifier.network.whiten(classifier.pixels(torch.from_numpy(np.array(images)).to(compute.device)))
+        height, width = classifier.network_size or train.images.shape[1:3]
+        count = min(len(train), WHITENING_IMAGES, max(1, WHITENING_PIXELS // (height * width)))
+        # Own images lie class by class, and the first of them show but one.
+        in_classes = bool((np.diff(train.labels) >= 0).all())
+        chosen = np.arange(count) * len(train) // count if in_classes else np.arange(count)
+        classifier.network.whiten(classifier.pixels(torch.from_numpy(train.images[chosen]).to(compute.device)))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,22 @@
-"""The train stage refuses what its data cannot give."""
+"""The train stage refuses what its data cannot give, and begins as it should, wherever it runs."""
 
+import shutil
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
+from stages import train
 from stages.console.errors import ParamsError
+from stages.files.sums import write_sums
+from stages.model.classifier import Classifier, build_classifier
+from stages.params.read import read_params
 from stages.train import _check_counts
+from stages.training.compute import Compute
+from tests.small_run import make_card, make_prepared
 from tests.training.test_fit import recipe
 
 
@@ -28,3 +39,72 @@ def test_a_batch_that_no_epoch_fills_is_refused() -> None:
         ParamsError, match=r"batch_size is 60, more than the 50 training images of train\.hard_share; lower it"
     ):
         _check_counts(recipe(**chosen), 100, 0)
+
+
+class _Reached(Exception):
+    """Where a test's run ends."""
+
+
+def begin(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, *, device: str = "cpu", side: int = 16, **changes: Any
+) -> Classifier:
+    """The classifier that main hands to fit, of 60 images in two classes, which lie in order: grey, then white."""
+    labels = np.arange(60) // 30
+    images = 118 + np.random.default_rng(0).integers(0, 20, (60, side, side, 3)) + 100 * labels[:, None, None, None]
+    card = make_card(classes=("grey", "white"), size=(side, side))
+    make_prepared(folder, card, images=images.astype(np.uint8), labels=labels)
+    prepared = folder / "data/prepared"
+    for part in ("images", "labels"):
+        shutil.copy(prepared / f"test_{part}.npy", prepared / f"train_{part}.npy")
+    write_sums(prepared)
+    given: list[Classifier] = []
+
+    def fit(classifier: Classifier, *_: object, **__: object) -> None:
+        given.append(classifier)
+        raise _Reached
+
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(train, "project_root", lambda: folder)
+    monkeypatch.setattr(train, "fit", fit)
+    monkeypatch.setattr(train, "choose_compute", lambda *_, **__: Compute(torch.device(device), "fp32", 1))
+    read = read_params()
+    changed = read.model_copy(update={"train": read.train.model_copy(update={"batch_size": 10} | changes)})
+    monkeypatch.setattr(train, "read_params", lambda: changed)
+    with pytest.raises(_Reached):
+        train.main()
+    return given[0]
+
+
+def test_training_begins_on_a_device_that_takes_no_tensor_of_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train.RunLog, "graph", lambda *_: None)  # torch cannot trace without values
+    classifier = begin(tmp_path, monkeypatch, device="meta")
+    assert {tensor.device.type for tensor in classifier.state_dict().values()} == {"meta"}
+
+
+def test_the_first_layer_sees_images_of_every_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "WHITENING_IMAGES", 10)
+    few = begin(tmp_path / "few", monkeypatch).state_dict()["network.whitening.weight"]
+    monkeypatch.undo()
+    all_of_them = begin(tmp_path / "all", monkeypatch).state_dict()["network.whitening.weight"]
+    torch.testing.assert_close(few[:1], all_of_them[:1], atol=0.01, rtol=0.1)
+
+
+def test_large_images_are_seen_by_fewer_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(train.CifarNet, "whiten", lambda _, pixels: seen.append(len(pixels)))
+    monkeypatch.setattr(train, "WHITENING_PIXELS", 20 * 16**2)
+    begin(tmp_path / "small", monkeypatch)
+    begin(tmp_path / "large", monkeypatch, side=32)
+    assert seen == [20, 5]
+
+
+def test_weights_that_it_begins_from_keep_their_first_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = {
+        name: torch.randn_like(tensor) if tensor.is_floating_point() else tensor
+        for name, tensor in build_classifier(make_card(classes=("grey", "white"))).network.state_dict().items()
+    }
+    save_file(weights, tmp_path / "begun.safetensors")
+    begun = begin(tmp_path / "run", monkeypatch, weights=str(tmp_path / "begun.safetensors")).network.state_dict()
+    assert torch.equal(begun["whitening.weight"], weights["whitening.weight"])

@@ -34,11 +34,18 @@ def small_classifier(*, random: bool = True) -> Classifier:
 
 
 def make_pool(
-    classifier: Classifier, *, workers: int, shards: int, precision: str = "fp32", head_lr: float = 1.0, **changes: Any
+    classifier: Classifier,
+    *,
+    workers: int,
+    shards: int,
+    precision: str = "fp32",
+    head_lr: float = 1.0,
+    device: torch.device = CPU,
+    **changes: Any,
 ) -> WorkerPool:
-    compute = Compute(CPU, precision, workers)
+    compute = Compute(device, precision, workers)
     network = Network(classifier, head_lr=head_lr)
-    board = make_board(network, images=len(SPLIT), shards=shards, workers=workers, device=CPU)
+    board = make_board(network, images=len(SPLIT), shards=shards, workers=workers, device=device)
     return WorkerPool(
         board,
         partial(

@@ -141,3 +141,13 @@ def test_running_statistics_are_the_mean_of_the_shards() -> None:
     expected = 0.1 * torch.stack(shard_means).mean(0)  # the running mean starts at 0, momentum is 0.1
     torch.testing.assert_close(classifier.network.get_buffer("1.running_mean"), expected, atol=1e-6, rtol=1e-4)
     assert classifier.network.get_buffer("1.num_batches_tracked") == 1
+
+
+@pytest.mark.parametrize("changes", [{}, augmented(mixup=0.5) | {"class_weights": "balanced"}], ids=str)
+def test_a_step_on_a_device_takes_no_tensor_of_the_cpu(changes: dict[str, Any]) -> None:
+    device = torch.device("meta")
+    classifier = small_classifier().to(device)
+    with make_pool(classifier, workers=1, shards=2, device=device, **changes) as pool:
+        pool._own.compute(Batch(np.arange(32), epoch=0, step=0))
+        pool.update(0.1)
+        assert pool._board.gradients.device == device
