@@ -12,10 +12,12 @@ from safetensors.torch import save_file
 from stages import train
 from stages.console.errors import ParamsError
 from stages.files.sums import write_sums
+from stages.model.cifarnet import CifarNet
 from stages.model.classifier import Classifier, build_classifier
 from stages.params.read import read_params
 from stages.train import _check_counts
 from stages.training.compute import Compute
+from stages.training.log import RunLog
 from tests.small_run import make_card, make_prepared
 from tests.training.test_fit import recipe
 
@@ -78,7 +80,7 @@ def begin(
 def test_training_begins_on_a_device_that_takes_no_tensor_of_the_cpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train.RunLog, "graph", lambda *_: None)  # torch cannot trace without values
+    monkeypatch.setattr(RunLog, "graph", lambda *_: None)  # torch cannot trace without values
     classifier = begin(tmp_path, monkeypatch, device="meta")
     assert {tensor.device.type for tensor in classifier.state_dict().values()} == {"meta"}
 
@@ -93,7 +95,7 @@ def test_the_first_layer_sees_images_of_every_class(tmp_path: Path, monkeypatch:
 
 def test_large_images_are_seen_by_fewer_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr(train.CifarNet, "whiten", lambda _, pixels: seen.append(len(pixels)))
+    monkeypatch.setattr(CifarNet, "whiten", lambda _, pixels: seen.append(len(pixels)))
     monkeypatch.setattr(train, "WHITENING_PIXELS", 20 * 16**2)
     begin(tmp_path / "small", monkeypatch)
     begin(tmp_path / "large", monkeypatch, side=32)

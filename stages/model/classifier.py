@@ -94,7 +94,11 @@ def build_classifier(card: Card, begin: Callable[[nn.Module], object] = lambda n
 
 def save_classifier(classifier: Classifier, card: Card, folder: Path = CLASSIFIER) -> None:
     """Write weights.safetensors and card.json, whole or not at all."""
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.network.state_dict().items()}
+    # Copies, as safetensors refuses a layer that is there under two names.
+    weights = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in classifier.network.state_dict().items()
+    }
     with replaced_folder(folder) as temporary:
         (temporary / "weights.safetensors").write_bytes(save(weights))
         write_json(temporary / "card.json", asdict(card))

@@ -24,6 +24,8 @@ def read_labels(table: Path, files: Collection[PurePosixPath]) -> dict[PurePosix
         where = f"{printable(str(table))}, line {number}"
         if not label:
             raise DataError(f"{where}: no label; name the class of {printable(str(path))}")
+        if "\r" in label:
+            raise DataError(f"{where}: label {label!r} has a carriage return in it; take it out")
         if path not in there:
             raise DataError(f"{where}: {printable(str(path))} is not there; take the line out or mend it")
         if path in found:

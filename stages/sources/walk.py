@@ -8,8 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from stages.console.errors import DataError
 from stages.console.text import printable
-
-CLUTTER = {"__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir"}  # beside everything whose name begins with a dot
+from stages.pictures.finding import is_clutter
 
 
 @dataclass
@@ -58,13 +57,16 @@ def _reason(entry: os.DirEntry[str]) -> str:
     mode = entry.stat(follow_symlinks=False).st_mode
     if stat.S_ISLNK(mode):
         return "a link"
-    hidden = entry.name.startswith(".") or entry.name in CLUTTER
+    hidden, breaking = is_clutter(entry.name), "\r" in entry.name  # which tables do not keep
     if stat.S_ISDIR(mode):
-        return f"a hidden or system folder with {sum(1 for _ in _below(Path(entry.path))):,} files" if hidden else ""
+        kind = "hidden or system " if hidden else "wrongly named " if breaking else ""
+        return kind and f"a {kind}folder with {sum(1 for _ in _below(Path(entry.path))):,} files"
     if not stat.S_ISREG(mode):
         return "a pipe, socket or device"
     if hidden:
         return "a hidden or system file"
+    if breaking:
+        return "a name with a carriage return"
     try:
         entry.name.encode()
     except UnicodeEncodeError:

@@ -21,7 +21,7 @@ from stages.training.board import Board
 from stages.training.compute import Compute
 from stages.training.flat import move_into, views
 from stages.training.network import Network
-from stages.training.targets import image_weights, soft_targets
+from stages.training.targets import image_weights, soft_targets, weighted_shares
 
 # Measured (benchmarks/PROFILE.md): smaller shards take longer for each image, and so do larger ones of larger images.
 LARGEST_SHARD = 256  # images
@@ -166,25 +166,30 @@ class ShardWorker:
         _seed(self._compute.device, torch_seed(self._seed, batch.step, shard))
         with self._compute.autocast():
             logits = self._network.classifier(images, batch.scale)  # (n, classes)
-        targets = self._mixed_targets(labels, mixed, logits.shape[1]) if mixed else labels
+        targets, answers, weights = self._aims(labels, indices, mixed, logits.shape[1])
         losses = self._objective(logits.float(), targets)  # (n,)
         self._board.losses[self._on_device(indices)] = losses.detach()
-        if self._weights is not None:
-            losses = losses * self._mixed_weights(self._weights[indices], mixed)
+        if weights is not None:
+            losses = losses * weights
         (losses.sum() / len(batch.indices)).backward()
-        # Of a mixed image the class with the larger share is the right answer.
-        right = (logits.detach().argmax(1) == (targets.argmax(1) if mixed else labels)).sum()
+        right = (logits.detach().argmax(1) == answers).sum()
         self._board.shard_scores[shard] = torch.stack([losses.detach().sum(), right.float()])
         self._board.shard_statistics[shard] = self.statistics
 
-    def _mixed_targets(self, labels: Tensor, mixed: Mixed, classes: int) -> Tensor:
-        return soft_targets(labels, labels[self._on_device(mixed.partners)], self._on_device(mixed.shares), classes)
-
-    def _mixed_weights(self, weights: np.ndarray, mixed: Mixed | None) -> Tensor:
-        """(n,), each image's own; a mixed one has the mean of both by their shares."""
-        if mixed:
-            weights = mixed.shares * weights + (1 - mixed.shares) * weights[mixed.partners]
-        return self._on_device(weights)
+    def _aims(
+        self, labels: Tensor, indices: np.ndarray, mixed: Mixed | None, classes: int
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Of each image what the loss compares it with, the right answer (n,), and its weight (n,) if it has one."""
+        weights = None if self._weights is None else self._on_device(self._weights[indices])
+        if mixed is None:
+            return labels, labels, weights
+        shares, partners = self._on_device(mixed.shares), self._on_device(mixed.partners)
+        targets = soft_targets(labels, labels[partners], shares, classes)
+        answers = targets.argmax(1)  # the class with the larger share
+        if weights is not None:
+            shares, weights = weighted_shares(shares, weights, weights[partners])
+            targets = soft_targets(labels, labels[partners], shares, classes)
+        return targets, answers, weights
 
     def _on_device(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(self._compute.device)

@@ -15,3 +15,13 @@ def soft_targets(labels: Tensor, others: Tensor, shares: Tensor, classes: int) -
     """Targets (n, classes) of images that are their own class by `shares` (n,), and for the rest the other's."""
     own = shares[:, None]
     return own * F.one_hot(labels, classes) + (1 - own) * F.one_hot(others, classes)
+
+
+def weighted_shares(shares: Tensor, own: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    """Shares (n,) and weights (n,) of mixed images in whose losses either class has its weight, `own` or `others` (n,).
+
+    As torch's cross_entropy weights soft targets: the weight belongs to the class, not to the image.
+    """
+    part = shares * own
+    weights = part + (1 - shares) * others
+    return part / weights, weights

@@ -31,7 +31,15 @@ def test_a_picture_is_known_by_its_content_where_its_name_says_nothing(tmp_path:
 
 
 def test_clutter_of_systems_is_neither_a_picture_nor_another_file(tmp_path: Path) -> None:
-    for name in (".hidden.png", ".ipynb_checkpoints/a.png", "__MACOSX/a.png", "Thumbs.db", "._a.png"):
+    for name in (
+        ".hidden.png",
+        ".ipynb_checkpoints/a.png",
+        "__MACOSX/a.png",
+        "Thumbs.db",
+        "._a.png",
+        "@eaDir/a.png",
+        "Icon\r",
+    ):
         make(tmp_path, name)
     assert names(tmp_path) == ([], [])
 

@@ -133,6 +133,7 @@ def test_a_table_names_the_classes(tmp_path: Path, table: str, expected: list[tu
         (b"file,class\nant/1.jpg,x\n", "has the columns file, class"),
         (b"path,label\nant/1.jpg,x\nant/1.jpg,y\n", "line 3: ant/1.jpg is listed twice"),
         (b"path,label\nant/1.jpg,\n", "line 2: no label"),
+        (b'path,label\nant/1.jpg,"x\ry"\n', r"label 'x\\ry' has a carriage return"),
         (b"path,label\n../secret.jpg,x\n", "line 2: ../secret.jpg is not there"),
         (b"path,label\n/etc/passwd,x\n", "line 2: /etc/passwd is not there"),
         (b"path,label,split\nant/1.jpg,x,dev\n", "split is 'dev'"),
@@ -159,19 +160,24 @@ def test_what_is_passed_over_is_listed(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "bee/socket"))
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/ant/\xff.jpg")).write_text("1")
+    made(tmp_path, ["ant/Icon\r", "ant/a\rb.jpg", "ca\rt/1.jpg", "bee/@eaDir/1.jpg"])
     manifest = make_manifest([str(tmp_path)])
     assert [path for path, _, _ in lines(manifest)] == PAIR
     assert left_out(manifest) == {
         ".git": "a hidden or system folder with 2 files",
         "README.txt": "beside the class folders",
         "ant/.x.jpg": "a hidden or system file",
+        "ant/Icon\\r": "a hidden or system file",
         "ant/Thumbs.db": "a hidden or system file",
+        "ant/a\\rb.jpg": "a name with a carriage return",
         "ant/loop": "a link",
         "ant/\\udcff.jpg": "a name that is not UTF-8",
+        "bee/@eaDir": "a hidden or system folder with 1 files",
         "bee/__MACOSX": "a hidden or system folder with 1 files",
         "bee/link.jpg": "a link",
         "bee/pipe.jpg": "a pipe, socket or device",
         "bee/socket": "a pipe, socket or device",
+        "ca\\rt": "a wrongly named folder with 1 files",
     }
 
 

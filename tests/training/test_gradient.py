@@ -12,7 +12,7 @@ from stages.data.mixing import Mixing
 from stages.training.flat import views
 from stages.training.network import Network
 from stages.training.shards import Batch
-from stages.training.targets import image_weights
+from stages.training.targets import image_weights, soft_targets, weighted_shares
 from tests.training.sharded import SPLIT, augmented, make_pool, small_classifier, train_a_little
 
 
@@ -64,8 +64,10 @@ def test_mixed_images_are_trained_towards_both_classes_by_their_shares() -> None
             )
             for each in (indices, others)
         ]
-        weight = shares * torch.from_numpy(weights[indices]) + (1 - shares) * torch.from_numpy(weights[others])
-        losses.append(weight * (shares * of_both[0] + (1 - shares) * of_both[1]))
+        own, other = (
+            torch.from_numpy(weights[each]) * loss for each, loss in zip((indices, others), of_both, strict=True)
+        )
+        losses.append(shares * own + (1 - shares) * other)
         major = np.where(mixed.shares > 0.5, SPLIT.labels[indices], SPLIT.labels[others])
         hits += int((logits.argmax(1).numpy() == major).sum())
     total = torch.cat(losses)
@@ -151,3 +153,13 @@ def test_a_step_on_a_device_takes_no_tensor_of_the_cpu(changes: dict[str, Any]) 
         pool._own.compute(Batch(np.arange(32), epoch=0, step=0))
         pool.update(0.1)
         assert pool._board.gradients.device == device
+
+
+def test_each_class_has_an_equal_part_in_the_weighted_loss_of_mixed_images() -> None:
+    generator = torch.Generator().manual_seed(0)
+    labels = (torch.arange(1000) % 10 == 0).long()  # nine of the one to one of the other
+    partners = torch.randperm(1000, generator=generator)
+    weights, shares = torch.from_numpy(image_weights(labels.numpy())), torch.rand(1000, generator=generator)
+    own, total = weighted_shares(shares, weights, weights[partners])
+    parts = (soft_targets(labels, labels[partners], own, 2) * total[:, None]).sum(0)
+    assert (parts / parts.sum()).tolist() == pytest.approx([0.5, 0.5], abs=0.02)
