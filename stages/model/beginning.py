@@ -67,11 +67,13 @@ def _weights(recipe: TrainParams, downloads: Path) -> Path | None:
 
 def _begin(network: nn.Module, *, weights: Path, has_own_classes: bool) -> None:
     from stages.model.matching import begin_from
-    from stages.model.weights_file import read_weights
+    from stages.model.weights_file import is_in_order, read_weights
 
     fresh = None
     if not has_own_classes:
         fresh, layer = last_layer(network)
         # Some networks begin with a large last layer, made for all else being fresh: here the loss would begin at 9.
         layer.reset_parameters()  # type: ignore[operator]
-    print(f"train: {begin_from(network, read_weights(weights), fresh=fresh, source=weights.name)}", flush=True)
+    tensors = read_weights(weights)
+    words = begin_from(network, tensors, fresh=fresh, source=weights.name, in_order=is_in_order(weights))
+    print(f"train: {words}", flush=True)

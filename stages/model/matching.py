@@ -14,11 +14,14 @@ AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # heads of googlenet and inception
 
 
 @torch.no_grad()
-def begin_from(network: nn.Module, tensors: Mapping[str, Tensor], *, fresh: str | None, source: str) -> str:
+def begin_from(
+    network: nn.Module, tensors: Mapping[str, Tensor], *, fresh: str | None, source: str, in_order: bool = True
+) -> str:
     """Give the network the tensors' values, all but the layer named `fresh`; the sentence about it.
 
-    They go by name. Where the names are others, they go by order, if every shape and every last part of a name
-    (weight, bias, running_mean) is the same in both rows, and nothing but the names could tell two neighbours apart.
+    They go by name. Where the names are others, they go by order, if the file has the network's (`in_order`), every
+    shape and every last part of a name (weight, bias, running_mean) is the same in both rows, and nothing but the names
+    could tell two neighbours apart.
 
     Raises:
         DataError: something beyond the fresh layer is missing, too much or of another shape.
@@ -29,7 +32,7 @@ def begin_from(network: nn.Module, tensors: Mapping[str, Tensor], *, fresh: str 
     to_fill = {name: tensor for name, tensor in wanted.items() if not _is_of(name, fresh)}
     others = {name: tensor for name, tensor in given.items() if not _is_of(name, fresh)}
     found, how = others, ""
-    if not _fits(to_fill, others) and _fits_by_order(wanted, given, fresh):
+    if not _fits(to_fill, others) and in_order and _fits_by_order(wanted, given, fresh):
         found, how = dict(zip(wanted, given.values(), strict=True)), ", by order and shape, for its names are others"
     elif not _fits(to_fill, others):
         raise DataError(

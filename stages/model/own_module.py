@@ -1,9 +1,11 @@
 """A network that a user wrote: `package.module:Class`, imported from the folder of dvc.yaml."""
 
+import ast
+import hashlib
 import importlib
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from torch import nn
@@ -38,18 +40,43 @@ def own_network(name: str, *, classes: int, channels: int) -> nn.Module:
 
 
 def source_sha256(name: str) -> str:
-    """Hex sha256 of the file that the class stands in."""
-    return sha256_of_file(Path(inspect.getfile(_class(name))))
+    """Hex sha256 of the file that the class stands in, and of those below this folder that it imports."""
+    found, waiting = set[Path](), [Path(inspect.getfile(_class(name)))]
+    while waiting:
+        file = waiting.pop()
+        if file not in found:
+            found.add(file)
+            waiting += _imported(file)
+    return hashlib.sha256("".join(map(sha256_of_file, sorted(found))).encode()).hexdigest()
 
 
 def check_source(name: str, made_from: Mapping[str, str]) -> None:
-    """Hold a user's own module against the file that the training began with; other models pass.
+    """Hold a user's own module against the files that the training began with; other models pass.
 
     Raises:
         DataError: it has changed.
     """
     if is_own_module(name) and made_from["module"] != source_sha256(name):
         raise DataError(f"{name} has changed since its training began; run dvc repro -f train")
+
+
+def _imported(file: Path) -> Iterator[Path]:
+    """The files below this folder that a file imports, but for packages installed there and stages, which has deps."""
+    here = Path.cwd()
+    others = {here / "stages", *(parent for parent in file.parents if parent.name == "site-packages")}
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Import):
+            modules = [here.joinpath(*each.name.split(".")) for each in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            package = (file.parents[node.level - 1] if node.level else here).joinpath(*(node.module or "").split("."))
+            modules = [package, *(package / each.name for each in node.names)]
+        else:
+            continue
+        for module in modules:
+            packages = [each for each in (module, *module.parents) if here in each.parents]
+            for source in (module.with_suffix(".py"), *(each / "__init__.py" for each in packages)):
+                if source.is_file() and here in source.parents and others.isdisjoint(source.parents):
+                    yield source
 
 
 def _class(name: str) -> type:

@@ -29,12 +29,16 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         ) from None
 
 
+def is_in_order(path: Path) -> bool:
+    """Whether the tensors stand in the network's order: PyTorch keeps it, safetensors sorts them by name."""
+    with path.open("rb") as file:
+        return file.read(4).startswith(TORCH)
+
+
 def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise Fault("is no file")
-    with path.open("rb") as file:
-        begin = file.read(4)
-    if begin.startswith(TORCH):
+    if is_in_order(path):
         return read_torch_file(path)
     try:
         # It is told by its content: safetensors begins with a length and a brace.

@@ -53,6 +53,8 @@ def test_other_names_go_by_order_and_shape() -> None:
     sentence = begin_from(mine, theirs, fresh="3", source="x.pth")
     assert "by order and shape, for its names are others" in sentence
     assert torch.equal(mine.state_dict()["1.bias"], theirs["stem_norm.bias"])
+    with pytest.raises(DataError, match="does not fit"):
+        begin_from(network(), theirs, fresh="3", source="x.safetensors", in_order=False)
 
 
 @pytest.mark.parametrize(

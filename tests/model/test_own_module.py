@@ -94,3 +94,26 @@ def test_a_trained_one_needs_the_file_that_it_was_trained_with(project: Path) ->
     (project / "mine/nets.py").write_text(SOURCE + "# changed\n")
     with pytest.raises(DataError, match=r"mine\.nets:Net has changed since its training began; run dvc repro -f train"):
         load_classifier()
+
+
+@pytest.mark.parametrize("line", ["from mine.parts import WIDTH", "from .parts import WIDTH", "import mine.parts as p"])
+def test_and_the_files_that_it_imports(project: Path, line: str) -> None:
+    (project / "mine/nets.py").write_text(f"{line}\nfrom stages.model.layers import Conv3x3\n{SOURCE}")
+    (project / "mine/parts.py").write_text("WIDTH = 8")
+    (project / "mine/other.py").write_text("WIDTH = 8")
+    save_classifier(build_classifier(own_card()), own_card())
+    (project / "mine/other.py").write_text("WIDTH = 9")
+    load_classifier()
+    (project / "mine/parts.py").write_text("WIDTH = 9")
+    with pytest.raises(DataError, match="has changed since its training began"):
+        load_classifier()
+
+
+def test_a_layer_under_two_names_is_saved(project: Path) -> None:
+    again = SOURCE.replace("classes)\n", "classes)\n        self.again = self.layer\n", 1)
+    (project / "mine/nets.py").write_text(again)
+    classifier = build_classifier(own_card())
+    save_classifier(classifier, own_card())
+    assert torch.equal(
+        load_classifier()[0].state_dict()["network.again.weight"], classifier.state_dict()["network.layer.weight"]
+    )

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from stages.console.errors import DataError
-from stages.model.weights_file import read_weights
+from stages.model.weights_file import is_in_order, read_weights
 
 
 def written(path: Path, content: Any, *, zipped: bool) -> Path:
@@ -46,6 +46,7 @@ def test_tensors_come_as_they_were_saved(tmp_path: Path, zipped: bool) -> None:
     saved = of_many_kinds()
     found = read_weights(written(tmp_path / "x.pth", saved, zipped=zipped))
     assert list(found) == list(saved)
+    assert is_in_order(tmp_path / "x.pth")
     for name, tensor in saved.items():
         assert found[name].dtype == tensor.dtype
         assert torch.equal(found[name], tensor.detach()), name
@@ -62,6 +63,7 @@ def test_a_networks_state_and_its_wrappers_are_taken_off(tmp_path: Path, zipped:
 def test_safetensors_are_told_by_their_content(tmp_path: Path) -> None:
     save_file({"model.a": torch.ones(2)}, tmp_path / "x.pth")
     assert torch.equal(read_weights(tmp_path / "x.pth")["a"], torch.ones(2))
+    assert not is_in_order(tmp_path / "x.pth")
 
 
 class Evil:
