@@ -26,14 +26,14 @@ from stages.model.cifarnet import CifarNet
 from stages.model.classifier import Classifier, save_classifier
 from stages.model.freezing import freeze
 from stages.model.own_module import check_source
-from stages.model.registry import check_takes
+from stages.model.registry import check_takes, check_takes_one
 from stages.params.flat import flat
 from stages.params.read import read_params
 from stages.params.schema import TrainParams
 from stages.training.augmented import draw_augmented
 from stages.training.checkpoint import CHECKPOINTS, held_checkpoints
 from stages.training.compute import Compute, choose_compute
-from stages.training.course import choose_scales, plan_course
+from stages.training.course import choose_scales, least_shard, plan_course
 from stages.training.fingerprint import fingerprint
 from stages.training.fit import fit
 from stages.training.log import RunLog, log_folder
@@ -79,6 +79,8 @@ def main() -> str:
     scales = choose_scales(recipe, card.network_size)
     for scale in scales:
         check_takes(classifier.network, recipe.model, dataset.channels, scaled_size(card.network_size, scale))
+        if least_shard(plan_course(len(train), recipe).images, recipe, shards) == 1:
+            check_takes_one(classifier.network, recipe.model, dataset.channels, scaled_size(card.network_size, scale))
     if recipe.freeze != "none":
         print(f"train: {freeze(classifier, recipe.freeze)}", flush=True)
     if beginning.weights is None:

@@ -12,8 +12,8 @@ from stages.model.head import last_layer
 def freeze(classifier: Classifier, how: str | int) -> str:
     """Freeze nothing (`none`), all but the last layer (`backbone`) or the first `how` blocks; the sentence about it.
 
-    Frozen parameters get no gradient, and frozen modules answer as in eval mode: batch norm by its running statistics,
-    no dropout.
+    Frozen parameters get no gradient, and frozen modules and what lies between them answer as in eval mode: batch norm
+    by its running statistics, no dropout.
 
     Raises:
         ParamsError: there are fewer blocks.
@@ -33,7 +33,7 @@ def freeze(classifier: Classifier, how: str | int) -> str:
         for block in blocks[: int(how)]:
             block.requires_grad_(False)
         words = f"the first {how} of {len(blocks)} blocks"
-    classifier.frozen = tuple(module for module in network.modules() if _is_frozen(module))
+    classifier.frozen = tuple(_frozen(network))
     return f"{words} {'are' if how != 1 else 'is'} frozen"
 
 
@@ -59,6 +59,12 @@ def _parts(module: nn.Module, head: nn.Module) -> Iterator[nn.Module]:
             yield child
 
 
-def _is_frozen(module: nn.Module) -> bool:
-    parameters = list(module.parameters())
-    return bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
+def _frozen(network: nn.Module) -> Iterator[nn.Module]:
+    """The modules whose parameters are all frozen, and those without any, dropout say, before the last of them."""
+    modules = list(network.modules())
+    parameters = [list(module.parameters()) for module in modules]
+    frozen = [bool(each) and not any(parameter.requires_grad for parameter in each) for each in parameters]
+    last = max((place for place, is_frozen in enumerate(frozen) if is_frozen), default=0)
+    for place, module in enumerate(modules):
+        if frozen[place] or (place < last and not parameters[place]):
+            yield module

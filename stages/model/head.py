@@ -11,8 +11,15 @@ def last_layer(network: nn.Module) -> tuple[str, nn.Module]:
     """Name and module of the last linear layer by definition; of the last convolution where there is none.
 
     Raises:
-        ParamsError: there is neither.
+        ParamsError: there is neither, or a model of timm's has several heads.
     """
+    get_classifier = getattr(network, "get_classifier", None)
+    answers = get_classifier() if callable(get_classifier) else None
+    if isinstance(answers, tuple | nn.ModuleList):
+        raise ParamsError(
+            f"params.yaml: train.model has {len(answers)} heads, and there is a rule for one; give it no weights, "
+            "and set train.head, train.freeze and train.head_lr back"
+        )
     for kind in (nn.Linear, nn.Conv2d):
         found = [(name, module) for name, module in network.named_modules() if isinstance(module, kind)]
         if found:

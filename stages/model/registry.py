@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Callable
+from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
@@ -110,3 +111,20 @@ def check_takes(network: nn.Module, name: str, channels: int, size: tuple[int, i
         ) from None
     network.train(training)
     return answer
+
+
+def check_takes_one(network: nn.Module, name: str, channels: int, size: tuple[int, int]) -> None:
+    """Train a copy on a single image of (H, W) pixels: batch norm cannot average over what is one pixel by then.
+
+    Raises:
+        ParamsError: it cannot.
+    """
+    copy = deepcopy(network).train()
+    try:
+        with torch.no_grad():
+            copy(torch.zeros(1, channels, *size, device=next(network.parameters()).device))
+    except ValueError as error:
+        raise ParamsError(
+            f"params.yaml: train.model {name} cannot be trained on a shard of one image ({error}); "
+            "set train.drop_last to true, or change train.batch_size or train.shards"
+        ) from None

@@ -57,6 +57,12 @@ def steps_per_epoch(images: int, batch_size: int, *, drop_last: bool) -> int:
     return images // batch_size if drop_last else -(-images // batch_size)
 
 
+def least_shard(images: list[int], recipe: TrainParams, shards: int) -> int:
+    """Images in the smallest shard that has any, of epochs with so many images."""
+    rests = [] if recipe.drop_last else [count % recipe.batch_size for count in images]
+    return min(max(1, batch // shards) for batch in (recipe.batch_size, *rests) if batch)
+
+
 def choose_scales(recipe: TrainParams, size: tuple[int, int]) -> list[float]:
     """`train.scales` with auto resolved: growing for the networks whose recipe was found with it.
 

@@ -109,8 +109,34 @@ def test_frozen_parts_answer_in_training_as_they_do_after_it() -> None:
     assert all(module.training for module in dropouts)  # behind the frozen part
 
 
+def test_what_lies_between_frozen_parts_is_frozen_without_parameters_too() -> None:
+    # vgg16 has dropout behind either of its first two linear layers: the first lies before a frozen one.
+    with torch.device("meta"):
+        model = Classifier(built("vgg16", "replace", 4), [0.5] * 3, [0.5] * 3)
+    freeze(model, "backbone")
+    model.train()
+    assert [model.network.get_submodule(f"classifier.{place}").training for place in (2, 5)] == [False, True]
+
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4, affine=False), nn.Conv2d(4, 4, 1), nn.Flatten(), nn.Linear(4, 4)
+    )
+    model = Classifier(network, [0.5] * 3, [0.5] * 3)
+    freeze(model, "backbone")
+    model.train()(torch.zeros(2, 1, 1, 3, dtype=torch.uint8))
+    assert network.get_buffer("1.num_batches_tracked") == 0
+
+
 def test_without_freezing_all_is_trained() -> None:
     model = classifier()
     assert freeze(model, "none") == "nothing is frozen"
     assert trainable(model) == count(model)
     assert not model.frozen
+
+
+def test_several_heads_are_not_taken_for_one() -> None:
+    class Distilled(nn.Sequential):
+        def get_classifier(self) -> tuple[nn.Module, nn.Module]:
+            return self[0], self[1]
+
+    with pytest.raises(ParamsError, match=r"train\.model has 2 heads, and there is a rule for one; give it no weights"):
+        last_layer(Distilled(nn.Linear(3, 4), nn.Linear(3, 4)))

@@ -5,7 +5,7 @@ import torch
 
 from stages.console.errors import ParamsError
 from stages.model.cifarnet import CifarNet
-from stages.model.registry import build_network, network_names
+from stages.model.registry import build_network, check_takes_one, network_names
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,12 @@ def test_whitening_makes_patches_white() -> None:
     network.whiten(smooth, floor=0.0)
     out = network.whitening(smooth)[:, :12].permute(1, 0, 2, 3).flatten(1)  # (12, N); the other 12 are its negatives
     torch.testing.assert_close(out @ out.T / out.shape[1], torch.eye(12), atol=1e-3, rtol=0)
+
+
+def test_a_network_that_cannot_be_trained_on_one_image_says_so() -> None:
+    network = build_network("resnet18", classes=3, channels=3, size=(32, 32))
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    check_takes_one(network, "resnet18", 3, (64, 64))
+    with pytest.raises(ParamsError, match=r"resnet18 cannot be trained on a shard of one image \(Expected more than 1"):
+        check_takes_one(network, "resnet18", 3, (32, 32))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from stages.training.course import choose_hard_share, choose_scales, plan_course
+from stages.training.course import choose_hard_share, choose_scales, least_shard, plan_course
 from tests.training.test_fit import recipe
 
 
@@ -59,3 +59,13 @@ def test_images_grow_where_the_recipe_says_and_the_network_can_take_it(
     changes: dict[str, Any], side: int, scales: list[float]
 ) -> None:
     assert choose_scales(recipe(**{"scales": "auto"} | changes), (side, side)) == scales
+
+
+@pytest.mark.parametrize(
+    ("images", "drop_last", "least"),
+    [(100, True, 5), (100, False, 5), (101, False, 1), (103, False, 1), (108, False, 4)],
+)
+def test_the_smallest_shard_is_one_of_the_last_batch_unless_that_is_dropped(
+    images: int, drop_last: bool, least: int
+) -> None:
+    assert least_shard([images], recipe(batch_size=10, drop_last=drop_last), 2) == least
