@@ -162,9 +162,24 @@ def _what_differs(new: Revision, base: Revision) -> str:
     if new.commit == base.commit:
         return "one and the same commit on both sides" if new.commit else "the workspace on both sides"
     differs = _differs(new, base)
-    changes = [f"{key} {printable(ours)} (was {printable(theirs)})" for key, (ours, theirs) in differs.items()]
+    changes = _changed_files(new, base)
+    changes += [f"{key} {printable(ours)} (was {printable(theirs)})" for key, (ours, theirs) in differs.items()]
     more = f", and {len(changes) - 6} more" if len(changes) > 6 else ""
-    return f"what differs: {', '.join(changes[:6])}{more}" if changes else "the same params on both sides"
+    return (
+        f"what differs: {', '.join(changes[:6])}{more}" if changes else "the same params, files and code on both sides"
+    )
+
+
+def _changed_files(new: Revision, base: Revision) -> list[str]:
+    """What the stages of both read under one name and with other contents; code, of which there is much, in a word."""
+    sides = []
+    for side in (new, base):
+        made = {out.path for stage in side.stages for out in stage.outs}
+        sides.append({dep.path: dep.md5 for stage in side.stages for dep in stage.deps if dep.path not in made})
+    ours, theirs = sides
+    changed = [path for path in sorted(ours) if theirs.get(path, ours[path]) != ours[path]]
+    files = [f"the contents of {printable(path)}" for path in changed if path.parts[0] != "stages"]
+    return files + ["the code"] * (len(files) < len(changed))
 
 
 def _pictures(images: np.ndarray | None) -> str:

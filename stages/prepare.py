@@ -33,7 +33,7 @@ def main() -> str:
     params = read_params().prepare
     facts = _read_facts()
     name, classes = facts["name"], facts["classes"]
-    print(f"prepare: {name}, {len(classes)} classes, {params.val_fraction:g} of training for validation", flush=True)
+    print(f"prepare: {name}, {len(classes)} classes", flush=True)
     with replaced_folder(PREPARED) as folder:
         # 2. Look at every image, and decide which goes where.
         if facts.get("kind") == "files":

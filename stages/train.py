@@ -56,6 +56,7 @@ def main() -> str:
     recipe, runtime = params.train, params.runtime
     dataset, train, val = read_dataset(), read_split("train"), read_split("val")
     _check_counts(recipe, len(train), len(val))
+    course = plan_course(len(train), recipe)
     beginning = choose_beginning(recipe, dataset, project_root() / DOWNLOADS)
     shards = shard_count(recipe.batch_size, recipe.shards, beginning.sees.size)
     compute = choose_compute(
@@ -67,8 +68,8 @@ def main() -> str:
         pin_memory=runtime.pin_memory,
     )
     print(
-        f"train: {recipe.model} on {dataset.name}, {len(train):,} images, {recipe.epochs} epochs; "
-        f"{compute.device}, {compute.precision}, {compute.workers} workers",
+        f"train: {recipe.model} on {dataset.name}, {len(train):,} images, {recipe.epochs} epochs, "
+        f"{course.total:,} steps; {compute.device}, {compute.precision}, {compute.workers} workers",
         flush=True,
     )
 
@@ -79,7 +80,7 @@ def main() -> str:
     scales = choose_scales(recipe, card.network_size)
     for scale in scales:
         check_takes(classifier.network, recipe.model, dataset.channels, scaled_size(card.network_size, scale))
-        if least_shard(plan_course(len(train), recipe).images, recipe, shards) == 1:
+        if least_shard(course.images, recipe, shards) == 1:
             check_takes_one(classifier.network, recipe.model, dataset.channels, scaled_size(card.network_size, scale))
     if recipe.freeze != "none":
         print(f"train: {freeze(classifier, recipe.freeze)}", flush=True)

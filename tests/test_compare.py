@@ -135,6 +135,15 @@ def test_params_that_were_edited_and_not_run_are_mentioned(copy: Project) -> Non
     )
 
 
+def test_files_that_differ_are_named_beside_the_params(copy: Project) -> None:
+    assert "what differs: train.lr 0.15 (was 0.1)" in copy.run(*COMPARE, "main", "v1")
+    copy.change("evaluate.py", "import csv", "import csv  # as before\nimport csv")
+    copy.run("dvc", "repro")
+    copy.run("git", "commit", "-qam", "other code")
+    assert "what differs: the contents of evaluate.py\n" in copy.run(*COMPARE, "main", "main~1")
+    assert "what differs: the contents of evaluate.py, train.lr 0.15 (was 0.1)" in copy.run(*COMPARE, "main", "v1")
+
+
 def test_the_same_commit_on_both_sides_is_said(runs: Project) -> None:
     assert "one and the same commit on both sides" in runs.run(*COMPARE, "main", "HEAD")
 

@@ -52,6 +52,18 @@ def test_a_grid_runs_once_and_is_ranked_by_validation(project: Project) -> None:
     assert "lr: 0.1" in project.read("params.yaml")
 
 
+def test_other_images_are_another_run(project: Project) -> None:
+    images = project.folder / "my images"
+    images.mkdir()
+    (images / "1.png").write_text("1")
+    project.change("params.yaml", "path: data/none ", "path: my images ")
+    one = (*SWEEP, "-S", "train.lr=0.1")
+    assert "1 run, 0 of them done before" in project.run(*one)
+    assert "1 run, 1 of them done before" in project.run(*one)
+    (images / "1.png").write_text("2")
+    assert "1 run, 0 of them done before" in project.run(*one)
+
+
 def test_a_wider_grid_runs_what_is_new(project: Project) -> None:
     project.run(*GRID)
     printed = project.run(*SWEEP, "-S", "train.lr=0.1,0.2,0.3", "-S", "train.seed=0,1")

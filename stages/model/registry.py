@@ -107,7 +107,7 @@ def check_takes(network: nn.Module, name: str, channels: int, size: tuple[int, i
         height, width = size
         raise ParamsError(
             f"params.yaml: train.model {name} cannot take images of {width}x{height} pixels "
-            f"({str(error).splitlines()[0]}); resnet18 and cifarnet can"
+            f"({str(error).splitlines()[0]}); resnet18 takes any"
         ) from None
     network.train(training)
     return answer

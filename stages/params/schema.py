@@ -9,6 +9,7 @@ NO_FILE = "data/none"  # an empty file: DVC needs a path that exists
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Positive = Annotated[int, Field(ge=1)]
+Place = Annotated[str, Field(min_length=1)]  # a path
 Scale = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -23,8 +24,8 @@ class DataParams(Section):
 
     name: Literal["cifar10", "cifar100", "mnist", "fashion_mnist", "kmnist", "svhn", "stl10", "shapes", "folder"]
     archive: str | None
-    path: str
-    also: str
+    path: Place
+    also: Place
 
 
 class PrepareParams(Section):
@@ -59,7 +60,7 @@ class TrainParams(Section):
     seed: Seed
     model: str
     pretrained: bool
-    weights: str
+    weights: Place
     head: Literal["replace", "append", "append_after"]
     freeze: Literal["none", "backbone"] | Positive
     head_lr: Annotated[float, Field(gt=0)]

@@ -123,7 +123,7 @@ def _content(file: File) -> bytes:
     """The bytes that download saw; read once, so that what is hashed is what is decoded."""
     if file.size > LARGEST_FILE:
         raise Unfit("too large", f"{file.size:,} bytes are more than {LARGEST_FILE:,}", "make it smaller")
-    changed = DataError(f"{file.path} changed since download; run dvc repro")
+    changed = DataError(f"{file.path} changed or went since download; run dvc repro")
     try:
         descriptor = os.open(file.place, READ)
     except OSError as error:

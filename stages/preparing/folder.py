@@ -60,7 +60,13 @@ def look_at_folder(
     without = next((name for name in classes if not counts[name]["train"]), None)
     if without is not None:
         write_report(findings, left_out)
-        raise _no_training(without, counts[without], sum(file.label == without for file in files))
+        raise _no_training(without, counts[without], [file for file in files if file.label == without])
+    if not any(counts[name]["test"] for name in classes):
+        write_report(findings, left_out)
+        raise DataError(
+            f"no image is left for the test, of {len(used):,}; add some, name some for it in a test/ folder or in "
+            "labels.csv, or raise prepare.test_fraction"
+        )
     findings += remarks(files, outcomes, used) + class_remarks(counts)
     write_report(findings, left_out)
     assert seen == len(used) + len(left_out) + sum(finding.action != USED for finding in findings)
@@ -81,10 +87,11 @@ def look_at_folder(
     )
 
 
-def _no_training(name: str, counts: dict[str, int], files: int) -> DataError:
+def _no_training(name: str, counts: dict[str, int], files: list[File]) -> DataError:
+    given = all(file.split for file in files)
     return DataError(
         f"class {name!r} has no image to train on: {counts['val']} are for validation, {counts['test']} for test, of "
-        f"{files} files; add some, or lower the fractions in params.yaml's prepare"
+        f"{len(files)} files; add some{' to train' if given else ', or lower the fractions in prepare'}"
     )
 
 

@@ -8,7 +8,14 @@ from stages.console.errors import DataError
 from stages.console.text import printable
 
 LABELS = "labels.csv"
-SPLITS = ("", "train", "val", "test")
+SPLITS = {
+    "": "",
+    "train": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}  # as people write
 
 
 def read_labels(table: Path, files: Collection[PurePosixPath]) -> dict[PurePosixPath, tuple[str, str]]:
@@ -32,7 +39,7 @@ def read_labels(table: Path, files: Collection[PurePosixPath]) -> dict[PurePosix
             raise DataError(f"{where}: {printable(str(path))} is listed twice; keep one line")
         if split not in SPLITS:
             raise DataError(f"{where}: split is {split!r}; it can be train, val, test or empty")
-        found[path] = label, split
+        found[path] = label, SPLITS[split]
     return found
 
 

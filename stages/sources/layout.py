@@ -7,10 +7,9 @@ from pathlib import Path, PurePosixPath
 from stages.console.errors import DataError
 from stages.console.text import printable
 from stages.pictures.finding import SUFFIXES
-from stages.sources.labels_csv import LABELS, read_labels
+from stages.sources.labels_csv import LABELS, SPLITS, read_labels
 from stages.sources.walk import Walk
 
-SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 NOT_NAMED = f"not in {LABELS}"
 HOW = "put the images into a folder for each class, or name their classes in labels.csv"
 
@@ -50,7 +49,7 @@ def lay_out(root: Path, found: Walk) -> tuple[list[Candidate], dict[str, str]]:
     others: dict[str, str] = {}
     for path in found.files:
         if len(path.parts) > depth:
-            split = SPLIT_FOLDERS[path.parts[0].lower()] if depth == 2 else ""
+            split = SPLITS[path.parts[0].lower()] if depth == 2 else ""
             candidates.append(Candidate(path, path.parts[depth - 1], split))
         elif path.suffix.lower() in SUFFIXES:
             raise DataError(f"{name} has images beside its class folders ({printable(str(path))}); {HOW}")
@@ -61,7 +60,7 @@ def lay_out(root: Path, found: Walk) -> tuple[list[Candidate], dict[str, str]]:
 
 def _depth(name: str, found: Walk, tops: Sequence[str]) -> int:
     """How deep the classes lie: 2 below train/, val/ and test/, else 1."""
-    others = [top for top in tops if top.lower() not in SPLIT_FOLDERS]
+    others = [top for top in tops if top.lower() not in SPLITS]
     if not others:
         return 2
     # train/ may be a class, of shoes or of vehicles, but not if there are folders in it.

@@ -7,12 +7,14 @@ import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import yaml
 
 from stages.console.errors import ParamsError
 from stages.console.text import printable
+from stages.files.hashing import sha256_of_file
 from stages.params.flat import flat
 from stages.params.read import PARAMS, keys_of, read_params
 from stages.params.schema import Params
@@ -42,8 +44,8 @@ class Member:
 def members(changes: Sequence[str], code: bytes) -> list[Member]:
     """Members of the grid that changes such as `train.lr=0.1,0.2` span, the last one turning fastest.
 
-    `code` is what has changed in the repository besides params.yaml: with it and all params, a name is that of one
-    result, and a member that is there already need not run again.
+    `code` is what has changed in the repository besides params.yaml: with it, all params and what lies under the paths
+    that they name, a name is that of one result, and a member that is there already need not run again.
 
     Raises:
         ParamsError: a change cannot be read, or makes params.yaml one that would be refused.
@@ -105,9 +107,18 @@ def _with(settings: dict[str, str]) -> Params:
             raise ParamsError(f"-S: {str(error).removeprefix(f'{PARAMS}: ')}") from None
 
 
+@cache
+def _contents(path: str) -> list[tuple[str, str]]:
+    """What a file or folder of the user's holds: every file's place in it and sha256."""
+    top = Path(path).expanduser()
+    files = sorted(each for each in top.rglob("*") if each.is_file()) if top.is_dir() else [top]
+    return [(each.relative_to(top).as_posix(), sha256_of_file(each)) for each in files if each.exists()]
+
+
 def _name(settings: dict[str, str], params: Params, code: bytes) -> str:
     tracked = {key: value for key, value in flat(params.model_dump()).items() if not key.startswith(UNTRACKED)}
-    digest = hashlib.sha256(repr(sorted(tracked.items())).encode() + code).hexdigest()[:6]
+    read = [_contents(path) for path in (params.data.path, params.data.also, params.train.weights)]
+    digest = hashlib.sha256(repr((sorted(tracked.items()), read)).encode() + code).hexdigest()[:6]
     words = "-".join(f"{short(key)}-{value}" for key, value in settings.items())
     # What git takes in the name of a ref, and a shell without quotes.
     plain = re.sub(r"[^A-Za-z0-9_.-]+|\.\.+", "-", words)

@@ -141,5 +141,5 @@ def _farewell(number: int, run: Run) -> str:
     cause = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
     return (
         f"train: stopped by {cause} after step {run.position.step:,}/{run.total:,}; "
-        "the checkpoint is written, and dvc repro goes on from there"
+        "the checkpoint is written, and the same command goes on from there"
     )

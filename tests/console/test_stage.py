@@ -135,3 +135,16 @@ def test_a_reader_that_has_gone_is_no_fault() -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 141
+
+
+def test_ctrl_c_while_a_stage_is_still_importing_is_one_sentence_and_a_fault_of_ours_a_traceback() -> None:
+    said = {}
+    for error in ("KeyboardInterrupt", "ZeroDivisionError"):
+        command = [sys.executable, "-c", f"import stages; raise {error}"]
+        done = subprocess.run(
+            command, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True, check=False
+        )
+        assert done.returncode
+        said[error] = done.stderr
+    assert said["KeyboardInterrupt"] == "stopped by Ctrl-C; run again to do it anew\n"
+    assert "Traceback" in said["ZeroDivisionError"]

@@ -94,7 +94,7 @@ def test_a_file_that_changed_since_download_is_refused(tmp_path: Path, change: s
         Path(file.place).write_bytes(CORPUS[0].content[:-1] + b"!")
     elif change == "size":
         Path(file.place).write_bytes(CORPUS[0].content + b"!")
-    with pytest.raises(DataError, match=r"a\.png changed since download; run dvc repro"):
+    with pytest.raises(DataError, match=r"a\.png changed or went since download; run dvc repro"):
         decode_files([file], size=(SIDE, SIDE), target=tmp_path / "pixels", workers=1)
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -201,7 +202,22 @@ def test_few_of_each_class_to_train_on(own: Own) -> None:
 
 def test_a_class_without_a_training_image_is_one_sentence(own: Own) -> None:
     own.set("test_fraction", "0.1", "0.999")
-    with pytest.raises(DataError, match=r"class '\w+' has no image to train on"):
+    with pytest.raises(DataError, match=r"class '\w+' has no image to train on.* or lower the fractions in prepare"):
+        own.prepare()
+
+
+def test_a_class_that_is_given_to_the_test_alone_is_one_sentence(own: Own) -> None:
+    for number, place in enumerate(("train/ant", "train/bee", "test/cat")):
+        fill(own.images / place, range(1000 * number, 1000 * number + 30))
+    for name in ("ant", "bee"):
+        shutil.rmtree(own.images / name)
+    with pytest.raises(DataError, match=r"class 'cat' has no image to train on.* of 30 files; add some to train$"):
+        own.prepare()
+
+
+def test_images_of_which_none_is_for_the_test_are_one_sentence(own: Own) -> None:
+    own.set("test_fraction", "0.1", "0.0")
+    with pytest.raises(DataError, match=r"no image is left for the test, of 60; add some, .* raise prepare.test_frac"):
         own.prepare()
 
 

@@ -114,6 +114,10 @@ def test_what_cannot_be_told_into_classes_is_one_sentence(tmp_path: Path, paths:
     [
         ("path,label\nant/1.jpg,x\nbee/1.jpg,y\n", [("ant/1.jpg", "x", ""), ("bee/1.jpg", "y", "")]),
         (
+            "path,label,split\nant/1.jpg,x,validation\nbee/1.jpg,y,\n",
+            [("ant/1.jpg", "x", "val"), ("bee/1.jpg", "y", "")],
+        ),
+        (
             '\ufeffsplit,label,path\r\ntest,x,ant/1.jpg\r\n,"y, z",bee/1.jpg\r\n',
             [("ant/1.jpg", "x", "test"), ("bee/1.jpg", "y, z", "")],
         ),
