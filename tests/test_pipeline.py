@@ -84,8 +84,8 @@ def test_no_stage_imports_what_it_does_not_need_to_start(stage: str) -> None:
 
 
 def test_package_files_hold_a_docstring_only() -> None:
-    # Then they can be left out of the deps.
-    for path in (ROOT / "stages").rglob("__init__.py"):
+    # Then they can be left out of the deps. The first has a say in how an import is interrupted, and in no byte.
+    for path in (ROOT / "stages").glob("*/**/__init__.py"):
         assert len(ast.parse(path.read_text()).body) == 1, path
 
 
