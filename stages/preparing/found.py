@@ -22,6 +22,7 @@ class Found:
         """What there is to say of what was not used; empty if all was."""
         used = sum(len(part.labels) for part in self.parts.values())
         remarks = sum(finding.action == USED for finding in self.findings)
-        parts = [f"{self.seen - used:,} not used"] * (self.seen > used) + [f"{remarks:,} remarks"] * (remarks > 0)
+        parts = [f"{self.seen - used:,} not used"] * (self.seen > used)
+        parts += [f"{remarks:,} remark{'s' * (remarks > 1)}"] * (remarks > 0)
         where = f": see {REPORT}" if self.findings else ""
         return f" ({', '.join(parts)}{where})" if parts else ""
