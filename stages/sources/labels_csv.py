@@ -8,14 +8,8 @@ from stages.console.errors import DataError
 from stages.console.text import printable
 
 LABELS = "labels.csv"
-SPLITS = {
-    "": "",
-    "train": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-}  # as people write
+# As people write them, and as the pipeline does.
+SPLITS = {"": "", "train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
 def read_labels(table: Path, files: Collection[PurePosixPath]) -> dict[PurePosixPath, tuple[str, str]]:
