@@ -174,7 +174,7 @@ def _card(recipe: TrainParams, dataset: Dataset, beginning: Beginning, compute: 
 def _processor(compute: Compute) -> str:
     if compute.device.type == "cuda":
         return torch.cuda.get_device_name(compute.device)
-    return instruction_set()
+    return instruction_set() if compute.device.type == "cpu" else compute.device.type
 
 
 def _see(classifier: Classifier, train: Split, compute: Compute) -> None:

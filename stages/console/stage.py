@@ -18,6 +18,7 @@ from stages.files.inputs import first_change, inputs_of
 from stages.machine.parent import end_with_dvc
 
 FULL = "can't allocate memory"  # torch's words for what numpy calls a MemoryError
+GPU_FULL = "OutOfMemoryError"  # by name, as most stages need no torch
 SECONDS = Path("logs/seconds.json")
 
 
@@ -71,6 +72,10 @@ def run_tool(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         _fail("stopped by Ctrl-C; run again to do it anew", 130)
     except (MemoryError, RuntimeError) as error:
+        if type(error).__name__ == GPU_FULL:
+            _fail(
+                "the GPU's memory is full; raise train.shards, lower train.batch_size or set runtime.device to cpu", 5
+            )
         if isinstance(error, RuntimeError) and FULL not in str(error):
             raise
         _fail("this machine's memory is full; lower train.batch_size or runtime.workers, or end other programs", 5)

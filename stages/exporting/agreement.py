@@ -15,6 +15,7 @@ from stages.console.errors import UserError
 from stages.scoring.scores import top_k_accuracy
 
 TIE = 1e-4  # two best classes closer than this may change places
+FAR = 1e-3  # no probability may differ by more; in fp32 they differ by some millionths
 
 
 def fresh_answers(reader: ModuleType, model: Path, images: Path) -> np.ndarray:
@@ -53,8 +54,14 @@ def check_agreement(name: str, answers: np.ndarray, trained: np.ndarray) -> None
     """Let no other answers pass than the trained model's, but for ties.
 
     Raises:
-        UserError: a prediction differs.
+        UserError: a prediction differs, or a probability does.
     """
+    furthest = np.abs(answers - trained).max(axis=1)
+    if not (furthest <= FAR).all():  # nan neither
+        raise UserError(
+            f"{name} gives probabilities up to {furthest.max():.2g} from the trained model's, so nothing was exported; "
+            "try another export.opset or train.model"
+        )
     second, first = np.sort(trained, axis=1)[:, -2:].T
     differ = (answers.argmax(axis=1) != trained.argmax(axis=1)) & (first - second >= TIE)
     if differ.any():

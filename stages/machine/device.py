@@ -36,6 +36,7 @@ def make_deterministic() -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = False  # true by default: convolutions would round their inputs to 10 bits
+    torch.backends.cuda.matmul.allow_tf32 = False  # true where TORCH_ALLOW_TF32_CUBLAS_OVERRIDE says so
     # warn: on a GPU a few gradients (VGG's pooling) have no repeatable form, and torch then names them.
     # Unlike use_deterministic_algorithms this does not import the compiler, which takes two seconds.
     torch.set_deterministic_debug_mode("warn")

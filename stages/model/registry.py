@@ -103,6 +103,8 @@ def check_takes(network: nn.Module, name: str, channels: int, size: tuple[int, i
     try:
         with torch.no_grad():
             answer = network.eval()(torch.zeros(1, channels, *size, device=device))
+    except torch.OutOfMemoryError:
+        raise
     except (RuntimeError, AssertionError, ValueError) as error:
         height, width = size
         raise ParamsError(

@@ -143,7 +143,7 @@ class ExportParams(Section):
 class RuntimeParams(Section):
     """What cannot change the sense of a result. No stage's `params` names this section."""
 
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:(0|[1-9]\d?))?)$")]
     workers: Literal["auto"] | Positive
     prefetch: Annotated[int, Field(ge=0)]
     pin_memory: bool

@@ -31,6 +31,10 @@ class Network:
         }
         return {f"{kind}.{index}": each.detach() for kind in kinds for index, each in enumerate(kinds[kind])}
 
+    def is_finite(self) -> bool:
+        """Whether every value is a number."""
+        return all(bool(torch.isfinite(each).all()) for each in self.tensors().values())
+
     @torch.no_grad()
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Give each the value that `tensors` has under its name; other names are passed over."""

@@ -113,8 +113,17 @@ class Run:
         return self.position.step in self._course.ends
 
     def end_epoch(self, rate: float, validation: Row) -> Row:
-        """Turn the sums over the epoch into its row; the weights that `validation` is of are still in place."""
+        """Turn the sums over the epoch into its row; the weights that `validation` is of are still in place.
+
+        Raises:
+            Diverged: the weights, or their answers, are no longer finite: the last step may have done it.
+        """
         position = self.position
+        if not (np.isfinite(list(validation.values())).all() and self._network.is_finite()):
+            raise Diverged(
+                f"train: the weights are nan or infinite after step {position.step} (learning rate {rate:.4g}); "
+                "try a smaller train.lr or a longer train.warmup"
+            )
         row = {
             "epoch": len(position.history) + 1,
             "train_loss": position.loss_sum / position.seen,

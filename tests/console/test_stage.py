@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -94,6 +95,22 @@ def test_a_full_memory_is_5(asking: str) -> None:
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (5, 1)
     assert "memory is full" in done.stderr
+
+
+def test_a_full_gpu_is_5() -> None:
+    program = """
+        import torch
+        from stages.console.stage import run_tool
+
+        def main():
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+        run_tool(main)
+        """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (5, 1)
+    assert done.stderr.startswith("the GPU's memory is full; raise train.shards")
 
 
 def test_a_second_sigterm_does_not_cut_the_tidying_short() -> None:

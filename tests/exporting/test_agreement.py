@@ -31,8 +31,15 @@ def test_a_probability_of_zero_costs_much_and_not_infinity() -> None:
 
 def test_only_two_classes_that_tie_may_change_places() -> None:
     check_agreement("classifier.onnx", np.array([[0.7, 0.3], [0.4999, 0.5001], [0.2, 0.8]]), TRAINED)
-    with pytest.raises(UserError, match=r"classifier\.onnx answers otherwise .* on 1 of 3 test images .* number 2\)"):
-        check_agreement("classifier.onnx", np.array([[0.7, 0.3], [0.4999, 0.5001], [0.6, 0.4]]), TRAINED)
+    trained = np.array([[0.7, 0.3], [0.5004, 0.4996]])
+    with pytest.raises(UserError, match=r"classifier\.onnx answers otherwise .* on 1 of 2 test images .* number 1\)"):
+        check_agreement("classifier.onnx", np.array([[0.7, 0.3], [0.4999, 0.5001]]), trained)
+
+
+@pytest.mark.parametrize("answers", [TRAINED**0.9, np.where(TRAINED == 0.2, np.nan, TRAINED)], ids=["softer", "nan"])
+def test_the_same_classes_with_other_probabilities_do_not_pass(answers: np.ndarray) -> None:
+    with pytest.raises(UserError, match=r"classifier\.onnx gives probabilities up to (\d\S+|nan) from the trained"):
+        check_agreement("classifier.onnx", answers, TRAINED)
 
 
 def test_a_file_that_does_not_run_is_one_sentence(tmp_path: Path) -> None:

@@ -57,6 +57,7 @@ def test_a_leading_zero_is_decimal(tmp_path: Path) -> None:
         ("  loss: cross_entropy ", "  loss: mse ", "label_smoothing goes with loss cross_entropy, not mse"),
         ("  val_fraction: 0.1", "  val_fraction: 1.0", "prepare.val_fraction is 1.0; it must be below 1"),
         ("  path: data/none ", '  path: "" ', "data.path is ''; it must be a word"),
+        ("device: auto", "device: cuda:256", "runtime.device is 'cuda:256'; it can be auto, cpu, cuda, cuda:N or mps"),
         ("device: auto", "device: gpu", "runtime.device is 'gpu'; it can be auto, cpu, cuda, cuda:N or mps"),
         ("    flip: alternate", "    flip: 3", "train.augment.flip is 3; it can be none, random or alternate"),
         ("crop_scale: 1.0", "crop_scale: 0", "train.augment.crop_scale is 0; it must be above 0"),

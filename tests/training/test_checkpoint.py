@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch import nn
 
 from stages.console.errors import Busy, Stopped
 from stages.data.augment import Augment
+from stages.files.hashing import sha256_of_file
 from stages.model.classifier import Classifier
 from stages.training import checkpoint
 from stages.training.checkpoint import Checkpoint, Checkpoints, held_checkpoints
@@ -220,7 +222,14 @@ def test_a_fingerprint_is_of_facts_and_code(monkeypatch: pytest.MonkeyPatch, tmp
     plain = fingerprint({"lr": 0.1})
     assert plain == fingerprint({"lr": 0.1})
     assert plain != fingerprint({"lr": 0.2})
-    monkeypatch.setattr("stages.training.fingerprint.sha256_of_file", lambda path: "an edit")
+    # The kernels are imported by the first step in bf16, which is later.
+    monkeypatch.delitem(sys.modules, "stages.model.kernels", raising=False)
+    assert plain == fingerprint({"lr": 0.1})
+    known = sha256_of_file
+    monkeypatch.setattr(
+        "stages.training.fingerprint.sha256_of_file",
+        lambda path: "an edit" if path.name == "kernels.py" else known(path),
+    )
     assert plain != fingerprint({"lr": 0.1})
 
 

@@ -173,6 +173,12 @@ def test_a_rate_too_high_ends_with_the_step_and_the_rate(tmp_path: Path) -> None
         train(tmp_path, lr=1e30, schedule="constant", warmup=0.0)
 
 
+@pytest.mark.parametrize("val", [Split(NOISY.images[:0], NOISY.labels[:0]), NOISY], ids=["no validation", "validation"])
+def test_weights_that_the_last_step_spoiled_are_no_result(tmp_path: Path, val: Split) -> None:
+    with pytest.raises(Diverged, match=r"the weights are nan or infinite after step 1 \(learning rate"):
+        train(tmp_path, val=val, epochs=1, batch_size=96, lr=1e38, weight_decay=1e4, schedule="constant", warmup=0.0)
+
+
 def test_drop_last_decides_about_the_incomplete_batch(tmp_path: Path) -> None:
     def steps(drop_last: bool) -> int:
         train(tmp_path, epochs=1, batch_size=40, drop_last=drop_last)
