@@ -56,16 +56,16 @@ def check_agreement(name: str, answers: np.ndarray, trained: np.ndarray) -> None
     Raises:
         UserError: a prediction differs, or a probability does.
     """
-    furthest = np.abs(answers - trained).max(axis=1)
-    if not (furthest <= FAR).all():  # nan neither
-        raise UserError(
-            f"{name} gives probabilities up to {furthest.max():.2g} from the trained model's, so nothing was exported; "
-            "try another export.opset or train.model"
-        )
     second, first = np.sort(trained, axis=1)[:, -2:].T
     differ = (answers.argmax(axis=1) != trained.argmax(axis=1)) & (first - second >= TIE)
     if differ.any():
         raise UserError(
             f"{name} answers otherwise than the trained model on {differ.sum():,} of {len(differ):,} test images (the "
             f"first is number {differ.argmax()}), so nothing was exported; try another export.opset or train.model"
+        )
+    furthest = np.abs(answers - trained).max(axis=1)
+    if not (furthest <= FAR).all():  # nan neither
+        raise UserError(
+            f"{name} gives probabilities up to {furthest.max():.2g} from the trained model's, so nothing was exported; "
+            "try another export.opset or train.model"
         )
