@@ -165,9 +165,8 @@ def _what_differs(new: Revision, base: Revision) -> str:
     changes = _changed_files(new, base)
     changes += [f"{key} {printable(ours)} (was {printable(theirs)})" for key, (ours, theirs) in differs.items()]
     more = f", and {len(changes) - 6} more" if len(changes) > 6 else ""
-    return (
-        f"what differs: {', '.join(changes[:6])}{more}" if changes else "the same params, files and code on both sides"
-    )
+    words = f"what differs: {', '.join(changes[:6])}{more}"
+    return words if changes else "the same params, files and code on both sides"
 
 
 def _changed_files(new: Revision, base: Revision) -> list[str]:

@@ -79,9 +79,10 @@ def main() -> str:
     classifier = begun_classifier(card, beginning).to(compute.device).to(memory_format=torch.channels_last)
     scales = choose_scales(recipe, card.network_size)
     for scale in scales:
-        check_takes(classifier.network, recipe.model, dataset.channels, scaled_size(card.network_size, scale))
+        size = scaled_size(card.network_size, scale)
+        check_takes(classifier.network, recipe.model, dataset.channels, size)
         if least_shard(course.images, recipe, shards) == 1:
-            check_takes_one(classifier.network, recipe.model, dataset.channels, scaled_size(card.network_size, scale))
+            check_takes_one(classifier.network, recipe.model, dataset.channels, size)
     if recipe.freeze != "none":
         print(f"train: {freeze(classifier, recipe.freeze)}", flush=True)
     if beginning.weights is None:

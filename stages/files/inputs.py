@@ -27,7 +27,7 @@ def inputs_of(stage: str) -> dict[str, str]:
     definition = _load(PIPELINE)["stages"][stage]
     params = _load(PARAMS)
     state = {
-        str(path): _state(path) for dep in definition.get("deps", []) for path in _files(Path(filled_in(dep, params)))
+        str(path): _state(path) for dep in definition.get("deps", []) for path in files_of(Path(filled_in(dep, params)))
     }
     for section in definition.get("params", []):
         for key, value in _flat(section, params.get(section)):
@@ -40,6 +40,11 @@ def first_change(before: dict[str, str], after: dict[str, str]) -> str:
     return next((name for name in sorted({*before, *after}) if before.get(name) != after.get(name)), "")
 
 
+def files_of(dep: Path) -> list[Path]:
+    """Every file below a folder, sorted; a file itself."""
+    return sorted(path for path in dep.rglob("*") if path.is_file()) if dep.is_dir() else [dep]
+
+
 def filled_in(path: str, params: Any) -> str:
     """A path of dvc.yaml with each `${section.key}` replaced by the value in params.yaml."""
 
@@ -47,10 +52,6 @@ def filled_in(path: str, params: Any) -> str:
         return str(reduce(lambda section, key: section[key], found[1].split("."), params))
 
     return re.sub(r"\$\{([\w.]+)\}", value, path)
-
-
-def _files(dep: Path) -> list[Path]:
-    return sorted(path for path in dep.rglob("*") if path.is_file()) if dep.is_dir() else [dep]
 
 
 def _state(path: Path) -> str:

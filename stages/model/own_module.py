@@ -64,19 +64,21 @@ def _imported(file: Path) -> Iterator[Path]:
     """The files below this folder that a file imports, but for packages installed there and stages, which has deps."""
     here = Path.cwd()
     others = {here / "stages", *(parent for parent in file.parents if parent.name == "site-packages")}
+    for module in _named(file, here):
+        for source in (module.with_suffix(".py"), *(each / "__init__.py" for each in (module, *module.parents))):
+            if source.is_file() and here in source.parents and others.isdisjoint(source.parents):
+                yield source
+
+
+def _named(file: Path, here: Path) -> Iterator[Path]:
+    """Where each module that a file may import would lie, without .py; `from a import b` may mean a or a.b."""
     for node in ast.walk(ast.parse(file.read_bytes())):
         if isinstance(node, ast.Import):
-            modules = [here.joinpath(*each.name.split(".")) for each in node.names]
+            yield from (here.joinpath(*each.name.split(".")) for each in node.names)
         elif isinstance(node, ast.ImportFrom):
             package = (file.parents[node.level - 1] if node.level else here).joinpath(*(node.module or "").split("."))
-            modules = [package, *(package / each.name for each in node.names)]
-        else:
-            continue
-        for module in modules:
-            packages = [each for each in (module, *module.parents) if here in each.parents]
-            for source in (module.with_suffix(".py"), *(each / "__init__.py" for each in packages)):
-                if source.is_file() and here in source.parents and others.isdisjoint(source.parents):
-                    yield source
+            yield package
+            yield from (package / each.name for each in node.names)
 
 
 def _class(name: str) -> type:

@@ -57,16 +57,10 @@ def look_at_folder(
     pairs = Counter((files[index].label, splits[index]) for index in used)
     counts = {name: {split: pairs[name, split] for split in SPLITS} for name in classes}
     findings = [*faulty.values(), *(Finding(files[index].path, *SPARE, LEFT_OUT) for index in sorted(spare))]
-    without = next((name for name in classes if not counts[name]["train"]), None)
-    if without is not None:
+    shortage = _shortage(counts, files)
+    if shortage:
         write_report(findings, left_out)
-        raise _no_training(without, counts[without], [file for file in files if file.label == without])
-    if not any(counts[name]["test"] for name in classes):
-        write_report(findings, left_out)
-        raise DataError(
-            f"no image is left for the test, of {len(used):,}; add some, name some for it in a test/ folder or in "
-            "labels.csv, or raise prepare.test_fraction"
-        )
+        raise shortage
     findings += remarks(files, outcomes, used) + class_remarks(counts)
     write_report(findings, left_out)
     assert seen == len(used) + len(left_out) + sum(finding.action != USED for finding in findings)
@@ -87,12 +81,22 @@ def look_at_folder(
     )
 
 
-def _no_training(name: str, counts: dict[str, int], files: list[File]) -> DataError:
-    given = all(file.split for file in files)
-    return DataError(
-        f"class {name!r} has no image to train on: {counts['val']} are for validation, {counts['test']} for test, of "
-        f"{len(files)} files; add some{' to train' if given else ', or lower the fractions in prepare'}"
-    )
+def _shortage(counts: dict[str, dict[str, int]], files: list[File]) -> DataError | None:
+    """What to say where a class has no training image, or none has a test image; `counts` by class and split."""
+    for name, of in counts.items():
+        if not of["train"]:
+            its = [file for file in files if file.label == name]
+            given = all(file.split for file in its)
+            return DataError(
+                f"class {name!r} has no image to train on: {of['val']} are for validation, {of['test']} for test, of "
+                f"{len(its)} files; add some{' to train' if given else ', or lower the fractions in prepare'}"
+            )
+    if not any(of["test"] for of in counts.values()):
+        return DataError(
+            f"no image is left for the test, of {sum(sum(of.values()) for of in counts.values()):,}; add some, name "
+            "some for it in a test/ folder or in labels.csv, or raise prepare.test_fraction"
+        )
+    return None
 
 
 def _place(

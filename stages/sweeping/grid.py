@@ -15,6 +15,7 @@ import yaml
 from stages.console.errors import ParamsError
 from stages.console.text import printable
 from stages.files.hashing import sha256_of_file
+from stages.files.inputs import files_of
 from stages.params.flat import flat
 from stages.params.read import PARAMS, keys_of, read_params
 from stages.params.schema import Params
@@ -111,8 +112,7 @@ def _with(settings: dict[str, str]) -> Params:
 def _contents(path: str) -> list[tuple[str, str]]:
     """What a file or folder of the user's holds: every file's place in it and sha256."""
     top = Path(path).expanduser()
-    files = sorted(each for each in top.rglob("*") if each.is_file()) if top.is_dir() else [top]
-    return [(each.relative_to(top).as_posix(), sha256_of_file(each)) for each in files if each.exists()]
+    return [(each.relative_to(top).as_posix(), sha256_of_file(each)) for each in files_of(top) if each.exists()]
 
 
 def _name(settings: dict[str, str], params: Params, code: bytes) -> str:

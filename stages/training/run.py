@@ -95,10 +95,7 @@ class Run:
         """
         loss, right = self._pool.compute(batch)
         if not np.isfinite(loss):
-            raise Diverged(
-                f"train: the loss became {loss} at step {batch.step + 1} (learning rate {rate:.4g}); "
-                "try a smaller train.lr or a longer train.warmup"
-            )
+            raise _diverged(f"the loss became {loss} at step {batch.step + 1}", rate)
         self._pool.update(rate, clip_norm=self._recipe.clip_norm)
         position = self.position
         position.step += 1
@@ -120,10 +117,7 @@ class Run:
         """
         position = self.position
         if not (np.isfinite(list(validation.values())).all() and self._network.is_finite()):
-            raise Diverged(
-                f"train: the weights are nan or infinite after step {position.step} (learning rate {rate:.4g}); "
-                "try a smaller train.lr or a longer train.warmup"
-            )
+            raise _diverged(f"the weights are nan or infinite after step {position.step}", rate)
         row = {
             "epoch": len(position.history) + 1,
             "train_loss": position.loss_sum / position.seen,
@@ -150,3 +144,7 @@ class Run:
             # Chosen by the losses at the epoch's begin, which are no more.
             self._order = checkpoint.tensors[ORDER].numpy()
             self._ordered, _ = self._course.place(checkpoint.step - 1)
+
+
+def _diverged(how: str, rate: float) -> Diverged:
+    return Diverged(f"train: {how} (learning rate {rate:.4g}); try a smaller train.lr or a longer train.warmup")
