@@ -87,7 +87,7 @@ def _keep_folder(roots: list[str]) -> str:
         facts = {"name": name, "kind": "files", "classes": manifest.classes, "roots": roots}
         write_json(folder / "dataset.json", facts)
     found = f"{len(manifest.files):,} files in {len(manifest.classes)} classes"
-    return f"{found}, {len(manifest.left_out):,} left out by rule, listed in {RAW}"
+    return f"{found}, {len(manifest.left_out):,} left out by rule, listed in {RAW}/left_out.csv"
 
 
 def _require(entry: Entry, archive: str | None) -> None:

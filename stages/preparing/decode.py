@@ -16,6 +16,7 @@ import numpy as np
 
 from stages.console.errors import DataError, MachineError
 from stages.console.progress import Progress
+from stages.pictures.finding import cached_by_dvc
 from stages.pictures.reading import Unfit, damaged, decode
 from stages.preparing.crew import share_out
 from stages.preparing.manifest import File
@@ -125,7 +126,7 @@ def _content(file: File) -> bytes:
         raise Unfit("too large", f"{file.size:,} bytes are more than {LARGEST_FILE:,}", "make it smaller")
     changed = DataError(f"{file.path} changed or went since download; run dvc repro")
     try:
-        descriptor = os.open(file.place, READ)
+        descriptor = os.open(cached_by_dvc(file.place) or file.place, READ)
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
             raise

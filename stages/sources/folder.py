@@ -1,12 +1,13 @@
 """A user's own images: a manifest of the files below their folder, with classes, splits and hashes."""
 
 import os
-import unicodedata
+import tarfile
+import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import permutations
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
@@ -15,7 +16,8 @@ from stages.console.progress import Progress
 from stages.console.text import printable
 from stages.files.hashing import sha256_of_file
 from stages.machine.cores import available_cores
-from stages.sources.layout import HOW, lay_out
+from stages.sources.layout import HOW, lay_out, wrapped
+from stages.sources.names import cleaned, difference, look
 from stages.sources.walk import walk
 
 NONE = "data/none"  # an empty file that stands for no folder, where DVC must have a path
@@ -49,9 +51,10 @@ def make_manifest(roots: Sequence[str]) -> Manifest:
         above = f"{printable(root)}/" if len(roots) > 1 else ""
         passed_over = found.passed_over | {printable(path): reason for path, reason in others.items()}
         left_out += [(above + path, reason, "left out") for path, reason in passed_over.items()]
-    _check_classes(roots, {label for _, _, label, _ in lines})
+    paths = [PurePosixPath(path) for _, path, _, _ in lines]
+    _check_classes(roots, paths, {label for _, _, label, _ in lines})
     files = pd.DataFrame(lines, columns=["root", "path", "label", "split"])
-    files["label"] = files["label"].map(_composed)
+    files["label"] = files["label"].map(cleaned)
     files["bytes"] = [path.stat().st_size for path in places]
     files["sha256"] = _hashes(places)
     return Manifest(
@@ -69,20 +72,42 @@ def located(root: str) -> Path:
     """
     path = Path(os.path.expanduser(root))  # noqa: PTH111 - Path's raises on an unknown user
     name = printable(root)
-    if path.suffix.lower() == ".csv" and path.is_file():
-        raise DataError(
-            f"{name} is a table; put it as labels.csv into the folder of its images and set data.path to that folder, "
-            "so that a changed image is seen too"
-        )
     if not path.is_dir():
-        raise DataError(
-            f"{name} is {'a file' if path.exists() else 'missing'}; set data.path to a folder of images, and if "
-            "DVC runs it elsewhere (--temp, --queue), dvc add it or give an absolute path"
-        )
+        raise DataError(f"{name} {_no_folder(path)}")
     here, there = Path.cwd().resolve(), path.resolve()
     if here.is_relative_to(there) or any(there.is_relative_to(here / own) for own in OURS):
         raise DataError(f"{name} holds the pipeline's own files; set data.path to a folder of your images alone")
     return path
+
+
+def _no_folder(path: Path) -> str:
+    """Why there is no folder at `path`, and what to do."""
+    if path.is_file():
+        if path.suffix.lower() == ".csv":
+            return (
+                "is a table; put it as labels.csv into the folder of its images and set data.path to that folder, so "
+                "that a changed image is seen too"
+            )
+        if path.suffix == ".dvc":
+            return (
+                f"is where DVC notes what {printable(path.stem)} is; set data.path to {printable(path.with_suffix(''))}"
+            )
+        if zipfile.is_zipfile(path) or tarfile.is_tarfile(path):
+            return "is an archive; unpack it and set data.path to the folder that it makes"
+        return "is a file; set data.path to a folder of images"
+    for place in (path, *path.parents):
+        if place.name and place.with_name(f"{place.name}.dvc").is_file() and not place.exists():
+            return f"is tracked by DVC and not here; dvc checkout {printable(place)} or dvc pull brings it"
+    if path.is_symlink():
+        return f"is a link to {printable(path.readlink())}, which is not there; mend it"
+    siblings = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = next((other for other in sorted(siblings) if look(other) == look(path.name)), "")
+    if near:
+        return f"is missing, but {printable(path.with_name(near))} is there; set data.path to that"
+    return (
+        "is missing; set data.path to a folder of images, and if DVC runs it elsewhere (--temp, --queue), dvc add it "
+        "or give an absolute path"
+    )
 
 
 def _check_apart(roots: Sequence[str], folders: Sequence[Path]) -> None:
@@ -94,23 +119,29 @@ def _check_apart(roots: Sequence[str], folders: Sequence[Path]) -> None:
             )
 
 
-def _check_classes(roots: Sequence[str], classes: set[str]) -> None:
+def _check_classes(roots: Sequence[str], paths: Sequence[PurePosixPath], classes: set[str]) -> None:
     where = " and ".join(printable(root) for root in roots)
     if not classes:
         raise DataError(f"{where} holds no images; {HOW}")
+    for name in classes:
+        if not cleaned(name):
+            raise DataError(f"{where}: the class {name!r} has a name that does not show; give it another")
     if len(classes) == 1:
-        raise DataError(f"{where} has one class, {printable(*classes)}, and at least two are needed; {HOW}")
+        place, below = wrapped(paths)
+        inner = ""
+        if len(roots) == 1 and place.parts and len(below) > 1:
+            folders = printable(", ".join(below[:3]))
+            inner = f", or if its folders {folders} are the classes, set the path to {printable(Path(where) / place)}"
+        raise DataError(f"{where} has one class, {printable(*classes)}, and at least two are needed; {HOW}{inner}")
     alike: dict[str, str] = {}
     for name in sorted(classes):
-        other = alike.setdefault(_composed(name).casefold(), name)
+        other = alike.setdefault(look(name), name)
         if other != name:
-            kind = "Unicode form" if _composed(other) == _composed(name) else "upper and lower case"
-            raise DataError(f"{where}: the classes {other!r} and {name!r} differ only in {kind}; merge or rename one")
-
-
-def _composed(name: str) -> str:
-    """One form of letters with accents, which some disks take apart."""
-    return unicodedata.normalize("NFC", name)
+            kind = difference(other, name)
+            shown = ascii if "Unicode" in kind else repr
+            raise DataError(
+                f"{where}: the classes {shown(other)} and {shown(name)} differ only in {kind}; merge or rename one"
+            )
 
 
 def _hashes(places: Sequence[Path]) -> list[str]:

@@ -1,54 +1,115 @@
 """labels.csv: the classes of a user's own images as a table with the columns path, label and, if wanted, split."""
 
+import codecs
 import csv
-from collections.abc import Collection, Iterator
+import io
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from stages.console.errors import DataError
 from stages.console.text import printable
+from stages.sources.named_files import NamedFiles
+from stages.sources.names import cleaned
+from stages.sources.splits import split_of
+from stages.sources.walk import Walk
 
 LABELS = "labels.csv"
-# As people write them, and as the pipeline does.
-SPLITS = {"": "", "train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+COLUMNS = ["path", "label", "split"]  # the last if wanted
+DELIMITERS = ",;\t"  # the second where a comma stands in numbers
+# What others call the columns.
+OTHERS = {
+    "path": "file filename file_name filepath file_path fname id "
+    "image images img image_path img_path image_name image_id image_file name paths",
+    "label": "class classname class_name category target species y labels classes tag",
+    "split": "set subset partition phase usage fold dataset",
+}
+MEANINGS = {word: column for column, words in OTHERS.items() for word in words.split()}
+EXCEL = b"PK\x03\x04"
 
 
-def read_labels(table: Path, files: Collection[PurePosixPath]) -> dict[PurePosixPath, tuple[str, str]]:
-    """Label and split of each file that the table names, `files` being those that there are.
+def read_labels(table: Path, found: Walk) -> dict[PurePosixPath, tuple[str, str]]:
+    """Label and split of each file that the table names, of those `found` in its folder.
 
     Raises:
         DataError: a line is wrong.
     """
-    there = set(files)
-    found: dict[PurePosixPath, tuple[str, str]] = {}
-    for number, line in _lines(table):
-        path, label, split = PurePosixPath(line["path"] or ""), (line["label"] or "").strip(), line.get("split") or ""
-        where = f"{printable(str(table))}, line {number}"
-        if not label:
-            raise DataError(f"{where}: no label; name the class of {printable(str(path))}")
+    files = NamedFiles(table.parent, found)
+    named: dict[PurePosixPath, tuple[str, str]] = {}
+    for number, line in _lines(table, files):
+        text, label, word = line["path"], line["label"].strip(), line.get("split", "").strip()
+        where, shown = f"{printable(str(table))}, line {number}", printable(text)
+        if not cleaned(label):
+            raise DataError(f"{where}: no label; name the class of {shown}")
         if "\r" in label:
             raise DataError(f"{where}: label {label!r} has a carriage return in it; take it out")
-        if path not in there:
-            raise DataError(f"{where}: {printable(str(path))} is not there; take the line out or mend it")
-        if path in found:
-            raise DataError(f"{where}: {printable(str(path))} is listed twice; keep one line")
-        if split not in SPLITS:
-            raise DataError(f"{where}: split is {split!r}; it can be train, val, test or empty")
-        found[path] = label, SPLITS[split]
-    return found
+        path = files.find(text)
+        if path is None:
+            raise DataError(f"{where}: {shown} {files.why_not(text)}")
+        split = split_of(word)
+        if word and not split:
+            raise DataError(f"{where}: split is {word!r}; it can be train, val, test or empty")
+        if named.setdefault(path, (label, split)) != (label, split):
+            other = printable(" ".join(named[path]).strip())
+            raise DataError(f"{where}: {shown} is listed twice, and is {other} above; keep one line")
+    return named
 
 
-def _lines(table: Path) -> Iterator[tuple[int, dict[str, str | None]]]:
+def _lines(table: Path, files: NamedFiles) -> Iterator[tuple[int, dict[str, str]]]:
+    """Each line that is not blank by its columns, with its number."""
     name = printable(str(table))
+    text = _text(table)
+    delimiter = max(DELIMITERS, key=text.partition("\n")[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            columns = [column.strip() for column in reader.fieldnames or []]
-            if sorted(columns) not in (["label", "path"], ["label", "path", "split"]):
-                raise DataError(f"{name} has the columns {', '.join(columns)}; use path, label and, if wanted, split")
-            reader.fieldnames = columns
-            for line in reader:
-                if None in line or None in line.values():
-                    raise DataError(f"{name}, line {reader.line_num}: not {len(columns)} cells; quote commas in names")
-                yield reader.line_num, line
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{name} cannot be read as CSV in UTF-8 ({error}); save it as that") from None
+        columns = [column.strip() for column in next(reader, [])]
+        while columns and not columns[-1]:
+            columns.pop()
+        meant = [column.lower() for column in columns]
+        if sorted(meant) not in (sorted(COLUMNS), sorted(COLUMNS[:2])):
+            raise DataError(f"{name} {_wrong_columns(columns, files)}")
+        for cells in reader:
+            while len(cells) > len(columns) and not cells[-1].strip():
+                cells.pop()
+            if not any(cell.strip() for cell in cells):
+                continue
+            if len(cells) != len(columns):
+                raise DataError(
+                    f"{name}, line {reader.line_num}: not {len(columns)} cells; quote those with {delimiter!r} in them"
+                )
+            yield reader.line_num, dict(zip(meant, cells, strict=True))
+    except csv.Error as error:
+        raise DataError(f"{name}, line {reader.line_num}: no CSV ({error}); save it as CSV again") from None
+
+
+def _text(table: Path) -> str:
+    name, content = printable(str(table)), table.read_bytes()
+    if content.startswith(EXCEL):
+        raise DataError(f"{name} is an Excel workbook, whatever its name; save it as CSV UTF-8")
+    try:
+        utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return content.decode("utf-16" if utf16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{name}, line {line}: byte 0x{content[error.start]:02x} is not UTF-8; save the table as CSV UTF-8, which "
+            "in Excel is a kind of its own"
+        ) from None
+
+
+def _wrong_columns(columns: list[str], files: NamedFiles) -> str:
+    if any(files.find(column) for column in columns if column):
+        return "begins with a file and not with the names of the columns; put path,label above it"
+    needed = [column for column in COLUMNS if column not in map(str.lower, columns)]
+    renames, spare = [], []
+    for column in columns:
+        meaning = MEANINGS.get(column.lower().replace(" ", "_"), "")
+        if meaning in needed:
+            needed.remove(meaning)
+            renames.append(f"call {column} {meaning}")
+        elif column.lower() not in COLUMNS:
+            spare.append(repr(column))
+    changes = renames + [f"take out {', '.join(spare)}"] * bool(spare)
+    missing = " and ".join(column for column in needed if column != "split")
+    changes += [f"add {missing}"] * bool(missing)
+    said = printable(", ".join(columns)) or "no names"
+    return f"has the columns {said}, not path, label and, if wanted, split; {printable(', '.join(changes))}"

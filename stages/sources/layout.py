@@ -1,17 +1,21 @@
 """Which class and split the files of a user's own folder belong to, by the folders they lie in or by its labels.csv."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from stages.console.errors import DataError
 from stages.console.text import printable
-from stages.pictures.finding import SUFFIXES
-from stages.sources.labels_csv import LABELS, SPLITS, read_labels
-from stages.sources.walk import Walk
+from stages.pictures.finding import OF_DVC, SUFFIXES
+from stages.sources.labels_csv import LABELS, read_labels
+from stages.sources.names import look
+from stages.sources.splits import split_of, splits_of, subject_of
+from stages.sources.walk import LINK, Walk
 
 NOT_NAMED = f"not in {LABELS}"
 HOW = "put the images into a folder for each class, or name their classes in labels.csv"
+TOP = PurePosixPath()
 
 
 @dataclass(frozen=True)
@@ -26,67 +30,180 @@ class Candidate:
 def lay_out(root: Path, found: Walk) -> tuple[list[Candidate], dict[str, str]]:
     """The candidates, and why each other file is none.
 
-    labels.csv at the top of the folder decides if it is there; else train/, val/ and test/ with class folders below,
+    labels.csv at the top of the folder decides if it is there; else the folders of splits with class folders below,
     if no other folder stands beside them; else class folders. Deeper folders belong to the class above them.
 
     Raises:
         DataError: the files cannot be told into classes.
     """
     name = printable(str(root))
-    if PurePosixPath(LABELS) in found.files:
-        named = read_labels(root / LABELS, found.files)
+    table = next((path for path in found.files if str(path).lower() == LABELS), None)
+    if table:
+        named = read_labels(root / table, found)
         unnamed = [path for path in found.files if path not in named]
         listed = [Candidate(path, label, split) for path, (label, split) in named.items()]
-        return listed, {str(path): NOT_NAMED if path.name != LABELS else "the table of classes" for path in unnamed}
+        return listed, {str(path): NOT_NAMED if path != table else "the table of classes" for path in unnamed}
 
-    tops = [path.name for path in found.folders if len(path.parts) == 1]
-    if not tops:
+    below = _folders_below(found)
+    if not below[TOP]:
         what = f"{len(found.files):,} files" if found.files else "no files"
-        raise DataError(f"{name} has {what} and no folders in it{_but_for(found, '')}; {HOW}")
-    depth = _depth(name, found, tops)
-    _check_folders(name, found, tops, depth)
+        raise DataError(f"{name} has {what} and no folders in it{_but_for(found, '')}; {_remedy(found, '', HOW)}")
+    splits = _splits(name, found, below)
+    above = {top: _above_classes(top, split, found, below) for top, split in splits.items()}
+    _check_folders(name, found, below, splits, above)
     candidates: list[Candidate] = []
     others: dict[str, str] = {}
     for path in found.files:
-        if len(path.parts) > depth:
-            split = SPLITS[path.parts[0].lower()] if depth == 2 else ""
-            candidates.append(Candidate(path, path.parts[depth - 1], split))
-        elif path.suffix.lower() in SUFFIXES:
-            raise DataError(f"{name} has images beside its class folders ({printable(str(path))}); {HOW}")
-        else:
+        top = path.parts[0]
+        place = above.get(top, TOP)
+        depth = len(place.parts)
+        if len(path.parts) > depth + 1 and path.is_relative_to(place):
+            candidates.append(Candidate(path, path.parts[depth], splits.get(top, "")))
+        elif not _is_image(path):
             others[str(path)] = "beside the class folders"
+        elif top in splits:
+            raise DataError(
+                f"{name} has images in {printable(str(path.parent))} and not in a class folder there "
+                f"({printable(path.name)}); {HOW}, and keep those without a class elsewhere"
+            )
+        else:
+            raise DataError(f"{name} has images beside its class folders ({printable(str(path))}); {HOW}")
     return candidates, others
 
 
-def _depth(name: str, found: Walk, tops: Sequence[str]) -> int:
-    """How deep the classes lie: 2 below train/, val/ and test/, else 1."""
-    others = [top for top in tops if top.lower() not in SPLITS]
+def wrapped(found: Sequence[PurePosixPath]) -> tuple[PurePosixPath, list[str]]:
+    """The folder that all these files lie in, and the names of the folders there."""
+    place = TOP
+    while True:
+        depth = len(place.parts)
+        below = sorted({path.parts[depth] for path in found if len(path.parts) > depth + 1})
+        if len(below) != 1 or any(len(path.parts) == depth + 1 for path in found):
+            return place, below
+        place /= below[0]
+
+
+def _folders_below(found: Walk) -> dict[PurePosixPath, list[str]]:
+    below: dict[PurePosixPath, list[str]] = defaultdict(list)
+    for folder in found.folders:
+        below[folder.parent].append(folder.name)
+    return below
+
+
+def _splits(name: str, found: Walk, below: Mapping[PurePosixPath, list[str]]) -> dict[str, str]:
+    """The split of each folder at the top; empty where they are classes.
+
+    Raises:
+        DataError: they are neither, or both.
+    """
+    tops = below[TOP]
+    _check_wrapping(name, tops, below)
+    splits = splits_of(tops)
+    others = [top for top in tops if top not in splits]
+    subjects = {subject_of(top) for top in splits}
+    if not others and len(subjects) == 1:
+        return splits
     if not others:
-        return 2
-    # train/ may be a class, of shoes or of vehicles, but not if there are folders in it.
-    splits = {path.parts[0] for path in found.folders if len(path.parts) == 2} - set(others)
-    if splits:
         raise DataError(
-            f"{name} has {printable(', '.join(sorted(splits)))} with folders in it, and beside it "
-            f"{printable(', '.join(others[:3]))}; move that elsewhere, or name the classes in labels.csv"
+            f"{name} has folders that name a split and more at once ({_some(tops)}); put a folder for each class into "
+            f"train/ and test/, or name classes and splits in {LABELS}"
         )
-    return 1
+    # train/ may be a class, of shoes or of vehicles, but not if there are folders in it.
+    clear = [top for top in splits if below.get(PurePosixPath(top)) or subjects != {""}]
+    if clear:
+        raise DataError(
+            f"{name} has {_some(clear)} with folders in it, and beside it {_some(others)}; move that elsewhere, call "
+            f"it train, val or test if it is a split, or name the classes in {LABELS}"
+        )
+    _check_unknown_splits(name, found, below)
+    return {}
+
+
+def _check_wrapping(name: str, tops: Sequence[str], below: Mapping[PurePosixPath, list[str]]) -> None:
+    """A folder that holds nothing but another one with the splits in it is an unpacked archive."""
+    place = TOP
+    while len(tops) == 1 and not split_of(tops[0]):
+        place /= tops[0]
+        tops = below.get(place, [])
+    if place != TOP and splits_of(tops):
+        inner = printable(str(place))
+        raise DataError(f"{name} has {_some(tops)} in its folder {inner}; set the path to {name}/{inner}")
+
+
+def _check_unknown_splits(name: str, found: Walk, below: Mapping[PurePosixPath, list[str]]) -> None:
+    """Folders that all hold the same folders are hardly classes."""
+    tops = below[TOP]
+    inner = [below.get(PurePosixPath(top), []) for top in tops]
+    if not all(inner) or any(len(path.parts) == 2 and _is_image(path) for path in found.files):
+        return
+    if all(split_of(folder) for folders in inner for folder in folders):
+        raise DataError(
+            f"{name} has {_some(inner[0])} below {_some(tops)}; put the splits above the classes "
+            f"({printable(inner[0][0])}/{printable(tops[0])}), or name classes and splits in {LABELS}"
+        )
+    if len(tops) > 1 and len(inner[0]) > 1 and len({tuple(sorted(map(look, folders))) for folders in inner}) == 1:
+        raise DataError(
+            f"{name} has the same folders ({_some(inner[0])}) in each of {_some(tops)}; call these train, val and "
+            f"test if they are splits, or name the classes in {LABELS}"
+        )
+
+
+def _above_classes(top: str, split: str, found: Walk, below: Mapping[PurePosixPath, list[str]]) -> PurePosixPath:
+    """The folder whose folders are the classes: `top`, or one in it that repeats it (seg_train/seg_train)."""
+    place = PurePosixPath(top)
+    while len(below.get(place, [])) == 1:
+        inner = place / below[place][0]
+        repeats = split_of(inner.name) == split or inner.name == place.name or not subject_of(inner.name)
+        if not repeats or not below.get(inner) or any(path.parent == place and _is_image(path) for path in found.files):
+            break
+        place = inner
+    return place
+
+
+def _is_image(path: PurePosixPath) -> bool:
+    return path.suffix.lower() in SUFFIXES
+
+
+def _some(names: Sequence[str]) -> str:
+    return printable(", ".join(names[:3]) + ", ..." * (len(names) > 3))
+
+
+def _reasons(found: Walk, above: str) -> set[str]:
+    return {reason for path, reason in found.passed_over.items() if path.startswith(above)}
 
 
 def _but_for(found: Walk, above: str) -> str:
     """What was passed over below a folder that seems empty."""
-    reasons = {reason for path, reason in found.passed_over.items() if path.startswith(above)}
+    reasons = _reasons(found, above)
     return f" but for {', '.join(sorted(reasons))}" if reasons else ""
 
 
-def _check_folders(name: str, found: Walk, tops: Sequence[str], depth: int) -> None:
-    if depth == 2 and not any(path.parts[0].lower() == "train" for path in found.files):
+def _remedy(found: Walk, above: str, otherwise: str) -> str:
+    reasons = _reasons(found, above)
+    if OF_DVC in reasons:
+        return "dvc pull may bring the images"
+    return "put the files there themselves" if LINK in reasons else otherwise
+
+
+def _check_folders(
+    name: str,
+    found: Walk,
+    below: Mapping[PurePosixPath, list[str]],
+    splits: Mapping[str, str],
+    above: Mapping[str, PurePosixPath],
+) -> None:
+    if splits and not any(splits.get(path.parts[0]) == "train" for path in found.files):
         raise DataError(
-            f"{name} has {', '.join(tops)} and no train folder with images in it; add it, with a folder for each class"
+            f"{name} has {_some(list(splits))} and no train folder with images in it; add it, with a folder for each "
+            "class"
         )
-    held = {path.parts[:depth] for path in found.files if len(path.parts) > depth}
-    for folder in found.folders:
-        if len(folder.parts) == depth and folder.parts not in held:
+    places = above.values() or [TOP]
+    folders = [place / inner for place in places for inner in below.get(place, [])]
+    held = {path.parents[at] for path in found.files for at in range(len(path.parents))}
+    for folder in folders:
+        if folder not in held:
             path = printable(str(folder))
             beside = _but_for(found, f"{path}/")
-            raise DataError(f"the class folder {path} in {name} is empty{beside}; fill it or remove it")
+            raise DataError(
+                f"the class folder {path} in {name} is empty{beside}; "
+                f"{_remedy(found, f'{path}/', 'fill it or remove it')}"
+            )

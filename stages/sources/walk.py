@@ -8,7 +8,10 @@ from pathlib import Path, PurePosixPath
 
 from stages.console.errors import DataError
 from stages.console.text import printable
-from stages.pictures.finding import is_clutter
+from stages.pictures.finding import cached_by_dvc, is_clutter, remnant
+from stages.sources.dvcignore import Keep, dvc_filter
+
+LINK = "a link that is not DVC's"
 
 
 @dataclass
@@ -21,25 +24,31 @@ class Walk:
 
 
 def walk(root: Path) -> Walk:
-    """Look through `root`, following no link and opening nothing; sorted, so that no disk's order matters.
+    """Look through `root`, opening nothing; sorted, so that no disk's order matters.
+
+    No link is followed but those that DVC makes to the files of its cache.
 
     Raises:
-        DataError: a folder may not be read.
+        DataError: a folder may not be read, or DVC's cache lacks a file.
     """
     found = Walk()
-    _visit(root, PurePosixPath(), found)
+    _visit(root, PurePosixPath(), found, dvc_filter(root))
     return found
 
 
-def _visit(root: Path, place: PurePosixPath, found: Walk) -> None:
-    for entry in _entries(root / place):
+def _visit(root: Path, place: PurePosixPath, found: Walk, keep: Keep) -> None:
+    entries = _entries(root / place)
+    folders = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    others = [entry.name for entry in entries if not entry.is_dir(follow_symlinks=False)]
+    kept = {name for names in keep(str(root / place), folders, others) for name in names}
+    for entry in entries:
         path = place / entry.name
-        reason = _reason(entry)
+        reason = _reason(entry) or ("" if entry.name in kept else "hidden by .dvcignore")
         if reason:
             found.passed_over[printable(str(path))] = reason
         elif entry.is_dir(follow_symlinks=False):
             found.folders.append(path)
-            _visit(root, path, found)
+            _visit(root, path, found, keep)
         else:
             found.files.append(path)
 
@@ -55,13 +64,18 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 def _reason(entry: os.DirEntry[str]) -> str:
     """Why an entry is passed over; empty if it is not."""
     mode = entry.stat(follow_symlinks=False).st_mode
-    if stat.S_ISLNK(mode):
-        return "a link"
     hidden, breaking = is_clutter(entry.name), "\r" in entry.name  # which tables do not keep
     if stat.S_ISDIR(mode):
-        kind = "hidden or system " if hidden else "wrongly named " if breaking else ""
+        unfinished = entry.name.lower().endswith(".download")  # as Safari keeps what it downloads
+        kind = "hidden or system " if hidden else "wrongly named " if breaking else "half downloaded " * unfinished
         return kind and f"a {kind}folder with {sum(1 for _ in _below(Path(entry.path))):,} files"
-    if not stat.S_ISREG(mode):
+    if stat.S_ISLNK(mode):
+        cached = cached_by_dvc(entry.path)
+        if not cached:
+            return LINK
+        if not os.path.isfile(cached):  # noqa: PTH113 - a string
+            raise DataError(f"{printable(entry.path)} links to a file that DVC's cache lacks; run dvc pull")
+    elif not stat.S_ISREG(mode):
         return "a pipe, socket or device"
     if hidden:
         return "a hidden or system file"
@@ -71,7 +85,7 @@ def _reason(entry: os.DirEntry[str]) -> str:
         entry.name.encode()
     except UnicodeEncodeError:
         return "a name that is not UTF-8"
-    return ""
+    return remnant(entry.name)
 
 
 def _below(folder: Path) -> Iterator[str]:

@@ -84,10 +84,8 @@ def test_names_of_every_kind_pass_through_unchanged(own: Own) -> None:
         "01",
         "-rf",
         "=1+1",
-        "two\nlines",
         "a, b; $(id) `id`",
         "\u65e5\u672c \u732b",
-        " ",
     ]
     for number, name in enumerate(names):
         fill(own.images / name, range(1000 * number + 1000, 1000 * number + 1030))

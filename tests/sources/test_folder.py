@@ -48,7 +48,7 @@ LAYOUTS: list[tuple[list[str], list[tuple[str, str, str]]]] = [
     (["train/1.jpg", "bus/1.jpg"], [("bus/1.jpg", "bus", ""), ("train/1.jpg", "train", "")]),
     (["-rf/1", 'a "b"/<script>\n.png'], [("-rf/1", "-rf", ""), ('a "b"/<script>\n.png', 'a "b"', "")]),
     (["ant/notes.txt", "bee/1.HEIC"], [("ant/notes.txt", "ant", ""), ("bee/1.HEIC", "bee", "")]),
-    (["red ant/1 2.jpg", "bee /1"], [("red ant/1 2.jpg", "red ant", ""), ("bee /1", "bee ", "")]),
+    (["red ant/1 2.jpg", "bee /1"], [("red ant/1 2.jpg", "red ant", ""), ("bee /1", "bee", "")]),
     (["NA/1", "nan/1", "null/1"], [("NA/1", "NA", ""), ("nan/1", "nan", ""), ("null/1", "null", "")]),
     (["cafe\u0301/1", "\u65e5\u672c/1"], [("cafe\u0301/1", "caf\u00e9", ""), ("\u65e5\u672c/1", "\u65e5\u672c", "")]),
     (["ant/x.jpg/1.png", "labels.csv/1"], [("ant/x.jpg/1.png", "ant", ""), ("labels.csv/1", "labels.csv", "")]),
@@ -72,7 +72,7 @@ WRONG_LAYOUTS = [
     ([*PAIR, "cat/"], "class folder cat in .* is empty"),
     ([*PAIR, "cat/.hidden"], "class folder cat in .* is empty"),
     ([*PAIR, "3.png"], "images beside its class folders"),
-    (["train/ant/1", "train/bee/1", "train/3.PNG"], "images beside its class folders"),
+    (["train/ant/1", "train/bee/1", "train/3.PNG"], r"images in train and not in a class folder there \(3.PNG\)"),
     (["train/ant/1", "train/bee/1", "val/bee/"], "class folder val/bee in .* is empty"),
     (["val/ant/1", "test/bee/1"], "no train folder"),
     (["train/ant/1", "val/ant/1"], "one class, ant"),
@@ -87,7 +87,7 @@ WRONG_LAYOUTS = [
     (["bee/1", "cat/.a", "cat/__MACOSX/1"], "is empty but for a hidden or system file, a hidden or system folder"),
     (["README.txt"], "1 files and no folders"),
     ([".git/a"], "no files and no folders in it but for a hidden or system folder with 1 files"),
-    (["train/1.jpg", "val/2.jpg"], "images beside its class folders"),
+    (["train/1.jpg", "val/2.jpg"], "images in train and not in a class folder there"),
     (["stra\u00dfe/1", "STRASSE/1"], "differ only in upper and lower case"),
     (["train/ant/", "val/ant/1", "val/bee/1"], "val and no train folder with images in it"),
 ]
@@ -134,16 +134,16 @@ def test_a_table_names_the_classes(tmp_path: Path, table: str, expected: list[tu
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        (b"file,class\nant/1.jpg,x\n", "has the columns file, class"),
+        (b"file,class\nant/1.jpg,x\n", "has the columns file, class, not path, .*; call file path, call class label$"),
         (b"path,label\nant/1.jpg,x\nant/1.jpg,y\n", "line 3: ant/1.jpg is listed twice"),
         (b"path,label\nant/1.jpg,\n", "line 2: no label"),
         (b'path,label\nant/1.jpg,"x\ry"\n', r"label 'x\\ry' has a carriage return"),
-        (b"path,label\n../secret.jpg,x\n", "line 2: ../secret.jpg is not there"),
-        (b"path,label\n/etc/passwd,x\n", "line 2: /etc/passwd is not there"),
-        (b"path,label,split\nant/1.jpg,x,dev\n", "split is 'dev'"),
+        (b"path,label\n../secret.jpg,x\n", "line 2: ../secret.jpg is not in the folder of the table"),
+        (b"path,label\n/etc/passwd,x\n", "line 2: /etc/passwd is not in the folder of the table"),
+        (b"path,label,split\nant/1.jpg,x,pool\n", "split is 'pool'; it can be train, val, test or empty"),
         (b"path,label\nant/1.jpg,x,y\n", "line 2: not 2 cells"),
         (b"path,label\nant/1.jpg\n", "line 2: not 2 cells"),
-        (b"path,label\n\xff,x\n", "save it as that"),
+        (b"path,label\n\xff,x\n", "line 2: byte 0xff is not UTF-8; save the table as CSV UTF-8"),
         (b"", "has the columns"),
         (b"path,label\n", "holds no images"),
     ],
@@ -174,11 +174,11 @@ def test_what_is_passed_over_is_listed(tmp_path: Path) -> None:
         "ant/Icon\\r": "a hidden or system file",
         "ant/Thumbs.db": "a hidden or system file",
         "ant/a\\rb.jpg": "a name with a carriage return",
-        "ant/loop": "a link",
+        "ant/loop": "a link that is not DVC's",
         "ant/\\udcff.jpg": "a name that is not UTF-8",
         "bee/@eaDir": "a hidden or system folder with 1 files",
         "bee/__MACOSX": "a hidden or system folder with 1 files",
-        "bee/link.jpg": "a link",
+        "bee/link.jpg": "a link that is not DVC's",
         "bee/pipe.jpg": "a pipe, socket or device",
         "bee/socket": "a pipe, socket or device",
         "ca\\rt": "a wrongly named folder with 1 files",
@@ -188,7 +188,9 @@ def test_what_is_passed_over_is_listed(tmp_path: Path) -> None:
 def test_a_class_of_links_alone_says_so(tmp_path: Path) -> None:
     made(tmp_path / "own", [*PAIR, "cat/"])
     (tmp_path / "own/cat/1.jpg").symlink_to(tmp_path / "own/ant/1.jpg")
-    with pytest.raises(DataError, match=r"class folder cat in .* is empty but for a link; fill it"):
+    with pytest.raises(
+        DataError, match=r"class folder cat in .* is empty but for a link that is not DVC's; put the files"
+    ):
         make_manifest([str(tmp_path / "own")])
 
 
