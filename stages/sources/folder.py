@@ -16,6 +16,7 @@ from stages.console.progress import Progress
 from stages.console.text import printable
 from stages.files.hashing import sha256_of_file
 from stages.machine.cores import available_cores
+from stages.sources.labels_csv import LABELS
 from stages.sources.layout import HOW, lay_out, wrapped
 from stages.sources.names import cleaned, difference, look
 from stages.sources.walk import walk
@@ -89,9 +90,7 @@ def _no_folder(path: Path) -> str:
                 "that a changed image is seen too"
             )
         if path.suffix == ".dvc":
-            return (
-                f"is where DVC notes what {printable(path.stem)} is; set data.path to {printable(path.with_suffix(''))}"
-            )
+            return f"is DVC's note on {printable(path.stem)}; set data.path to {printable(path.with_suffix(''))}"
         if zipfile.is_zipfile(path) or tarfile.is_tarfile(path):
             return "is an archive; unpack it and set data.path to the folder that it makes"
         return "is a file; set data.path to a folder of images"
@@ -129,7 +128,9 @@ def _check_classes(roots: Sequence[str], paths: Sequence[PurePosixPath], classes
     if len(classes) == 1:
         place, below = wrapped(paths)
         inner = ""
-        if len(roots) == 1 and place.parts and len(below) > 1:
+        if len(roots) == 1 and place.parts and place / LABELS in paths:
+            inner = f", or set the path to {printable(Path(where) / place)}, where there is one"
+        elif len(roots) == 1 and place.parts and len(below) > 1:
             folders = printable(", ".join(below[:3]))
             inner = f", or if its folders {folders} are the classes, set the path to {printable(Path(where) / place)}"
         raise DataError(f"{where} has one class, {printable(*classes)}, and at least two are needed; {HOW}{inner}")

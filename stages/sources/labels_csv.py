@@ -58,9 +58,13 @@ def _lines(table: Path, files: NamedFiles) -> Iterator[tuple[int, dict[str, str]
     """Each line that is not blank by its columns, with its number."""
     name = printable(str(table))
     text = _text(table)
-    delimiter = max(DELIMITERS, key=text.partition("\n")[0].count)
+    first = text.partition("\n")[0].strip()
+    told = first[4:] if first.lower().startswith("sep=") else ""  # as Excel may begin a table
+    delimiter = told or max(DELIMITERS, key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
+        if told:
+            next(reader)
         columns = [column.strip() for column in next(reader, [])]
         while columns and not columns[-1]:
             columns.pop()
@@ -99,6 +103,7 @@ def _text(table: Path) -> str:
 def _wrong_columns(columns: list[str], files: NamedFiles) -> str:
     if any(files.find(column) for column in columns if column):
         return "begins with a file and not with the names of the columns; put path,label above it"
+    columns = [column or "(no name)" for column in columns]
     needed = [column for column in COLUMNS if column not in map(str.lower, columns)]
     renames, spare = [], []
     for column in columns:

@@ -15,6 +15,9 @@ from stages.sources.walk import LINK, Walk
 
 NOT_NAMED = f"not in {LABELS}"
 HOW = "put the images into a folder for each class, or name their classes in labels.csv"
+ARCHIVES = {".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"}
+TABLES = {".csv", ".tsv", ".xlsx", ".json", ".jsonl", ".parquet"}
+PARTS = {"labels", "annotations", "masks", "boxes", "jsons", "xmls"}  # beside images: of detection and segmentation
 TOP = PurePosixPath()
 
 
@@ -47,7 +50,7 @@ def lay_out(root: Path, found: Walk) -> tuple[list[Candidate], dict[str, str]]:
     below = _folders_below(found)
     if not below[TOP]:
         what = f"{len(found.files):,} files" if found.files else "no files"
-        raise DataError(f"{name} has {what} and no folders in it{_but_for(found, '')}; {_remedy(found, '', HOW)}")
+        raise DataError(f"{name} has {what} and no folders in it{_but_for(found, '')}; {_instead(found)}")
     splits = _splits(name, found, below)
     above = {top: _above_classes(top, split, found, below) for top, split in splits.items()}
     _check_folders(name, found, below, splits, above)
@@ -177,6 +180,16 @@ def _but_for(found: Walk, above: str) -> str:
     return f" but for {', '.join(sorted(reasons))}" if reasons else ""
 
 
+def _instead(found: Walk) -> str:
+    """What to do where there are no folders."""
+    for path in found.files:
+        if path.suffix.lower() in ARCHIVES:
+            return f"unpack {printable(path)} here"
+        if path.suffix.lower() in TABLES:
+            return f"if {printable(path)} names the classes, call it {LABELS}, with the columns path,label; else {HOW}"
+    return _remedy(found, "", HOW)
+
+
 def _remedy(found: Walk, above: str, otherwise: str) -> str:
     reasons = _reasons(found, above)
     if OF_DVC in reasons:
@@ -198,6 +211,12 @@ def _check_folders(
         )
     places = above.values() or [TOP]
     folders = [place / inner for place in places for inner in below.get(place, [])]
+    names = {folder.name for folder in folders}
+    parts = {part for part in names if part.lower() in PARTS}
+    if names > parts > set() and not any(subject_of(other) for other in names - parts):
+        raise DataError(
+            f"{name} has {_some(sorted(names))} as detection and segmentation have them, not classes; {HOW}"
+        )
     held = {path.parents[at] for path in found.files for at in range(len(path.parents))}
     for folder in folders:
         if folder not in held:

@@ -4,7 +4,9 @@ import re
 import unicodedata
 from collections.abc import Callable
 
-SHAPING = "\u200c\u200d\ufe0e\ufe0f"  # do not show, and shape the letters of some scripts, and emoji
+# Do not show, and shape the letters of some scripts, and emoji.
+JOINERS = "\u200c\u200d"
+SHAPING = JOINERS + "\ufe0e\ufe0f"
 UNSEEN = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0"
     f"{SHAPING}]"
@@ -14,7 +16,7 @@ SHOWS = ("<super>", "<sub>", "<circle>", "<fraction>", "<square>")  # other form
 
 def cleaned(name: str) -> str:
     """A name without stray white space and characters that do not show, its accents in one form."""
-    return unicodedata.normalize("NFC", " ".join(UNSEEN.sub(_kept, name).split())).strip(SHAPING)
+    return unicodedata.normalize("NFC", " ".join(UNSEEN.sub(_kept, name).split())).strip(JOINERS)
 
 
 def look(name: str) -> str:

@@ -44,6 +44,21 @@ def test_clutter_of_systems_is_neither_a_picture_nor_another_file(tmp_path: Path
     assert names(tmp_path) == ([], [])
 
 
+def test_what_programs_leave_is_named_and_no_picture(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png~", "~$c.png", "d.png.crdownload", "e.png.dvc", "ehthumbs.db", "lost+found/f.png"):
+        make(tmp_path, name)
+    assert names(tmp_path) == (["a.png"], ["b.png~", "d.png.crdownload", "e.png.dvc", "~$c.png"])
+
+
+def test_links_to_the_cache_of_dvc_are_pictures(tmp_path: Path) -> None:
+    cached = f"cache/files/md5/0a/{'b' * 30}"
+    make(tmp_path, cached)
+    make(tmp_path, "own/c.png")
+    (tmp_path / "own/a.png").symlink_to(tmp_path / cached)
+    (tmp_path / "own/gone.png").symlink_to(tmp_path / cached.replace("b", "c"))
+    assert names(tmp_path / "own") == (["a.png", "c.png"], ["gone.png"])
+
+
 def test_links_and_pipes_are_never_followed(tmp_path: Path) -> None:
     make(tmp_path, "a.png")
     (tmp_path / "loop").symlink_to(tmp_path)

@@ -97,6 +97,18 @@ def test_names_of_every_kind_pass_through_unchanged(own: Own) -> None:
     assert len(samples) == 60 + 31 * len(names)
 
 
+def test_links_to_the_cache_of_dvc_are_packed_as_the_files_themselves(own: Own) -> None:
+    own.prepare()
+    before = Path("data/prepared/dataset.json").read_bytes()
+    for number, path in enumerate(sorted(own.images.rglob("*.png"))):
+        place = Path("cache/files/md5/00", f"{number:030x}").absolute()
+        place.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(place)
+        path.symlink_to(place)
+    own.prepare()
+    assert Path("data/prepared/dataset.json").read_bytes() == before
+
+
 def test_nothing_is_written_to_the_users_folder(own: Own) -> None:
     def found() -> dict[Path, tuple[int, bytes]]:
         paths = [own.images, *own.images.rglob("*")]
