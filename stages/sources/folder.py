@@ -19,6 +19,7 @@ from stages.machine.cores import available_cores
 from stages.sources.labels_csv import LABELS
 from stages.sources.layout import HOW, lay_out, wrapped
 from stages.sources.names import cleaned, difference, look
+from stages.sources.splits import split_of
 from stages.sources.walk import walk
 
 NONE = "data/none"  # an empty file that stands for no folder, where DVC must have a path
@@ -116,6 +117,12 @@ def _check_apart(roots: Sequence[str], folders: Sequence[Path]) -> None:
                 f"{printable(roots[inner])} lies in {printable(roots[outer])}, whose images would count twice; "
                 "set data.path and data.also to folders apart"
             )
+    splits = {split_of(folder.resolve().name) for folder in folders}
+    if len(splits) > 1 and "" not in splits:
+        raise DataError(
+            f"{' and '.join(map(printable, roots))} are splits of one data set by their names, and would be mixed; "
+            "set data.path to the folder that holds both"
+        )
 
 
 def _check_classes(roots: Sequence[str], paths: Sequence[PurePosixPath], classes: set[str]) -> None:

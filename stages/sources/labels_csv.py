@@ -38,6 +38,8 @@ def read_labels(table: Path, found: Walk) -> dict[PurePosixPath, tuple[str, str]
     for number, line in _lines(table, files):
         text, label, word = line["path"], line["label"].strip(), line.get("split", "").strip()
         where, shown = f"{printable(str(table))}, line {number}", printable(text)
+        if not text.strip():
+            raise DataError(f"{where}: no path; name the file that is {printable(label)}")
         if not cleaned(label):
             raise DataError(f"{where}: no label; name the class of {shown}")
         if "\r" in label:

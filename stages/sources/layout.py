@@ -111,11 +111,12 @@ def _splits(name: str, found: Walk, below: Mapping[PurePosixPath, list[str]]) ->
             f"train/ and test/, or name classes and splits in {LABELS}"
         )
     # train/ may be a class, of shoes or of vehicles, but not if there are folders in it.
-    clear = [top for top in splits if below.get(PurePosixPath(top)) or subjects != {""}]
-    if clear:
+    holding = [top for top in splits if below.get(PurePosixPath(top))]
+    if holding or subjects - {""}:
+        clear = f"{_some(holding)} with folders in it" if holding else f"{_some(list(splits))} named for splits"
         raise DataError(
-            f"{name} has {_some(clear)} with folders in it, and beside it {_some(others)}; move that elsewhere, call "
-            f"it train, val or test if it is a split, or name the classes in {LABELS}"
+            f"{name} has {clear}, and beside it {_some(others)}; move that elsewhere, call it train, val or test if it "
+            f"is a split, or name the classes in {LABELS}"
         )
     _check_unknown_splits(name, found, below)
     return {}

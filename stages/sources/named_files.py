@@ -26,8 +26,8 @@ class NamedFiles:
         self._folders = set(found.folders)
         self._passed_over = found.passed_over
         places = (root, root.resolve(), project_root() / root)  # the last as a temporary workspace's table means it
-        self._places = {f"{os.path.abspath(place)}/" for place in places}  # noqa: PTH100 - follows no link
-        self._prefixes = {f"{root}/", f"{root.name}/"}
+        self._places = [f"{os.path.abspath(place)}/" for place in places]  # noqa: PTH100 - follows no link
+        self._prefixes = [f"{root}/", f"{root.name}/"]
 
     def find(self, text: str) -> PurePosixPath | None:
         """The one file that `text` can mean; None if there is none, or several."""

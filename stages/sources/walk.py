@@ -39,11 +39,13 @@ def walk(root: Path) -> Walk:
 def _visit(root: Path, place: PurePosixPath, found: Walk, keep: Keep) -> None:
     entries = _entries(root / place)
     folders = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
-    others = [entry.name for entry in entries if not entry.is_dir(follow_symlinks=False)]
-    kept = {name for names in keep(str(root / place), folders, others) for name in names}
+    files = [entry.name for entry in entries if not entry.is_dir(follow_symlinks=False)]
+    kept = {name for names in keep(str(root / place), folders, files) for name in names}
     for entry in entries:
         path = place / entry.name
-        reason = _reason(entry) or ("" if entry.name in kept else "hidden by .dvcignore")
+        reason = _reason(entry)
+        if not reason and entry.name not in kept:
+            reason = f"a {'folder' if entry.is_dir(follow_symlinks=False) else 'file'} hidden by .dvcignore"
         if reason:
             found.passed_over[printable(str(path))] = reason
         elif entry.is_dir(follow_symlinks=False):

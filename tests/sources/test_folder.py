@@ -132,6 +132,7 @@ WRONG_LAYOUTS = [
     (["a/train/1", "a/test/1", "b/train/1"], "test, train below a, b; put the splits above the classes .test/a."),
     (["trainA/1", "trainB/1", "testA/1", "testB/1"], "name a split and more at once .testA, testB, trainA, ...."),
     (["seg_train/a/1", "seg_train/b/1", "seg_pred/1"], "seg_train with folders in it, and beside it seg_pred"),
+    (["own_train/1", "own_test/1", "bus/1"], "own_test, own_train named for splits, and beside it bus"),
     (["train/a/1", "train/b/1", "test/1.jpg"], "images in test and not in a class folder there .1.jpg."),
     (["images/1.jpg", "labels/1.txt"], "images, labels as detection and segmentation have them"),
     (["images.zip"], "1 files and no folders in it; unpack images.zip here"),
@@ -249,6 +250,7 @@ def test_a_table_names_the_classes(tmp_path: Path, table: str, expected: list[tu
         (b"file,class\nant/1.jpg,x\n", "has the columns file, class, not path, .*; call file path, call class label$"),
         (b"path,label\nant/1.jpg,x\nant/1.jpg,y\n", "line 3: ant/1.jpg is listed twice"),
         (b"path,label\nant/1.jpg,\n", "line 2: no label"),
+        (b"path,label\n ,x\n", "line 2: no path; name the file that is x"),
         (b'path,label\nant/1.jpg,"x\ry"\n', r"label 'x\\ry' has a carriage return"),
         (b"path,label\n../secret.jpg,x\n", "line 2: ../secret.jpg is not in the folder of the table"),
         (b"path,label\n/etc/passwd,x\n", "line 2: /etc/passwd is not in the folder of the table"),
@@ -391,7 +393,8 @@ def test_what_dvcignore_hides_is_left_out_as_dvc_does(tmp_path: Path, monkeypatc
     manifest = make_manifest(["own"])
     kept = ["ant/1.jpg", "ant/aug_2.jpg", "bee/1.jpg", "bee/aug_3.jpg", "bee/deep/2.jpg"]
     assert [path for path, _, _ in lines(manifest)] == kept
-    hidden = dict.fromkeys(["ant/aug_1.jpg", "bee/2.jpg", "bee/old", "cat"], "hidden by .dvcignore")
+    hidden = dict.fromkeys(["ant/aug_1.jpg", "bee/2.jpg"], "a file hidden by .dvcignore")
+    hidden |= dict.fromkeys(["bee/old", "cat"], "a folder hidden by .dvcignore")
     assert left_out(manifest) == hidden | {"bee/.dvcignore": "a hidden or system file"}
     from_dvc = localfs_files(tmp_path)
     assert {f"own/{path}" for path in [*kept, "bee/.dvcignore"]} == from_dvc
@@ -432,6 +435,12 @@ def test_a_folder_within_the_other_would_count_twice(
     made(tmp_path / "own", PAIR)
     with pytest.raises(DataError, match=r"would count twice; set data.path and data.also to folders apart"):
         make_manifest([str(tmp_path / "own"), str(tmp_path / also)])
+
+
+def test_the_test_split_as_the_other_folder_would_be_mixed_with_training(tmp_path: Path) -> None:
+    roots = [str(made(tmp_path / name, PAIR)) for name in ("Training", "test_set")]
+    with pytest.raises(DataError, match="are splits of one data set by their names, and would be mixed; set"):
+        make_manifest(roots)
 
 
 def test_two_folders_are_added(tmp_path: Path) -> None:
