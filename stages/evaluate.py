@@ -1,7 +1,7 @@
 """Score the trained classifier on the test split, and say how far to trust it.
 
-Reads data/prepared, models/classifier, and for the report metrics/history.csv, metrics/preview.png and
-metrics/augmented.png; writes metrics/evaluate.json, the tables metrics/confusion.csv, per_class.csv, reliability.csv,
+Reads data/prepared, models/classifier, and for the report metrics/history.csv, data_report.csv, preview.png and
+augmented.png; writes metrics/evaluate.json, the tables metrics/confusion.csv, per_class.csv, reliability.csv,
 coverage.csv and predictions.csv, metrics/mistakes.png and metrics/report.html. Run by `dvc repro evaluate`; about 12
 seconds for CIFAR-10 on two cores. It computes in fp32, whatever the classifier was trained in. Temperature and
 threshold come from the validation split.
@@ -23,6 +23,7 @@ from stages.evaluation.answers import Answers
 from stages.evaluation.contact_sheet import Mistake, draw_mistakes
 from stages.evaluation.coverage import coverage_table
 from stages.evaluation.figures import accuracy_figures, both_reliabilities, calibration_figures, selective_figures
+from stages.evaluation.remarks import remarks_by_kind
 from stages.evaluation.report import render_report
 from stages.evaluation.tables import (
     class_table,
@@ -49,18 +50,20 @@ PREDICTIONS = Path("metrics/predictions.csv")
 MISTAKES = Path("metrics/mistakes.png")
 REPORT = Path("metrics/report.html")
 HISTORY = Path("metrics/history.csv")
+DATA_REPORT = Path("metrics/data_report.csv")
 PICTURES = {
     "The most confident mistakes on the test split": MISTAKES,
     "Training images, class by class": Path("metrics/preview.png"),
     "Training images as the network sees them": Path("metrics/augmented.png"),
 }
+LISTED = 20  # classes, at most, that each stand in metrics/evaluate.json
 
 
 def main() -> str:
     # 1. What is scored, on what.
     params = read_params()
     classifier, card = load_classifier()
-    held_out, samples = read_held_out(card), _read_samples()
+    held_out, samples = read_held_out(card), _read_text(PREPARED / "samples.csv")
     device = choose_device(params.runtime.device)
     threads = available_cores()
     print(
@@ -78,8 +81,7 @@ def main() -> str:
     trust = _trust(test, val, params.evaluate.target_precision)
     reliability = both_reliabilities(test, trust.get("calibration", {}).get("temperature"))
     coverage = coverage_table(test.confidence, test.right)
-    per_class = classes.set_index("class")[["precision", "recall", "f1"]].to_dict(orient="index")
-    write_json(METRICS, scores | trust | {"per_class": per_class})
+    write_json(METRICS, scores | trust | _per_class(classes))
     of_test = samples[samples["split"] == "test"]
     _write_table(CONFUSION, confusion_table(counts, card.classes))
     _write_table(PER_CLASS, classes)
@@ -100,16 +102,17 @@ def main() -> str:
         confusion=counts,
         reliability=reliability,
         coverage=coverage,
+        remarks=remarks_by_kind(_read_text(_there(DATA_REPORT))),
         pictures={caption: _there(path) for caption, path in PICTURES.items()},
     )
     write_text(REPORT, page)
-    return f"test top-1 {100 * scores['top1']:.2f} %, top-5 {100 * scores['top5']:.2f} %, loss {scores['loss']:.4f}"
+    top5 = f" top-5 {100 * scores['top5']:.2f} %," if "top5" in scores else ""
+    return f"test top-1 {100 * scores['top1']:.2f} %,{top5} loss {scores['loss']:.4f}"
 
 
-def _read_samples() -> pd.DataFrame:
-    """samples.csv: a line for each image, in the order of its split's images."""
+def _read_text(path: Path) -> pd.DataFrame:
     # A class may be called NA, and an id may be all digits: every cell is text.
-    return pd.read_csv(PREPARED / "samples.csv", dtype=str, keep_default_na=False)
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
 def _answers(
@@ -127,6 +130,14 @@ def _answers(
     if not all(np.isfinite(logits).all() for logits in found):
         raise Diverged("models/classifier answers with nan or infinity; train it anew with a smaller train.lr")
     return [Answers(logits, split.labels) for logits, split in zip(found, splits, strict=True)]
+
+
+def _per_class(classes: pd.DataFrame) -> dict[str, Any]:
+    """The scores of each class that has them; of many classes they stand in per_class.csv alone."""
+    if len(classes) > LISTED:
+        return {}
+    scores = classes.set_index("class")[["precision", "recall", "f1"]]
+    return {"per_class": {name: row.dropna().to_dict() for name, row in scores.iterrows()}}
 
 
 def _trust(test: Answers, val: Answers, precision: float) -> dict[str, Any]:

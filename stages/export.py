@@ -14,24 +14,28 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from stages.console.errors import DataError
 from stages.console.progress import Progress
 from stages.console.stage import run_stage
 from stages.console.text import printable
-from stages.data.prepared import PREPARED
+from stages.data.prepared import PREPARED, Split
 from stages.exporting import onnx_answers, program_answers
 from stages.exporting.agreement import agreement, check_agreement, fresh_answers
 from stages.exporting.model_card import model_card
 from stages.exporting.onnx_file import onnx_bytes
 from stages.exporting.program import export_program, program_bytes
 from stages.files.atomic import replaced_folder, write_json
+from stages.machine.cores import available_cores
 from stages.machine.device import make_deterministic
 from stages.model.card import Card
 from stages.model.classifier import Classifier, load_classifier
 from stages.params.read import read_params
 from stages.pictures.reading import RULE
 from stages.scoring.held_out import read_held_out
+from stages.scoring.inference import predict_logits
+from stages.scoring.scores import log_softmax
 
 EXPORT = Path("models/export")
 METRICS = Path("metrics/export.json")
@@ -45,10 +49,10 @@ def main() -> str:
     params = read_params()
     classifier, card = load_classifier()
     test, scores = read_held_out(card), _read_scores()
-    trained = _read_trained_answers(len(test), card.classes)
     opset = params.export.opset
     print(f"export: {card.model} as ONNX (opset {opset}) and .pt2; {len(test):,} test images must agree", flush=True)
     make_deterministic()
+    trained = _trained_answers(classifier, test, card.classes)
 
     with (
         replaced_folder(EXPORT) as folder,
@@ -81,13 +85,16 @@ def _read_scores() -> dict[str, Any]:
     return json.loads(_there(TEST_SCORES).read_text())
 
 
-def _read_trained_answers(images: int, classes: list[str]) -> np.ndarray:
-    """Probabilities float64 (N, classes), 6 digits, that evaluate left: the trained model need not answer again."""
+def _trained_answers(classifier: Classifier, test: Split, classes: list[str]) -> np.ndarray:
+    """Probabilities (N, classes) of the trained model: those that evaluate left, or of many classes computed anew."""
     table = pd.read_csv(_there(PREDICTIONS), keep_default_na=False)  # a class may be called NA
     answers = table.iloc[:, -len(classes) :]
-    if len(table) != images or list(answers.columns) != [f"p_{name}" for name in classes]:
+    if len(table) == len(test) and list(answers.columns) == [f"p_{name}" for name in classes]:
+        return answers.to_numpy(np.float64)
+    if len(table) != len(test) or "label_probability" not in table:
         raise DataError(f"{PREDICTIONS} is not of these test images and classes; run dvc repro evaluate")
-    return answers.to_numpy(np.float64)
+    logits = predict_logits(classifier, test.images, device=torch.device("cpu"), threads=available_cores())
+    return np.exp(log_softmax(logits.numpy()))
 
 
 def _there(path: Path) -> Path:

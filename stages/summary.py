@@ -19,9 +19,10 @@ def main() -> None:
     onnx = export["onnx"]
     low, high = wilson_interval(test["top1"], onnx["images"])
     print(f"\n{card['data']} · {card['model']} · trained in {card['precision']}")
+    top5 = f"     top-5  {_percent(test['top5'])} %" if "top5" in test else ""
     print(
         f"  test top-1   {_percent(test['top1'])} %  (95 % interval {_percent(low)} to {_percent(high)})"
-        f"     top-5  {_percent(test['top5'])} %     loss {test['loss']:.3f}"
+        f"{top5}     loss {test['loss']:.3f}"
     )
     if chosen := test.get("selective"):
         print(

@@ -107,6 +107,7 @@ def test_every_stage_that_reads_data_depends_on_it() -> None:
         "evaluate": [
             "data/prepared",
             "metrics/augmented.png",
+            "metrics/data_report.csv",
             "metrics/history.csv",
             "metrics/preview.png",
             "models/classifier",

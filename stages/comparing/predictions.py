@@ -135,8 +135,9 @@ def _parse(text: str, md5: str) -> Predictions:
     header, *rows = csv.reader(io.StringIO(text, newline=""))
     if header[: len(COLUMNS)] != COLUMNS or not rows:
         raise ValueError(header)
-    # A class may have any name, so its column is found by place.
+    # A class may have any name, so its column is found by place. Of many classes there is one column, the label's.
     column = {name.removeprefix("p_"): place for place, name in enumerate(header) if place >= len(COLUMNS)}
+    own = header.index("label_probability") if "label_probability" in header else None
     ids, paths, labels, answers, confidences = zip(*(row[: len(COLUMNS)] for row in rows), strict=True)
     return Predictions(
         md5,
@@ -145,5 +146,5 @@ def _parse(text: str, md5: str) -> Predictions:
         np.array(labels, dtype=object),
         np.array(answers, dtype=object),
         np.array(confidences, dtype=float),
-        np.array([float(row[column[row[2]]]) for row in rows]),
+        np.array([float(row[column[row[2]] if own is None else own]) for row in rows]),
     )

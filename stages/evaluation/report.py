@@ -1,7 +1,7 @@
 """metrics/report.html: what was trained on what and how good it is, as one page that needs nothing beside it."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,13 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
 from stages.evaluation.chart import Chart, Points, draw_chart
+from stages.evaluation.remarks import Remark
+from stages.evaluation.tables import worst_pairs
 from stages.model.card import Card
 from stages.params.flat import flat
 
 TEMPLATE = Path(__file__).with_suffix(".html")
-LARGEST_TABLE = 30  # classes; of more the worst pairs are shown
+LARGEST_TABLE = 30  # classes; of more the worst, and the worst pairs, are shown
 PAIRS = 20
 
 
@@ -29,6 +31,7 @@ def render_report(
     confusion: np.ndarray,
     reliability: pd.DataFrame,
     coverage: pd.DataFrame,
+    remarks: Sequence[Remark],
     pictures: Mapping[str, Path],
 ) -> str:
     """The page. `images` counts each split, `confusion` is (classes, classes), `pictures` are PNG files by caption.
@@ -37,22 +40,28 @@ def render_report(
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"percent": _percent, "count": _count}
+    few = len(card.classes) <= LARGEST_TABLE
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         card=card,
         scores=scores,
         images=images,
         parameters=parameters,
         charts=[*_history_charts(history), _reliability_chart(reliability), _coverage_chart(coverage, scores)],
+        remarks=remarks,
         classes=classes.to_dict(orient="records"),
-        confusion=_shares(confusion) if len(card.classes) <= LARGEST_TABLE else None,
-        pairs=_worst_pairs(confusion, card.classes),
+        worst=None if few else classes.nsmallest(LARGEST_TABLE, "f1").to_dict(orient="records"),
+        confusion=_shares(confusion) if few else None,
+        pairs=[
+            (card.classes[a], card.classes[b], confusion[a, b])
+            for a, b in zip(*worst_pairs(confusion, PAIRS), strict=True)
+        ],
         pictures={caption: base64.b64encode(path.read_bytes()).decode() for caption, path in pictures.items()},
         params=flat(card.params),
     )
 
 
 def _percent(share: float, digits: int = 1) -> str:
-    return f"{100 * share:.{digits}f}"
+    return "–" if np.isnan(share) else f"{100 * share:.{digits}f}"
 
 
 def _count(number: int) -> str:
@@ -111,11 +120,3 @@ def _shares(confusion: np.ndarray) -> list[list[tuple[int, float]]]:
         [(int(count), round(float(share), 3)) for count, share in zip(*row, strict=True)]
         for row in zip(confusion, shares, strict=True)
     ]
-
-
-def _worst_pairs(confusion: np.ndarray, names: list[str]) -> list[tuple[str, str, int]]:
-    """Class, what it was taken for, how often: the most frequent first."""
-    wrong = confusion - np.diag(confusion.diagonal())
-    worst = np.argsort(-wrong, axis=None, kind="stable")[:PAIRS]
-    found = [(*divmod(int(place), len(names)), int(wrong.flat[place])) for place in worst]
-    return [(names[actual], names[predicted], count) for actual, predicted, count in found if count]

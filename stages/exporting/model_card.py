@@ -21,9 +21,7 @@ def model_card(card: Card, *, test: Mapping[str, Any], exports: Mapping[str, Map
 
 Tells {count} classes of pictures apart: {shown}{more}.
 
-| on the test split of {_plain(card.data)} | top-1 | top-5 | loss |
-|---|---|---|---|
-| trained model | {100 * test["top1"]:.2f} % | {100 * test["top5"]:.2f} % | {test["loss"]:.4f} |
+{_score_rows(test, _plain(card.data))}
 
 | file | size | top-1 | same prediction as the trained model |
 |---|---|---|---|
@@ -47,6 +45,18 @@ may run code that it holds, so load only those that you trust.
 ## Made by
 {_made_by(card)}
 """
+
+
+def _score_rows(test: Mapping[str, Any], data: str) -> str:
+    shares = {name: test[key] for key, name in (("top1", "top-1"), ("top5", "top-5")) if key in test}
+    scores = {name: f"{100 * share:.2f} %" for name, share in shares.items()} | {"loss": f"{test['loss']:.4f}"}
+    return "\n".join(
+        [
+            f"| on the test split of {data} | {' | '.join(scores)} |",
+            f"|---|{'---|' * len(scores)}",
+            f"| trained model | {' | '.join(scores.values())} |",
+        ]
+    )
 
 
 def _file_rows(exports: Mapping[str, Mapping[str, Any]]) -> str:

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,6 +16,7 @@ from PIL import Image
 
 from stages import evaluate
 from stages.evaluation.coverage import coverage_table
+from stages.evaluation.remarks import Remark
 from stages.evaluation.report import render_report
 from stages.evaluation.tables import class_table
 from stages.files.hashing import sha256_of_file
@@ -47,12 +49,20 @@ def outline(page: str) -> Outline:
     return parser
 
 
-def report(tmp_path: Path, card: Card, *, trust: bool = True) -> str:
-    counts = np.full((len(card.classes), len(card.classes)), 2)
+def report(
+    tmp_path: Path,
+    card: Card,
+    *,
+    trust: bool = True,
+    remarks: Sequence[Remark] = (),
+    ranks: Sequence[int] = (1, 5),
+    counts: np.ndarray | None = None,
+) -> str:
+    counts = np.full((len(card.classes), len(card.classes)), 2) if counts is None else counts
     picture = tmp_path / "picture.png"
     Image.new("RGB", (4, 4)).save(picture)
     scores = {"loss": 1.0, "ece": 0.1, "images": 100}
-    scores |= {f"top{k}{end}": 0.5 for k in (1, 5) for end in ("", "_low", "_high")}
+    scores |= {f"top{k}{end}": 0.5 for k in ranks for end in ("", "_low", "_high")}
     figures = {"threshold": 0.6, "asked": 0.9}
     figures |= {f"{name}{end}": 0.5 for name in ("coverage", "precision") for end in ("", "_low", "_high")}
     certain = {"calibration": {"temperature": 2.0, "loss": 0.9, "ece": 0.01}, "selective": figures}
@@ -69,6 +79,7 @@ def report(tmp_path: Path, card: Card, *, trust: bool = True) -> str:
         confusion=counts,
         reliability=pd.DataFrame({"probabilities": ["as trained"], "confidence": [0.5], "accuracy": [0.4]}),
         coverage=coverage_table(np.array([0.9, 0.5]), np.array([True, False])),
+        remarks=remarks,
         pictures={"A picture": picture},
     )
 
@@ -79,7 +90,10 @@ def with_names(names: tuple[str, ...]) -> Card:
 
 
 def test_hostile_names_add_no_element_and_no_attribute(tmp_path: Path) -> None:
-    plain, hostile = (outline(report(tmp_path, with_names(names))) for names in (PLAIN, HOSTILE))
+    plain, hostile = (
+        outline(report(tmp_path, with_names(names), remarks=[Remark(*names[:2], 2, list(names[2:]))]))
+        for names in (PLAIN, HOSTILE)
+    )
     assert hostile.elements == plain.elements
     text = "".join(hostile.words)
     assert all(name in text for name in HOSTILE)
@@ -95,11 +109,31 @@ def test_nothing_runs_and_nothing_is_fetched(tmp_path: Path) -> None:
     assert "default-src 'none'" in page
 
 
-@pytest.mark.parametrize("classes", [2, 30, 31, 100])
+@pytest.mark.parametrize("classes", [30, 31, 100])
 def test_a_table_for_few_classes_and_the_worst_pairs_of_many(tmp_path: Path, classes: int) -> None:
     page = report(tmp_path, make_card(classes=tuple(f"c{number}" for number in range(classes))))
     assert ('class="heat"' in page) == (classes <= 30)
     assert ("20 most frequent confusions" in page) == (classes > 30)
+    assert ("The 30 with the lowest F1" in page) == ("<details>" in page) == (classes > 30)
+    assert ">c29<" in page  # in the table, or among all classes
+
+
+def test_a_class_without_test_images_has_dashes(tmp_path: Path) -> None:
+    card = make_card()
+    text = " ".join(outline(report(tmp_path, card, counts=np.array([[2, 0, 0], [1, 1, 0], [0, 0, 0]]))).words)
+    assert text.split("cat")[-1].split()[:6] == ["–", "–", "–", "–", "0", "Pictures"]
+
+
+def test_remarks_are_shown_where_there_are_some(tmp_path: Path) -> None:
+    remark = Remark("no test image", "used", 1234, ["class <b>", "class NA"])
+    assert "Remarks on the data" not in report(tmp_path, make_card())
+    text = " ".join(outline(report(tmp_path, make_card(), remarks=[remark])).words)
+    assert "no test image used 1,234 class <b> class NA" in " ".join(text.split())
+
+
+def test_a_top_5_of_few_classes_is_not_shown(tmp_path: Path) -> None:
+    assert "top-5" not in report(tmp_path, make_card(), ranks=(1,))
+    assert "top-5" in report(tmp_path, make_card())
 
 
 def test_without_validation_it_says_what_is_not_there(tmp_path: Path) -> None:

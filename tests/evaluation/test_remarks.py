@@ -1,0 +1,26 @@
+"""Remarks of data_report.csv by kind."""
+
+import pandas as pd
+
+from stages.evaluation.remarks import Remark, remarks_by_kind
+
+
+def test_each_kind_and_action_has_a_count_and_two_examples() -> None:
+    lines = [
+        ("a/1.png", "duplicate: same picture as a/0.png", "used"),
+        ("a/2.png", "duplicate: same picture as b: (1).png", "used"),
+        ("a/3.png", "duplicate: same picture as a/0.png", "used"),
+        ("a/4.txt", "not a picture (PNG, JPEG can be read)", "dropped"),
+        ("class NA", "no test image: its share is left to chance", "used"),
+        ("a/.x", "hidden", "left out"),
+    ]
+    assert remarks_by_kind(pd.DataFrame(lines, columns=["path", "problem", "action"])) == [
+        Remark("not a picture", "dropped", 1, ["a/4.txt"]),
+        Remark("hidden", "left out", 1, ["a/.x"]),
+        Remark("duplicate", "used", 3, ["a/1.png", "a/2.png"]),
+        Remark("no test image", "used", 1, ["class NA"]),
+    ]
+
+
+def test_nothing_found_is_no_remark() -> None:
+    assert remarks_by_kind(pd.DataFrame(columns=["path", "problem", "action"], dtype=str)) == []
