@@ -24,6 +24,7 @@ from stages import export
 from stages.console.errors import DataError, UserError
 from stages.evaluation.tables import prediction_table
 from stages.files.hashing import sha256_of_file
+from stages.model.card import Card
 from stages.model.classifier import load_classifier
 from tests.imports import ROOT
 from tests.small_run import make_card, make_run, random_images
@@ -55,9 +56,9 @@ class Exported:
         return [self.folder / "models/export" / name for name in FILES] + [self.folder / "metrics/export.json"]
 
 
-def make_ready(folder: Path) -> None:
+def make_ready(folder: Path, card: Card | None = None) -> None:
     """All that export reads: 300 test images, an untrained classifier, its scores and its predictions."""
-    card = make_card()
+    card = card or make_card()
     images, labels = random_images(300, card), np.arange(300) % 3
     make_run(folder, card, images=images, labels=labels)
     (folder / "metrics/evaluate.json").write_text(json.dumps(SCORES))
@@ -207,3 +208,23 @@ def test_predictions_of_other_images_are_refused(workspace: Path) -> None:
     predictions.write_text(predictions.read_text()[:-200])
     with pytest.raises(DataError, match="not of these test images and classes"):
         export.main()
+
+
+@pytest.mark.parametrize("sound", [True, False])
+def test_of_many_classes_every_probability_is_still_held_to_the_trained_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, sound: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_ready(tmp_path, make_card(classes=tuple(f"c{number}" for number in range(101))))
+    assert "p_c0" not in Path("metrics/predictions.csv").read_text().splitlines()[0]
+    classifier, _ = load_classifier()
+    with torch.no_grad():
+        answers = classifier(torch.from_numpy(np.load("data/prepared/test_images.npy"))).softmax(1).numpy()
+    least = answers[0].argmin()
+    answers[0, least] -= 0 if sound else 0.002
+    monkeypatch.setattr(export, "fresh_answers", lambda *_: answers)
+    if sound:
+        assert "300 of 300" in export.main()
+    else:
+        with pytest.raises(UserError, match=r"gives probabilities up to 0\.002 from the trained model's"):
+            export.main()

@@ -103,9 +103,9 @@ def p_value(p: float) -> str:
 
 
 def cut(name: str) -> str:
-    """A name as it fits into a table."""
+    """A name as it fits into a table: of a long one both ends, as long names often begin alike."""
     line = printable(name)
-    return line if len(line) <= NAME else f"{line[: NAME - 1]}…"
+    return line if len(line) <= NAME else f"{line[: NAME // 2]}…{line[1 - NAME // 2 :]}"
 
 
 def _more_images(outcome: Outcome) -> str:
