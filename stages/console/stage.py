@@ -54,8 +54,8 @@ def run_stage(name: str, main: Callable[[], str]) -> None:
 def _inputs(name: str) -> dict[str, str]:
     try:
         return inputs_of(name)
-    except (OSError, yaml.YAMLError):
-        return {}  # params.yaml is being edited, or is no YAML: reading it says so in better words
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, yaml.YAMLError):
+        return {}  # params.yaml is being edited, or is not as it should be: reading it says so in better words
 
 
 def run_tool(main: Callable[[], None]) -> None:

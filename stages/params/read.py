@@ -10,10 +10,10 @@ from pydantic import BaseModel, ValidationError
 
 from stages.console.errors import ParamsError
 from stages.params.schema import Params
-from stages.params.yaml12 import Yaml12Loader
+from stages.params.yaml12 import Yaml12Loader, why_not_yaml
 
 PARAMS = Path("params.yaml")
-LARGEST = 1_000_000  # bytes; a params.yaml is a page, and a bomb of aliases is not one
+LARGEST = 1_000_000  # characters; a params.yaml is a page
 NUMBERS = {int: "a whole number above 0", float: "a number above 0, up to 1"}  # beside words
 
 
@@ -38,14 +38,14 @@ def _load(path: Path) -> Any:
         raise ParamsError(f"{path} is missing; run in the folder of dvc.yaml, or git checkout {path.name}") from None
     except UnicodeDecodeError:
         raise ParamsError(f"{path} is not UTF-8 text; git checkout {path.name} brings the last good one") from None
-    if len(text) > LARGEST or "&" in text:
-        raise ParamsError(f"{path.name}: too long, or with a YAML anchor (&); write each value out")
+    if len(text) > LARGEST:
+        raise ParamsError(f"{path.name} has {len(text):,} characters, and a page of them is expected; shorten it")
+    if not text.strip():
+        raise ParamsError(f"{path.name} is empty; git checkout {path.name} brings the last good one")
     try:
         return yaml.load(text, Yaml12Loader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}: " if mark else ""
-        raise ParamsError(f"{path.name}: {where}{getattr(error, 'problem', error)}; mend that line") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ParamsError(f"{path.name}: {why_not_yaml(text, error)}") from None
 
 
 def _sentence(error: dict[str, Any]) -> str:
@@ -54,7 +54,10 @@ def _sentence(error: dict[str, Any]) -> str:
     location = [str(part) for part in error["loc"]]
     key = ".".join(part for part in location if part.isidentifier() and part != "int")
     found, context = error["input"], error.get("ctx", {})
+    if not error["loc"]:
+        return f"there are no sections in it; git checkout {PARAMS.name} brings the last good one"
     if error["type"] == "extra_forbidden":
+        key = ".".join(location)
         return f"unknown key {key}{_nearest(key, list(keys_of(Params)))}; rename it or take it out"
     if error["type"] == "missing":
         return f"{key} is missing; git diff {PARAMS.name} shows what went"

@@ -1,5 +1,6 @@
 """params.yaml is checked as a whole: the right passes, the wrong is named in one sentence."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -76,10 +77,27 @@ def test_a_leading_zero_is_decimal(tmp_path: Path) -> None:
         ("hard_share: auto", "hard_share: half", "train.hard_share is 'half'; it can be auto"),
         ("hard_after: 1", "hard_after: 0", "train.hard_after is 0; it must be at least 1"),
         ("export:", "exports:", "unknown key exports (did you mean export?)"),
-        ("  epochs: ", "  epochs: 3\n  epochs: ", "gives 'epochs' a second time"),
+        ("  epochs: ", "  epochs: 3\n  epochs: ", "'epochs' stands here a second time"),
         ("train:", "train: [", "params.yaml: line"),
         ("name: cifar10 ", "name: !!python/object:os.system ", "params.yaml: line"),
-        ("name: cifar10 ", "name: &a cifar10 ", "anchor"),
+        ("name: cifar10 ", "name: &a cifar10 ", "line 4: &a is a YAML anchor, which is not read; put the value in quotes"),
+        ("name: cifar10 ", "name: *a ", "line 4: *a is a YAML alias"),
+        ("name: cifar10 ", "name: *.jpg ", "line 4: a value that begins with * takes quotes"),
+        ("name: cifar10 ", "name: & ", "line 4: a value that begins with & takes quotes"),
+        ("name: cifar10 ", "name: %HOME% ", "line 4: a value that begins with % takes quotes"),
+        ("name: cifar10 ", "name: @home ", "line 4: a value that begins with @ takes quotes"),
+        ("name: cifar10 ", "name: a: b ", "line 4: a value with a colon and a blank in it takes quotes"),
+        ("name: cifar10 ", 'name: "C:\\photos" ', "line 4: a backslash is no plain character between double quotes"),
+        ("name: cifar10 ", "name: !important ", "line 4: could not determine a constructor for the tag '!important'"),
+        ("name: cifar10 ", "name: cifar\0 ", "line 4 has the character U+0000"),
+        ("  name: cifar10 ", "\tname: cifar10 ", "line 4: there is a tab"),
+        ("  epochs: ", "<<<<<<< HEAD\n  epochs: ", "is a mark of a merge conflict"),
+        ("  epochs: ", "---\n  epochs: ", "--- begins a second document"),
+        ("  epochs: 9", f"  epochs: {'9' * 5000}", "a number has too many digits"),
+        ("data:", f"deep: {'[' * 5000}\ndata:", "nested too deeply"),
+        ("data:", "[a]: b\ndata:", "line 3: a key must be a word"),
+        ("data:", "1: b\ndata:", "line 3: a key must be a word"),
+        ("data:", "data.path: b\ndata:", "unknown key data.path"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, sentence: str) -> None:
@@ -140,6 +158,33 @@ def test_what_does_not_go_together_is_named(tmp_path: Path, changes: dict[str, s
         read_params(tmp_path / "params.yaml")
     assert sentence in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["cats & dogs", "a*b", "100%", "tom's"])
+def test_a_sign_within_a_value_or_a_comment_is_a_letter(tmp_path: Path, name: str) -> None:
+    read = read_changed(tmp_path, "  path: data/none ", f"  # lr & *momentum, &a\n  path: {name} ")
+    assert read.data.path == name
+
+
+@pytest.mark.parametrize("text", ["\ufeff" + SHIPPED, SHIPPED.replace("\n", "\r\n"), f"%YAML 1.2\n---\n{SHIPPED}"])
+def test_what_editors_do_to_a_file_changes_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "params.yaml").write_bytes(text.encode())
+    assert read_params(tmp_path / "params.yaml") == read_params(ROOT / "params.yaml")
+
+
+@pytest.mark.parametrize(("text", "words"), [("", "is empty"), ("# only\n", "no sections"), ("word\n", "no sections")])
+def test_a_file_without_sections_is_named(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(ParamsError, match=rf"params\.yaml.* {words}"):
+        read_params(tmp_path / "params.yaml")
+
+
+def test_a_bomb_of_aliases_is_refused_at_its_first_anchor(tmp_path: Path) -> None:
+    letters = "abcdefghijklmnop"
+    lines = [f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]" for old, new in pairwise(letters)]
+    (tmp_path / "params.yaml").write_text("\n".join(["a: &a [lol]", *lines]))
+    with pytest.raises(ParamsError, match=r"params\.yaml: line 1: &a is a YAML anchor"):
+        read_params(tmp_path / "params.yaml")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
