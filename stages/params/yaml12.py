@@ -24,7 +24,7 @@ class Yaml12Loader(yaml.SafeLoader):
         if getattr(event, "anchor", None):
             mark, name = ("*", "alias") if isinstance(event, yaml.AliasEvent) else ("&", "anchor")
             raise yaml.MarkedYAMLError(
-                problem=f"{mark}{event.anchor} is a YAML {name}, which is not read; put the value in quotes, or write it out",
+                problem=f"{mark}{event.anchor} is a YAML {name}; put the value in quotes, or write it out",
                 problem_mark=event.start_mark,
             )
         return super().compose_node(parent, index)
