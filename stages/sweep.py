@@ -2,13 +2,13 @@
 
 Each member is an experiment of DVC's, run up to evaluate in a workspace of its own, one after the other: a run uses all
 cores. The same line again runs what is missing, and a member that was killed goes on from its checkpoint. It ends with
-0 where every member is there, with 1 where one failed, and ranks by validation top-1: test images choose nothing.
+0 where every member is there, with 1 where one failed, and ranks by validation top-1: test images choose nothing. What
+cannot run, or leaves nothing to rank by, is said before the first member trains.
 """
 
 import argparse
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -20,9 +20,10 @@ from tqdm import tqdm
 from stages.comparing.revisions import experiments
 from stages.console.errors import DataError, Stopped
 from stages.console.stage import run_tool
-from stages.console.text import printable
+from stages.data.prepared import NOTHING_TO_RANK, RANKED
 from stages.machine.parent import end_with_parent
-from stages.sweeping.grid import Member, members
+from stages.sweeping.failure import Failure, advice, read_failure
+from stages.sweeping.grid import Member, members, remarks
 from stages.sweeping.table import rank, table_lines
 from stages.verifying.git import git
 
@@ -35,21 +36,26 @@ def main() -> None:
     # 1. Who is to run, and who has.
     grid, done = members(_arguments().set, _uncommitted_code()), _done()
     missing = [member for member in grid if member.name not in done]
+    for member in grid:
+        if member.name in done:
+            _top1(member, done[member.name])  # says so where there is none
     print(
         f"sweep: {len(grid)} run{'s' if len(grid) > 1 else ''}, {len(grid) - len(missing)} of them done before",
+        *remarks(grid),
+        sep="\n",
         flush=True,
     )
 
     # 2. One after the other.
-    failed = _run_all(missing)
+    failures = _run_all(missing)
 
     # 3. What they say.
     done = _done()
-    top1 = [(member, _top1(member, done[member.name])) for member in grid if member.name in done]
-    if top1:
-        print("\n" + "\n".join(table_lines(rank(top1))), flush=True)
-    if failed:
-        print(f"sweep: {len(failed)} of {len(grid)} runs failed; the same line again runs them", file=sys.stderr)
+    top1 = {member: _top1(member, done[member.name]) for member in grid if member.name in done}
+    print("\n" + "\n".join(table_lines(rank(grid, top1, failures))), flush=True)
+    if failures:
+        told = {str(member): failure for member, failure in failures.items()}
+        print(f"sweep: {len(failures)} of {len(grid)} runs failed; {advice(told)}", file=sys.stderr)
         raise SystemExit(1)
 
 
@@ -81,9 +87,9 @@ def _done() -> dict[str, str]:
     return {found.name: found.commit for found in experiments() if found.baseline == head}
 
 
-def _run_all(missing: list[Member]) -> list[Member]:
-    """Those that failed."""
-    failed, begun = [], time.monotonic()
+def _run_all(missing: list[Member]) -> dict[Member, Failure]:
+    """Why those that failed did."""
+    failures, begun = {}, time.monotonic()
     with tqdm(total=len(missing), desc="sweep", unit="run", leave=False, disable=not sys.stderr.isatty()) as bar:
         for before, member in enumerate(missing):
             left = (time.monotonic() - begun) / before * (len(missing) - before) if before else None
@@ -91,10 +97,13 @@ def _run_all(missing: list[Member]) -> list[Member]:
             bar.write(f"sweep: {before + 1} of {len(missing)}{words}: {member}; tail -f {_log(member)}")
             sys.stdout.flush()
             if not _run(member):
-                failed.append(member)
-                bar.write(f"sweep: {member} failed: {_last_words(_log(member))}")
+                failure = read_failure(_log(member))
+                if NOTHING_TO_RANK in failure.sentence:
+                    raise DataError(f"sweep: {member}: {failure.sentence}")
+                failures[member] = failure
+                bar.write(f"sweep: {member} failed: {failure.sentence}")
             bar.update()
-    return failed
+    return failures
 
 
 def _run(member: Member) -> bool:
@@ -111,6 +120,7 @@ def _run(member: Member) -> bool:
             stderr=file,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
+            env=os.environ | {RANKED: "1"},
             preexec_fn=end_with_parent,
         )
         try:
@@ -129,21 +139,10 @@ def _log(member: Member) -> Path:
     return LOGS / f"{member.name}.log"
 
 
-def _last_words(log: Path) -> str:
-    """Why the run failed: what it said last, or that it was killed and could say nothing."""
-    said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    # bash becomes the stage, and ends by its signal; dash waits for it, and ends with 128 more.
-    code = re.search(r"^ERROR: .* exited with (-?\d+)$", said[-1]) if said else None
-    if code and int(code[1]) in (-signal.SIGKILL, 128 + signal.SIGKILL):
-        return "its stage was killed by signal 9"
-    own = [line for line in said if not line.startswith("ERROR: failed to reproduce")]
-    return printable((own or said or [f"{log} is empty"])[-1])
-
-
 def _top1(member: Member, commit: str) -> float:
     metrics = json.loads(git("show", f"{commit}:./metrics/train.json") or "{}")
     if "val" not in metrics:
-        raise DataError(f"{member.name} has no validation top-1; give its images a val/ or raise prepare.val_fraction")
+        raise DataError(f"{member.name} has no validation top-1: {NOTHING_TO_RANK}")
     return float(metrics["val"]["top1"])
 
 

@@ -4,6 +4,7 @@ Reads data/prepared, writes models/classifier, metrics/train.json, metrics/histo
 TensorBoard events under logs/. Run by `dvc repro train`; a minute and a half for CIFAR-10 on two cores with bf16.
 """
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,11 +12,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from stages.console.errors import ParamsError
+from stages.console.errors import DataError, ParamsError
 from stages.console.stage import project_root, run_stage
 from stages.data.augment import Augment
 from stages.data.mixing import Mixing
-from stages.data.prepared import Dataset, Split, read_dataset, read_split
+from stages.data.prepared import NOTHING_TO_RANK, RANKED, Dataset, Split, read_dataset, read_split
 from stages.data.randomness import torch_seed
 from stages.data.scaling import scaled, scaled_size
 from stages.files.atomic import replaced_file, write_json, write_text
@@ -136,6 +137,8 @@ def _check_counts(recipe: TrainParams, train: int, val: int) -> None:
             f"params.yaml: train.batch_size is {recipe.batch_size}, "
             f"more than the {fewest} training images{'' if fewest == train else ' of train.hard_share'}; lower it"
         )
+    if not val and RANKED in os.environ:
+        raise DataError(f"train: there are {NOTHING_TO_RANK}")
     for name, asks in (("keep", recipe.keep == "best"), ("patience", recipe.patience > 0)):
         if asks and not val:
             raise ParamsError(

@@ -11,6 +11,7 @@ from typing import Any
 from stages.console.errors import DataError
 from stages.console.stage import run_tool
 from stages.console.text import printable
+from stages.files.remote import brings
 from stages.model.card import CLASSIFIER
 from stages.params.read import read_params
 from stages.verifying.finding import Finding
@@ -30,6 +31,9 @@ def main() -> None:
     hashes = Hashes()
     outputs = Outputs(stages, {path for stage in defined.values() for path in stage.uncached}, hashes)
     made = {str(out.path): out for stage in stages for out in stage.outs}
+
+    if outputs.none_here():
+        raise DataError(f"no output of DVC's is here, as in a fresh clone; run {brings()}")
 
     # 2. Stage by stage: what it hangs on, what it made.
     for stage in stages:

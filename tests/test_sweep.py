@@ -9,7 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from stages.data.prepared import NOTHING_TO_RANK
 from stages.sweeping.grid import Member
 from stages.sweeping.table import rank
 from tests.comparing.stub import commit, make_stub
@@ -56,7 +58,7 @@ def test_other_images_are_another_run(project: Project) -> None:
     images = project.folder / "my images"
     images.mkdir()
     (images / "1.png").write_text("1")
-    project.change("params.yaml", "path: data/none ", "path: my images ")
+    project.change("params.yaml", "path: data/none ", f"path: {images} ")
     one = (*SWEEP, "-S", "train.lr=0.1")
     assert "1 run, 0 of them done before" in project.run(*one)
     assert "1 run, 1 of them done before" in project.run(*one)
@@ -81,13 +83,93 @@ def test_other_code_or_params_are_other_runs(project: Project) -> None:
 
 
 def test_a_failed_member_does_not_stop_the_others(project: Project) -> None:
-    (project.folder / "fail-0.1-1").touch()
+    (project.folder / "fail-0.1-1").write_text("1")
     printed = project.run(*GRID, expect=1)
-    assert "sweep: 1 of 4 runs failed; the same line again runs them" in printed
+    assert printed.splitlines()[-1] == (
+        "sweep: 1 of 4 runs failed; the same line again runs (lr 0.1, seed 1) once the cause is mended"
+    )
     assert re.search(r"^  0\.3 +2 ", printed, re.MULTILINE)
-    assert "lost its way; lower train.lr" in printed
+    assert re.search(r"^  0\.1 +1 +90\.00 % +seed 1 failed$", printed, re.MULTILINE)
+    assert "sweep: lr 0.1, seed 1 failed: lost its way; lower train.lr" in printed
     (project.folder / "fail-0.1-1").unlink()
     assert "3 of them done before" in project.run(*GRID)
+
+
+def test_a_rate_that_diverges_stands_in_the_table_and_is_not_asked_for_again(project: Project) -> None:
+    (project.folder / "fail-1000000.0-0").write_text("6")
+    printed = project.run(*SWEEP, "-S", "train.lr=0.1,1e6", expect=1)
+    assert re.search(r"^  0\.1 +1 +90\.00 %$", printed, re.MULTILINE)
+    assert re.search(r"^  1e6 +0 +diverged$", printed, re.MULTILINE)
+    assert printed.endswith("sweep: 1 of 2 runs failed; (lr 1e6) would diverge again, leave it out\n")
+
+
+def test_where_all_failed_the_table_says_so(project: Project) -> None:
+    for lr, code in (("0.1", 4), ("0.3", 130)):
+        (project.folder / f"fail-{lr}-0").write_text(str(code))
+    printed = project.run(*SWEEP, "-S", "train.lr=0.1,0.3", expect=1)
+    assert re.search(r"^  0\.1 +0 +no source\n  0\.3 +0 +stopped\n", printed, re.MULTILINE)
+    assert "the same line again runs (lr 0.1); the same line again goes on with (lr 0.3)" in printed
+    assert "best" not in printed
+
+
+def test_what_dvc_itself_says_is_the_reason(project: Project, tmp_path: Path) -> None:
+    weights = tmp_path / "own.pth"
+    weights.touch()
+    project.change("dvc.yaml", "deps: [train.py]", "deps: [train.py, '${train.weights}']")
+    project.run("git", "commit", "-qam", "weights")
+    project.change(
+        "train.py", "import json, os", "import json, os  # the weights go while the first run trains\nimport os"
+    )
+    project.change("train.py", "draw = ", f"pathlib.Path('{weights}').unlink()\ndraw = ")
+    printed = project.run(*SWEEP, "-S", f"train.weights={weights}", "-S", "train.lr=0.1,0.3", expect=1)
+    assert re.search(r"lr 0\.3 failed: failed to reproduce 'train': \[Errno 2\] No such file .*own\.pth", printed)
+    assert re.search(r"^  0\.3 +0 +refused by dvc$", printed, re.MULTILINE)
+
+
+def test_without_validation_images_it_ends_before_the_first_run_trains(project: Project) -> None:
+    printed = project.run(*SWEEP, "-S", "prepare.val_fraction=0", "-S", "train.lr=0.1,0.3", expect=2)
+    assert not _runs(project) and printed.count("\n") == 1
+    (project.folder / "no-val").touch()
+    printed = project.run(*GRID, expect=3)
+    assert "1 of 4" in printed and "2 of 4" not in printed and not _runs(project)
+    assert printed.splitlines()[-1] == f"sweep: lr 0.1, seed 0: train: there are {NOTHING_TO_RANK}"
+
+
+def test_a_folder_without_val_needs_a_validation_fraction(project: Project, tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for name in ("cat", "dog"):
+            (tmp_path / "photos" / split / name).mkdir(parents=True)
+            Image.new("RGB", (8, 8)).save(tmp_path / "photos" / split / name / "1.png")
+    changes = ["data.name=folder", f"data.path={tmp_path / 'photos'}", "prepare.val_fraction=0", "train.lr=0.1,0.3"]
+    printed = project.run(*SWEEP, *(word for change in changes for word in ("-S", change)), expect=3)
+    assert f"prepare.val_fraction is 0 and {tmp_path / 'photos'} has no val/" in printed
+    assert not _runs(project)
+
+
+@pytest.mark.parametrize("key", ["data.path", "train.weights"])
+def test_a_path_that_a_workspace_of_its_own_does_not_see_is_said_before_any_run(
+    project: Project, tmp_path: Path, key: str
+) -> None:
+    outside, inside = tmp_path / "my photos", project.folder / "own"
+    outside.mkdir()
+    inside.mkdir()
+    (inside / "1.png").touch()
+    printed = project.run(*SWEEP, "-S", f"{key}=../my photos", expect=3)
+    assert "outside of this repository" in printed
+    given = re.search(r'-S "(.*)"$', printed.strip())
+    assert given and "1 run," in project.run(*SWEEP, "-S", given[1])
+    assert "neither git nor DVC keeps" in project.run(*SWEEP, "-S", f"{key}=own", expect=3)
+    project.run("dvc", "add", "-q", "own")
+    assert "1 run," in project.run(*SWEEP, "-S", f"{key}=own")
+    assert "nothing of that name" in project.run(*SWEEP, "-S", f"{key}=../nowhere", expect=3)
+
+
+def test_what_a_ranking_cannot_say_is_said_before_the_first_run(project: Project) -> None:
+    assert "one recipe, so there is nothing to rank" in project.run(*SWEEP, "-S", "train.seed=0,1")
+    printed = project.run(*SWEEP, "-S", "prepare.seed=0,1")
+    assert "with prepare.seed the validation images change too" in printed
+    # The stub goes by train.lr and train.seed alone.
+    assert "The first 2 are tied" in printed
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
@@ -123,8 +205,17 @@ def test_stopped_half_way_it_goes_on(project: Project, number: signal.Signals) -
         ),
         (["train.lr"], "-S train.lr: a param and its values are wanted"),
         (["train.lr=0.1,much"], "-S: train.lr is 'much'; it must be a number"),
-        (["train.lr=0.1,,0.2"], "a value is empty or given twice"),
-        (["train.lr=0.1,0.1"], "a value is empty or given twice"),
+        (["lr=0.1"], "(did you mean train.lr?)"),
+        (["train.augment={flip: none}"], "a param and its values are wanted"),
+        (["train.lr=0.1,,0.2"], "a value is empty"),
+        (["train.lr=0.1,0.10"], "a value is given twice"),
+        (["runtime.workers=1,2"], "changes no validation top-1"),
+        (["export.opset=18,19"], "changes no validation top-1"),
+        (["data.path=/my/café"], "takes quotes within quotes, -S \"data.path='/my/café'\""),
+        (["data.path=[1"], "dvc cannot read that"),
+        (["train.lr=interval(0,1)"], "no list of values"),
+        (["train.lr=glob(*)"], "no list of values"),
+        (["data.path=${oc.env:HOME}"], "a reference is no value"),
         (["train.lr=0.1", "train.lr=0.2"], "given by two -S"),
         (["prepare.val_fraction=0"], "nothing to rank by"),
     ],
@@ -162,7 +253,7 @@ def test_the_table_leaves_out_what_all_runs_have_in_common(project: Project) -> 
 
 def test_an_interval_ends_at_100_percent() -> None:
     members = [Member({"train.seed": str(seed)}, str(seed)) for seed in range(2)]
-    interval = rank(list(zip(members, (0.99, 1.0), strict=True)))[0].interval
+    interval = rank(members, dict(zip(members, (0.99, 1.0), strict=True)), {})[0].interval
     assert interval is not None
     # Mean 0.995, standard deviation 0.00707, two values: 12.706 * 0.00707 / sqrt(2) = 0.0635.
     assert interval == pytest.approx((0.995 - 0.0635, 1.0), abs=1e-4)

@@ -11,7 +11,8 @@ import numpy as np
 from stages.comparing.revisions import WORKSPACE, Revision
 from stages.console.errors import DataError
 from stages.console.text import printable
-from stages.verifying.cache import Cache, has_remote
+from stages.files.remote import has_remote
+from stages.verifying.cache import Cache
 from stages.verifying.finding import words
 from stages.verifying.hashes import Hashes
 from stages.verifying.lock import Entry, Stage
@@ -60,12 +61,14 @@ def read_predictions(revision: Revision) -> Predictions:
     dep = _changed_since(maker, {out.path: (stage, out) for stage in revision.stages for out in stage.outs})
     if dep:
         raise DataError(
-            f"{revision.title}: {PREDICTIONS} is of another {dep} than its dvc.lock has; run {revision.again}"
+            f"{revision.title}: {PREDICTIONS} is of another {dep} than its dvc.lock has; {revision.before}run {revision.again}"
         )
     try:
         return _parse(_bytes(revision, entry).decode(), entry.md5)
     except (ValueError, KeyError, IndexError, csv.Error):
-        raise DataError(f"{revision.title}: {PREDICTIONS} is not a table of predictions; {revision.again}") from None
+        raise DataError(
+            f"{revision.title}: {PREDICTIONS} is not a table of predictions; {revision.before}run {revision.again}"
+        ) from None
 
 
 def check_same_images(one: Predictions, name: str, other: Predictions, other_name: str) -> None:
@@ -95,7 +98,9 @@ def _made_by(revision: Revision) -> tuple[Stage, Entry]:
         for out in stage.outs:
             if out.path == PREDICTIONS:
                 return stage, out
-    raise DataError(f"{revision.title} has no {PREDICTIONS}: evaluate was not run; run {revision.again}")
+    raise DataError(
+        f"{revision.title} has no {PREDICTIONS}: evaluate was not run; {revision.before}run {revision.again}"
+    )
 
 
 def _changed_since(stage: Stage, made: dict[Path, tuple[Stage, Entry]]) -> Path | None:
@@ -120,8 +125,10 @@ def _bytes(revision: Revision, entry: Entry) -> bytes:
                 return content
     bring = _command(revision)
     if stored.is_file():
-        raise DataError(f"{revision.title}: {stored} is damaged; run rm -f {words([stored])} && {bring}")
-    raise DataError(f"{revision.title}: its {PREDICTIONS} is not in DVC's cache; run {bring}")
+        raise DataError(
+            f"{revision.title}: {stored} is damaged; {revision.before}run rm -f {words([stored])} && {bring}"
+        )
+    raise DataError(f"{revision.title}: its {PREDICTIONS} is not in DVC's cache; {revision.before}run {bring}")
 
 
 def _command(revision: Revision) -> str:

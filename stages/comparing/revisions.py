@@ -34,7 +34,14 @@ class Revision:
         """The command line that makes its results anew."""
         name = shlex.quote(self.name)
         back = {WORKSPACE: "", "experiment": f"dvc exp apply {name}; "}
-        return back.get(self.kind, f"git checkout {name} && ") + "dvc repro"
+        files = " ." if self.name == "HEAD" else ""  # without, git would keep what was changed
+        return back.get(self.kind, f"git checkout {name}{files} && ") + "dvc repro"
+
+    @property
+    def before(self) -> str:
+        """What is to be done before going there: nothing, or to keep what was changed since the last commit."""
+        changed = self.kind != WORKSPACE and git("diff", "--quiet", "HEAD") is None
+        return "git stash keeps your changes, do that first; " if changed else ""
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from stages.console.errors import DataError
+from stages.files.remote import brings
 from stages.files.sums import check_sums
 
 PREPARED = Path("data/prepared")
 SPLITS = ("train", "val", "test")
+RANKED = "RANKED_BY_VALIDATION"  # an environment variable that a sweep sets: training without validation is for nothing
+NOTHING_TO_RANK = "no validation images to rank it by; raise prepare.val_fraction, or give its images a val/"
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ def read_dataset(folder: Path = PREPARED) -> Dataset:
         DataError: a file is missing or damaged.
     """
     if not folder.exists():
-        raise DataError(f"{folder} is missing; run dvc repro prepare")
+        raise DataError(f"{folder} is missing; run {brings('prepare')}")
     check_sums(folder)
     facts = json.loads((folder / "dataset.json").read_text())
     return Dataset(**facts | {"size": tuple(facts["size"])})

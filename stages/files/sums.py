@@ -8,6 +8,7 @@ from pathlib import Path
 
 from stages.console.errors import DataError
 from stages.files.hashing import sha256_of_file
+from stages.files.remote import brings
 
 SUMS = "SHA256SUMS"
 REPAIR = "python -m stages.verify says how to repair it"
@@ -27,6 +28,8 @@ def check_sums(folder: Path, *, repair: str = REPAIR) -> None:
     try:
         listed = (folder / SUMS).read_bytes().decode(errors="backslashreplace")
     except OSError:
+        if not folder.exists():
+            raise DataError(f"{folder} is missing; run {brings()}") from None
         raise DataError(f"{folder / SUMS} is missing; {repair}") from None
     found = _listing(folder)
     if listed != found:

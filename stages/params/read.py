@@ -23,12 +23,21 @@ def read_params(path: Path = PARAMS) -> Params:
     Raises:
         ParamsError: the file is missing or not YAML, a key is unknown or missing, or a value cannot be.
     """
+    return checked(_load(path), path.name)
+
+
+def checked(content: Any, where: str) -> Params:
+    """What a params file holds, checked.
+
+    Raises:
+        ParamsError: a key is unknown or missing, or a value cannot be; begins with `where`.
+    """
     try:
-        return Params.model_validate(_load(path))
+        return Params.model_validate(content)
     except ValidationError as error:
         # An unknown key comes first: it is often why another one is missing.
         first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-        raise ParamsError(f"{path.name}: {_sentence(dict(first))}") from None
+        raise ParamsError(f"{where}: {_sentence(dict(first))}") from None
 
 
 def _load(path: Path) -> Any:
@@ -58,14 +67,14 @@ def _sentence(error: dict[str, Any]) -> str:
         return f"there are no sections in it; git checkout {PARAMS.name} brings the last good one"
     if error["type"] == "extra_forbidden":
         key = ".".join(location)
-        return f"unknown key {key}{_nearest(key, list(keys_of(Params)))}; rename it or take it out"
+        return f"unknown key {key}{nearest(key, list(keys_of(Params)))}; rename it or take it out"
     if error["type"] == "missing":
         return f"{key} is missing; git diff {PARAMS.name} shows what went"
     if error["type"] == "value_error":
         return f"{key}.{context['error']}"
     choices = choices_of(key)
     if choices:
-        return f"{key} is {found!r}; it can be {_either(choices)}{_nearest(str(found), choices)}"
+        return f"{key} is {found!r}; it can be {_either(choices)}{nearest(str(found), choices)}"
     return f"{key} is {found!r}; {_wanted(error['type'], context, error['msg'])}"
 
 
@@ -118,7 +127,8 @@ def choices_of(key: str) -> list[str]:
     return words + [NUMBERS.get(kind, "a list of numbers up to 1") for kind in others if words]
 
 
-def _nearest(word: str, known: list[str]) -> str:
+def nearest(word: str, known: list[str]) -> str:
+    """In brackets, the known word that was probably meant; empty if none is near."""
     # The last part decides first: train.device is meant to be runtime.device.
     same_name = [key for key in known if key.rsplit(".", 1)[-1] == word.rsplit(".", 1)[-1]]
     close = same_name or difflib.get_close_matches(word, known, n=1)

@@ -1,32 +1,32 @@
 """The runs of a sweep: every combination of the values that each param is to have."""
 
-import difflib
 import hashlib
 import itertools
 import re
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 from pathlib import Path
-
-import yaml
+from typing import Any
 
 from stages.console.errors import ParamsError
 from stages.console.text import printable
 from stages.files.hashing import sha256_of_file
 from stages.files.inputs import files_of
 from stages.params.flat import flat
-from stages.params.read import PARAMS, keys_of, read_params
+from stages.params.read import checked, nearest, read_params
 from stages.params.schema import Params
-from stages.params.yaml12 import Yaml12Loader
+from stages.sweeping.conditions import check_can_run
+from stages.sweeping.values import read_values
 
 SEED = "train.seed"
 UNTRACKED = "runtime."  # what cannot change a result
+UNRANKED = (UNTRACKED, "evaluate.", "export.")  # what cannot change the result of training
+MOVES_VALIDATION = ("data.", "prepare.seed", "prepare.val_fraction", "prepare.test_fraction")
 LONGEST = 60  # letters of a run's name, before its hash
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Member:
     """One run: the values that it sets, as they were typed, and the name of its experiment."""
 
@@ -50,17 +50,30 @@ def members(changes: Sequence[str], code: bytes) -> list[Member]:
 
     Raises:
         ParamsError: a change cannot be read, or makes params.yaml one that would be refused.
+        DataError: a run could not see its images or weights, or would have no validation images.
     """
     grid = dict(_parse(change) for change in changes)
     if len(grid) < len(changes):
         raise ParamsError("a param is given by two -S; write its values with commas, train.lr=0.1,0.2")
     found = []
-    for values in itertools.product(*grid.values()):
-        settings = dict(zip(grid, values, strict=True))
-        params = _with(settings)
-        if not params.prepare.val_fraction and params.data.name != "folder":
-            raise ParamsError("prepare.val_fraction is 0, so there is nothing to rank by; -S prepare.val_fraction=0.1")
+    for words in itertools.product(*grid.values()):
+        settings = dict(zip(grid, words, strict=True))
+        params = _with({key: grid[key][word] for key, word in settings.items()})
+        check_can_run(params)
         found.append(Member(settings, _name(settings, params, code)))
+    return found
+
+
+def remarks(grid: Sequence[Member]) -> list[str]:
+    """What is to be known of a ranking before its first run."""
+    varied = [key for key in grid[0].settings if len({member.settings[key] for member in grid}) > 1]
+    found = []
+    if len({member.recipe for member in grid}) == 1:
+        found.append("sweep: that is one recipe, so there is nothing to rank it against; give a param several values")
+    if moving := [key for key in varied if key.startswith(MOVES_VALIDATION)]:
+        found.append(
+            f"sweep: with {', '.join(moving)} the validation images change too, so the ranks compare unlike things"
+        )
     return found
 
 
@@ -69,43 +82,27 @@ def short(key: str) -> str:
     return key.removeprefix("train.")
 
 
-def _parse(change: str) -> tuple[str, list[str]]:
-    key, equals, values = change.partition("=")
-    keys = list(keys_of(Params))
+def _parse(change: str) -> tuple[str, dict[str, Any]]:
+    """The key of a change, and its values by what was typed for each."""
+    key, equals, text = change.partition("=")
+    keys = list(flat(read_params().model_dump()))
     if not equals or key not in keys:
-        close = difflib.get_close_matches(key, keys, n=1)
-        hint = f" (did you mean {close[0]}?)" if close and equals else ""
+        hint = nearest(key, keys) if equals else ""
         raise ParamsError(f"-S {printable(change)}: a param and its values are wanted, train.lr=0.1,0.2 say{hint}")
-    listed = [value.strip() for value in _split(values)]
-    if not all(listed) or len(set(listed)) < len(listed):
-        raise ParamsError(f"-S {printable(change)}: a value is empty or given twice; take it out")
-    return key, listed
+    values = read_values(key, text)
+    if len(values) > 1 and key.startswith(UNRANKED):
+        raise ParamsError(f"-S {printable(change)}: that changes no validation top-1, so there is nothing to rank")
+    return key, values
 
 
-def _split(text: str) -> Iterator[str]:
-    """Cut at commas, but for those of a list: `[0.5,1],[1]` is two values."""
-    yield from re.split(r",(?![^\[]*\])", text)
-
-
-def _with(settings: dict[str, str]) -> Params:
+def _with(values: dict[str, Any]) -> Params:
     """params.yaml with the values of one member, checked as a stage will check it."""
     changed = read_params().model_dump()
-    for key, value in settings.items():
+    for key, value in values.items():
         *above, last = key.split(".")
-        section = changed
-        for part in above:
-            section = section[part]
-        try:
-            section[last] = yaml.load(value, Yaml12Loader)  # noqa: S506 - a SafeLoader
-        except yaml.YAMLError:
-            raise ParamsError(f"-S {key}={printable(value)}: that is no value of YAML") from None
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, PARAMS.name)
-        path.write_text(yaml.safe_dump(changed), encoding="utf-8")
-        try:
-            return read_params(path)
-        except ParamsError as error:
-            raise ParamsError(f"-S: {str(error).removeprefix(f'{PARAMS}: ')}") from None
+        section = reduce(lambda section, part: section[part], above, changed)
+        section[last] = value
+    return checked(changed, "-S")
 
 
 @cache

@@ -1,13 +1,11 @@
 """DVC's cache: where the object of a hash lies, and whether it still has that hash."""
 
-import configparser
 import json
 from pathlib import Path
 
+from stages.files.remote import setting
 from stages.verifying.hashes import Hashes, Listing
 from stages.verifying.lock import Entry
-
-CONFIGS = (Path(".dvc/config"), Path(".dvc/config.local"))
 
 
 class Cache:
@@ -15,7 +13,7 @@ class Cache:
 
     def __init__(self, hashes: Hashes) -> None:
         self._hashes = hashes
-        self._root = (_setting("cache", "dir") or Path(".dvc/cache")) / "files" / "md5"
+        self._root = (setting("cache", "dir") or Path(".dvc/cache")) / "files" / "md5"
 
     def object(self, md5: str) -> Path:
         """Where the object of a hash lies, or would."""
@@ -44,22 +42,3 @@ class Cache:
         """None where there is no such object."""
         path = self.object(md5)
         return self._hashes.file(path) != md5.removesuffix(".dir") if path.is_file() else None
-
-
-def has_remote() -> bool:
-    """Whether `dvc pull` has somewhere to pull from."""
-    return _setting("core", "remote") is not None
-
-
-def _setting(section: str, key: str) -> Path | None:
-    """A setting of this project; a path in it counts from the file that it stands in."""
-    found = None
-    for path in CONFIGS:
-        config = configparser.ConfigParser(interpolation=None)
-        try:
-            config.read(path)
-        except configparser.Error:
-            continue
-        if config.has_option(section, key):
-            found = path.parent / config.get(section, key).strip("\"'")
-    return found

@@ -9,8 +9,9 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from stages.console.errors import DataError
+from stages.files.remote import has_remote
 from stages.files.sums import check_sums
-from stages.verifying.cache import Cache, has_remote
+from stages.verifying.cache import Cache
 from stages.verifying.finding import Finding, words
 from stages.verifying.git import committed
 from stages.verifying.hashes import Hashes, Listing, files_below, folder_hash
@@ -23,12 +24,17 @@ class Outputs:
     def __init__(self, stages: list[Stage], uncached: set[str], hashes: Hashes) -> None:
         """`uncached` are the outputs that git keeps, not DVC."""
         self._hashes, self._cache, self._uncached = hashes, Cache(hashes), uncached
-        outs = [out for stage in stages for out in stage.outs]
+        outs = self._outs = [out for stage in stages for out in stage.outs]
         hashes.begin(self._cache.object(md5) for out in outs for md5 in self._cache.objects(out))
         hashes.begin(out.path for out in outs)
         self._sums: dict[Path, Future[str]] = {
             out.path: hashes.pool.submit(_sums_fault, out.path) for out in outs if out.path.is_dir()
         }
+
+    def none_here(self) -> bool:
+        """Whether all that DVC keeps is missing, in the workspace and in the cache: nobody has pulled or run it yet."""
+        kept = [out for out in self._outs if self._cached(out)]
+        return bool(kept) and not any(out.path.exists() or self._cache.object(out.md5).exists() for out in kept)
 
     def findings(self, stage: Stage, *, current: bool) -> Iterator[Finding]:
         """What is wrong with a stage's outputs; `current`: nothing that it hangs on has changed since."""

@@ -8,6 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from stages.data.prepared import NOTHING_TO_RANK
 from tests.conftest import Project
 from tests.imports import ROOT
 
@@ -24,13 +25,21 @@ stages:
     deps: [evaluate.py, models/classifier]
     outs: [metrics/predictions.csv]
 """
-TRAIN = """
+TRAIN = (
+    f"""
+NO_VAL = 'train: there are {NOTHING_TO_RANK}'
+"""
+    + """
 import json, os, pathlib, random, re, sys, time
 text = pathlib.Path('params.yaml').read_text()
 lr, seed = (float(re.findall(rf'^  {key}: (\\S+)', text, re.M)[-1]) for key in ('lr', 'seed'))
 root = pathlib.Path(os.environ.get('DVC_ROOT', '.'))
-if (root / f'fail-{lr}-{seed:.0f}').exists():
-    sys.exit('lost its way; lower train.lr')
+fail = root / f'fail-{lr}-{seed:.0f}'
+if (root / 'no-val').exists() and 'RANKED_BY_VALIDATION' in os.environ:
+    fail = root / 'no-val'
+if fail.exists():
+    print(NO_VAL if fail.name == 'no-val' else 'lost its way; lower train.lr', file=sys.stderr)
+    sys.exit(int(fail.read_text() or 3))
 if (root / f'wait-{lr}-{seed:.0f}').exists():
     (root / 'train.pid').write_text(str(os.getpid()))
     time.sleep(60)
@@ -44,6 +53,7 @@ pathlib.Path('metrics/train.json').write_text(json.dumps({'val': {'top1': top1, 
 with (root / 'runs.txt').open('a') as file:
     file.write(f'{lr} {seed:.0f}\\n')
 """
+)
 EVALUATE = """
 import csv, json, pathlib
 classes = json.loads(pathlib.Path('classes.json').read_text())
@@ -66,7 +76,7 @@ def make_stub(folder: Path, classes: str = '["cat", "dog"]') -> Project:
     for name, content in files.items():
         (folder / name).write_text(content)
     (folder / ".gitignore").write_text(
-        "/models\n/metrics/predictions.csv\n/metrics/compare\n/logs\n/runs.txt\n/fail-*\n/wait-*\n/train.pid\n/stages\n"
+        "/models\n/metrics/predictions.csv\n/metrics/compare\n/logs\n/runs.txt\n/fail-*\n/no-val\n/wait-*\n/train.pid\n/stages\n"
     )
     shutil.copy(ROOT / "params.yaml", folder)
     (folder / ".dvc").mkdir()

@@ -51,6 +51,7 @@ def test_idx_gives_grey_images_and_labels(tmp_path: Path) -> None:
         (gzip.compress(struct.pack(">HBBI", 0, 8, 1, 5) + bytes(9)), "holds 6 values, its header says 5"),
         (gzip.compress(struct.pack(">HBB4I", 0, 8, 4, *[2**32 - 1] * 4)), "holds 0 values"),
     ],
+    ids=["no gzip", "short", "cut", "floats", "few", "many", "huge"],  # not the bytes: gzip writes the time into them
 )
 def test_a_broken_idx_file_is_a_fault(tmp_path: Path, content: bytes, words: str) -> None:
     (tmp_path / "x.gz").write_bytes(content)
