@@ -60,15 +60,11 @@ def read_predictions(revision: Revision) -> Predictions:
     maker, entry = _made_by(revision)
     dep = _changed_since(maker, {out.path: (stage, out) for stage in revision.stages for out in stage.outs})
     if dep:
-        raise DataError(
-            f"{revision.title}: {PREDICTIONS} is of another {dep} than its dvc.lock has; {revision.before}run {revision.again}"
-        )
+        raise DataError(f"{revision.title}: {PREDICTIONS} is of another {dep} than its dvc.lock has; {revision.way}")
     try:
         return _parse(_bytes(revision, entry).decode(), entry.md5)
     except (ValueError, KeyError, IndexError, csv.Error):
-        raise DataError(
-            f"{revision.title}: {PREDICTIONS} is not a table of predictions; {revision.before}run {revision.again}"
-        ) from None
+        raise DataError(f"{revision.title}: {PREDICTIONS} is not a table of predictions; {revision.way}") from None
 
 
 def check_same_images(one: Predictions, name: str, other: Predictions, other_name: str) -> None:
@@ -98,9 +94,7 @@ def _made_by(revision: Revision) -> tuple[Stage, Entry]:
         for out in stage.outs:
             if out.path == PREDICTIONS:
                 return stage, out
-    raise DataError(
-        f"{revision.title} has no {PREDICTIONS}: evaluate was not run; {revision.before}run {revision.again}"
-    )
+    raise DataError(f"{revision.title} has no {PREDICTIONS}: evaluate was not run; {revision.way}")
 
 
 def _changed_since(stage: Stage, made: dict[Path, tuple[Stage, Entry]]) -> Path | None:
@@ -123,7 +117,7 @@ def _bytes(revision: Revision, entry: Entry) -> bytes:
             content = path.read_bytes()
             if hashlib.md5(content).hexdigest() == entry.md5:
                 return content
-    bring = _command(revision)
+    bring, first = _command(revision), "" if has_remote() else revision.first
     if stored.is_file():
         raise DataError(
             f"{revision.title}: {stored} is damaged; {revision.before}run rm -f {words([stored])} && {bring}"

@@ -38,8 +38,13 @@ class Revision:
         return back.get(self.kind, f"git checkout {name}{files} && ") + "dvc repro"
 
     @property
-    def before(self) -> str:
-        """What is to be done before going there: nothing, or to keep what was changed since the last commit."""
+    def way(self) -> str:
+        """How to get its results anew, as the end of a sentence."""
+        return f"{self.first}run {self.again}"
+
+    @property
+    def first(self) -> str:
+        """What is to be done before that: to keep what was changed since the last commit, if anything was."""
         changed = self.kind != WORKSPACE and git("diff", "--quiet", "HEAD") is None
         return "git stash keeps your changes, do that first; " if changed else ""
 

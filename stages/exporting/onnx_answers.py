@@ -14,6 +14,7 @@ import numpy as np
 import onnxruntime
 
 from stages.console.errors import DataError
+from stages.files.remote import brings
 from stages.machine.cores import available_cores
 
 CHUNK_PIXELS = 200 * 32 * 32  # that go through the network at once
@@ -58,7 +59,7 @@ def load_onnx_classifier(path: Path) -> OnnxClassifier:
         threshold = float(facts["threshold"]) if "threshold" in facts else None
         return OnnxClassifier(session, facts["classes"], size, network_size, facts["channels"], threshold)
     except FileNotFoundError:
-        raise DataError(f"{path} is missing; run dvc repro export") from None
+        raise DataError(f"{path} is missing; run {brings('export')}") from None
     except Exception:  # onnxruntime's own classes share no other base
         raise DataError(f"{path} is not a classifier that export wrote, whole; run dvc repro -f export") from None
 

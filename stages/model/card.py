@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.console.errors import DataError
+from stages.files.remote import brings
 from stages.files.sums import check_sums
 
 CLASSIFIER = Path("models/classifier")
@@ -39,7 +40,7 @@ def read_card(folder: Path = CLASSIFIER) -> Card:
         DataError: a file of the classifier is missing or damaged.
     """
     if not folder.exists():
-        raise DataError(f"{folder} is missing; run dvc repro train")
+        raise DataError(f"{folder} is missing; run {brings('train')}")
     check_sums(folder)
     facts = json.loads((folder / "card.json").read_text())
     return Card(**facts | {key: tuple(facts[key]) for key in ("size", "network_size")})
