@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def first_experiment(card: dict[str, Any], *, images: int) -> str:
-    """The experiment that helps or teaches most after this one: `card` is the classifier's, `images` those of the test."""
+    """The experiment that helps or teaches most next, by the classifier's card and the number of test images."""
     recipe = card["params"]["train"]
     fresh = not recipe["pretrained"] and recipe["weights"] == NO_FILE
     if card["data"] not in BUILT_IN and fresh:

@@ -177,8 +177,15 @@ def test_missing_predictions_end_with_the_command_that_makes_them(copy: Project)
     assert "its metrics/predictions.csv is not in DVC's cache; run dvc exp apply far; dvc repro" in said
     copy.run("dvc", "exp", "apply", "far", expect=None)
     copy.run("dvc", "repro", "-q")
+    for name, back in (("v1", "git checkout v1"), ("HEAD", "git checkout HEAD .")):
+        said = copy.run(*COMPARE, "far", name, expect=3)
+        assert f"git stash keeps your changes, do that first; run {back} && dvc repro" in said
     copy.run("git", "stash", "-q")
-    assert "run git checkout v1 && dvc repro" in copy.run(*COMPARE, "far", "v1", expect=3)
+    copy.run("git", "checkout", "-q", "HEAD", ".")
+    assert "lr: 0.15" in copy.read("params.yaml")
+    assert "cache; run git checkout v1 && dvc repro" in copy.run(*COMPARE, "far", "v1", expect=3)
+    copy.run("bash", "-c", "git checkout HEAD . && dvc repro -q")
+    assert _report(copy, "HEAD", "far")["verdict"] == "better"
 
 
 def test_with_a_remote_they_are_fetched(copy: Project, tmp_path: Path) -> None:

@@ -119,10 +119,8 @@ def _bytes(revision: Revision, entry: Entry) -> bytes:
                 return content
     bring, first = _command(revision), "" if has_remote() else revision.first
     if stored.is_file():
-        raise DataError(
-            f"{revision.title}: {stored} is damaged; {revision.before}run rm -f {words([stored])} && {bring}"
-        )
-    raise DataError(f"{revision.title}: its {PREDICTIONS} is not in DVC's cache; {revision.before}run {bring}")
+        raise DataError(f"{revision.title}: {stored} is damaged; {first}run rm -f {words([stored])} && {bring}")
+    raise DataError(f"{revision.title}: its {PREDICTIONS} is not in DVC's cache; {first}run {bring}")
 
 
 def _command(revision: Revision) -> str:
