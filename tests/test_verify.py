@@ -334,8 +334,8 @@ def test_a_clone_without_data_is_told_once_what_brings_it(copy: Project, tmp_pat
         clone.run("dvc", "remote", "add", "-q", "-d", "--local", "store", str(tmp_path / "store"))
     command = "dvc pull" if remote else "dvc repro"
     assert _verify(clone, expect=3) == f"no output of DVC's is here, as in a fresh clone; run {command}\n"
-    stage = command if remote else "dvc repro prepare"
-    assert f"data/prepared is missing; run {stage}" in clone.run("python", "-m", "stages.evaluate", expect=3)
+    stage = command if remote else "dvc repro train"
+    assert f"models/classifier is missing; run {stage}" in clone.run("python", "-m", "stages.evaluate", expect=3)
     stage = command if remote else "dvc repro export"
     said = clone.run("python", "-m", "stages.predict", "x.png", expect=3)
     assert said == f"models/export/classifier.onnx is missing; run {stage}\n"
