@@ -112,6 +112,8 @@ def _files(classifier: Classifier, card: Card, scores: dict[str, Any], opset: in
         "data": card.data,
         "pictures": RULE,
     } | _certainty(scores)
+    if card.window:
+        facts["window"] = card.window
     if card.network_size != card.size:
         facts["network_size"] = card.network_size  # a reader takes fewer images at a time by it
     program = export_program(classifier, card)

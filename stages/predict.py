@@ -121,7 +121,7 @@ def _answers(classifier: OnnxClassifier, paths: list[Path], top: int) -> Iterato
 
     def read(path: Path) -> np.ndarray | DataError:
         try:
-            return read_picture(path, size=classifier.size, channels=classifier.channels)
+            return read_picture(path, size=classifier.size, channels=classifier.channels, window=classifier.window)
         except DataError as error:
             return error
 

@@ -18,6 +18,7 @@ from stages.files.sums import check_sums
 from stages.machine.cores import available_cores
 from stages.params.read import read_params
 from stages.preparing.arrays import look_at_arrays
+from stages.preparing.findings import console_lines
 from stages.preparing.folder import look_at_folder
 from stages.preparing.pack import pack
 from stages.preparing.preview import draw_preview, first_of_each
@@ -43,7 +44,7 @@ def main() -> str:
             found = look_at_arrays(RAW, name, params)
 
         # 3. Pack, with what a model needs to know.
-        pack(folder, found.parts, name=name, classes=classes, shape=found.shape)
+        pack(folder, found.parts, name=name, classes=classes, shape=found.shape, window=params.window)
         train = found.parts["train"]
         shown = first_of_each(train.labels)
         preview = draw_preview(train.images(shown), train.labels[shown], classes)
@@ -53,6 +54,8 @@ def main() -> str:
     write_json(SUMMARY, summarize(found, classes))
     with replaced_file(PREVIEW) as file:
         preview.save(file, format="PNG", compress_type=zlib.Z_RLE)  # as small, in a fifth of the time
+    for line in console_lines(found.findings):
+        print(f"prepare: {line}", flush=True)
     counts = ", ".join(f"{len(found.parts[split].labels):,} {split}" for split in SPLITS)
     return f"{counts} images in {PREPARED}{found.words()}"
 

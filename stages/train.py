@@ -172,6 +172,7 @@ def _card(recipe: TrainParams, dataset: Dataset, beginning: Beginning, compute: 
         params={"train": recipe.model_dump()},
         precision=compute.precision,
         made_with={"torch": torch.__version__, "processor": _processor(compute)},
+        window=dataset.window,
     )
 
 

@@ -39,6 +39,7 @@ class Dataset:
     std: list[float]
     counts: dict[str, int]  # images in each split
     sha256: dict[str, str]  # of each array's values
+    window: list[int] | None = None  # values of 16-bit grey pictures that become black and white; None: 0 and 65535
 
 
 def read_dataset(folder: Path = PREPARED) -> Dataset:

@@ -6,7 +6,7 @@ from typing import Any
 
 from stages.model.card import Card
 from stages.params.flat import flat
-from stages.pictures.reading import FILTER
+from stages.pictures.reading import FILTER, GAP, SIXTEEN_BITS
 
 CLASSES_SHOWN = 20
 
@@ -31,7 +31,7 @@ Tells {count} classes of pictures apart: {shown}{more}.
 - In: `images`, uint8 (N, {height}, {width}, {card.channels}), {_channel_words(card.channels)} from 0 to 255, N from 1.
   Scaling and normalisation are inside{_mirror_words(card)}.
 - Out: `probabilities`, float32 (N, {count}), in the order of `labels.txt`. They sum to 1.{_unsure_words(test)}
-- Pictures of another size: {pictures}.
+- Pictures of any size and kind: {pictures}.{_window_words(card)}
 - The class names, the size and the data set's name are also inside the files: as JSON under `classifier` in the ONNX
   file's metadata, and in `classifier.json` within the .pt2 file.
 
@@ -75,6 +75,10 @@ def _mirror_words(card: Card) -> str:
     return "; the answer is the mean over each image and its mirror image" if card.mirror else ""
 
 
+def _window_words(card: Card) -> str:
+    return f" The window is {card.window}: its ends become black and white." if card.window else ""
+
+
 def _unsure_words(test: Mapping[str, Any]) -> str:
     if "selective" not in test:
         return ""
@@ -86,21 +90,40 @@ def _unsure_words(test: Mapping[str, Any]) -> str:
 
 
 def _snippet(card: Card) -> str:
-    height, width = card.size
-    mode, pixels = (
-        ("RGB", "np.asarray(picture)[None]") if card.channels == 3 else ("L", "np.asarray(picture)[None, ..., None]")
-    )
+    """The code of `stages.pictures.reading` in short; `card.size` is square, as prepare makes images."""
+    side, _ = card.size
+    low, high = card.window or (0, SIXTEEN_BITS)
+    grey, pixels = ("", "[None]") if card.channels == 3 else ('.convert("L")', "[None, ..., None]")
     return f"""from pathlib import Path
 
 import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
 
+
+def read(path):
+    picture = Image.open(path)
+    drafted = picture.draft(None, ({side}, {side}))  # of a large JPEG a smaller scale will do
+    picture.load()
+    width, height = drafted[1][2:] if drafted else picture.size
+    turned = picture.getexif().get(0x112)  # as the camera was held
+    if picture.mode.startswith("I"):  # 16-bit grey: {low} becomes black and {high} white
+        values = np.asarray(picture).astype(np.int32).clip({low}, {high}) - {low}
+        picture = Image.fromarray(((values * 255 + {(high - low) // 2}) // {high - low}).astype(np.uint8))
+    elif picture.has_transparency_data:
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture.convert("RGBA"))
+    side = min(width, height)  # the square in the middle
+    box = ((width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2)
+    picture = picture.convert("RGB")
+    picture = picture.resize(({side}, {side}), Image.Resampling.{FILTER.name}, box, reducing_gap={GAP})
+    picture.getexif()[0x112] = turned
+    return np.asarray(ImageOps.exif_transpose(picture){grey}){pixels}
+
+
 session = onnxruntime.InferenceSession("classifier.onnx")
 labels = Path("labels.txt").read_text(encoding="utf-8").splitlines()
-picture = ImageOps.exif_transpose(Image.open("picture.png")).convert("{mode}")
-picture = ImageOps.fit(picture, ({width}, {height}), Image.Resampling.{FILTER.name})
-images = {pixels}  # uint8 (1, {height}, {width}, {card.channels})
+images = read("picture.png")  # uint8 (1, {side}, {side}, {card.channels})
 (probabilities,) = session.run(["probabilities"], {{"images": images}})  # float32 (1, {len(card.classes)})
 print(labels[probabilities[0].argmax()], probabilities[0].max())"""
 

@@ -30,6 +30,7 @@ class OnnxClassifier:
     network_size: tuple[int, int]  # that the network sees them in
     channels: int
     threshold: float | None = None  # an answer with a lower probability is unsure; None: every one is sure
+    window: list[int] | None = None  # values of 16-bit grey pictures that become black and white; None: 0 and 65535
 
     def probabilities(self, images: np.ndarray, *, threads: int) -> np.ndarray:
         """Class probabilities float32 (N, classes) of uint8 (N, H, W, C), N at least 1; no bit depends on `threads`."""
@@ -57,7 +58,9 @@ def load_onnx_classifier(path: Path) -> OnnxClassifier:
         size = tuple(facts["size"])
         network_size = tuple(facts.get("network_size", size))
         threshold = float(facts["threshold"]) if "threshold" in facts else None
-        return OnnxClassifier(session, facts["classes"], size, network_size, facts["channels"], threshold)
+        return OnnxClassifier(
+            session, facts["classes"], size, network_size, facts["channels"], threshold, facts.get("window")
+        )
     except FileNotFoundError:
         raise DataError(f"{path} is missing; run {brings('export')}") from None
     except Exception:  # onnxruntime's own classes share no other base

@@ -31,6 +31,7 @@ class Card:
     params: dict[str, Any]  # the sections of params.yaml that shaped it
     precision: str  # that it was trained in: fp32 or bf16
     made_with: dict[str, str]  # versions and the processor's instruction set: other ones may give other bytes
+    window: list[int] | None = None  # values of 16-bit grey pictures that become black and white; None: 0 and 65535
 
 
 def read_card(folder: Path = CLASSIFIER) -> Card:

@@ -89,6 +89,8 @@ def _wanted(kind: str, context: dict[str, Any], message: str) -> str:
         return "it can be auto, cpu, cuda, cuda:N or mps"
     if kind.startswith("string"):
         return "it must be a word"
+    if kind.startswith("list"):
+        return "it must be a list of numbers"
     bounds = {
         "greater_than": "above",
         "greater_than_equal": "at least",
@@ -123,8 +125,15 @@ def choices_of(key: str) -> list[str]:
     annotation = section.model_fields[name].annotation
     branches = [annotation] if get_origin(annotation) is Literal else get_args(annotation)
     words = [str(word) for branch in branches if get_origin(branch) is Literal for word in get_args(branch)]
-    others = [branch.__origin__ for branch in branches if hasattr(branch, "__metadata__")]  # the x of Annotated[x, ...]
-    return words + [NUMBERS.get(kind, "a list of numbers up to 1") for kind in others if words]
+    others = [branch for branch in branches if hasattr(branch, "__metadata__")]  # Annotated[x, ...]
+    return words + [_numbers(branch) for branch in others if words]
+
+
+def _numbers(annotated: Any) -> str:
+    """Words for the numbers that a key takes beside words."""
+    if any(hasattr(bound, "lt") for field in annotated.__metadata__ for bound in field.metadata):
+        return "a number from 0, below 1"
+    return NUMBERS.get(annotated.__origin__, "a list of numbers up to 1")
 
 
 def nearest(word: str, known: list[str]) -> str:

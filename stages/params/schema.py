@@ -6,6 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 NO_FILE = "data/none"  # an empty file: DVC needs a path that exists
 
+SIXTEEN_BITS = 65535  # the largest value
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Positive = Annotated[int, Field(ge=1)]
@@ -32,11 +34,19 @@ class PrepareParams(Section):
     """How they are split, and what own images are made into."""
 
     val_fraction: Annotated[float, Field(ge=0, lt=1)]
-    test_fraction: Annotated[float, Field(ge=0, lt=1)]
+    test_fraction: Literal["auto"] | Annotated[float, Field(ge=0, lt=1)]
     seed: Seed
     size: Literal["auto"] | Positive
+    window: list[int] | None
     per_class: Positive | None
     on_bad: Literal["fail", "drop"]
+
+    @model_validator(mode="after")
+    def _agree(self) -> "PrepareParams":
+        window = self.window
+        if window is not None and not (len(window) == 2 and 0 <= window[0] < window[1] <= SIXTEEN_BITS):
+            raise ValueError(f"window is {window}; it must be two numbers from 0 to 65535, the lower first, or null")
+        return self
 
 
 class AugmentParams(Section):

@@ -1,6 +1,7 @@
 """One picture file as the pixels that a classifier takes, the same in training and in prediction."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,28 +10,24 @@ from PIL import Image, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError, 
 
 from stages.console.errors import DataError
 from stages.console.text import printable
+from stages.pictures.naming import CAMERA_RAW, WHOLE, is_camera_raw, name_of
 
 # What Pillow reads without starting other programs, and what people have.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", *(["AVIF"] if features.check("avif") else []))
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", *(["AVIF"] if features.check("avif") else []))
 LARGEST = 50_000_000  # pixels; four bytes each when decoded
+LARGEST_TEXT = 256 * 2**20  # bytes of text and of a colour profile beside the pixels of a PNG, unpacked
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = LARGEST_TEXT  # Pillow's own are 1 MB and 64 MB
 # As torchvision's Resize has it, and most of its weights were trained; bicubic takes half as long again.
 FILTER = Image.Resampling.BILINEAR
 RULE = (
-    "upright by EXIF, first frame, transparency over white, 16 bits to 8, cut to the middle of the right shape and "
-    f"resized by Pillow's {FILTER.name.lower()} filter, large JPEGs from the smallest of the scales 1/8, 1/4, 1/2 "
-    "that is no smaller"
+    "upright by EXIF, first frame, transparency over white, 16 bits to 8 (grey by the classifier's window, if it has "
+    f"one), cut to the middle of the right shape and resized by Pillow's {FILTER.name.lower()} filter, large JPEGs "
+    "from the smallest of the scales 1/8, 1/4, 1/2 that is no smaller"
 )
 # Modes with one meaning. 32-bit, float and LAB pixels have no range of their own.
 MODES = {"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "LA", "PA", "RGBA", "I;16", "I;16L", "I;16B"}
-# How files begin: of kinds that are read, and of pictures that are not.
-BEGINNINGS = {b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG", b"GIF8": "GIF", b"II*\0": "TIFF", b"MM\0*": "TIFF"}
-UNSUPPORTED = {
-    b"8BPS": "PSD",
-    b"\0\0\1\0": "ICO",
-    b"\xff\x0a": "JPEG XL",
-    b"\0\0\0\x0cJXL ": "JPEG XL",
-    b"\0\0\0\x0cjP  ": "JPEG 2000",
-}
+SIXTEEN_BITS = 65535  # the largest value of 16 bits
+OUTLIERS = 0.001  # fraction of the pixels, at either end, that says nothing of the range of a picture
 ORIENTATION = 0x112  # its tag in EXIF
 BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF; two of their values:
 WHITE_IS_ZERO, SIGNED = 0, 2
@@ -57,6 +54,7 @@ class Picture:
     mode: str  # Pillow's word for its kind of pixels
     several: bool  # an animation or more than one page
     odd_exif: bool  # EXIF that is damaged, or turns the picture in a way that there is not
+    values: tuple[int, int] | None  # the range of its values as stored, outliers aside; None: not 16-bit grey
 
 
 class Unfit(Exception):
@@ -67,8 +65,12 @@ class Unfit(Exception):
         self.kind, self.found, self.remedy = kind, found, remedy
 
 
-def read_picture(path: Path, *, size: tuple[int, int], channels: int) -> np.ndarray:
+def read_picture(
+    path: Path, *, size: tuple[int, int], channels: int, window: Sequence[int] | None = None
+) -> np.ndarray:
     """A picture of any size as uint8 (H, W, C), where `size` is (H, W) and `channels` 3 for RGB or 1 for grey.
+
+    `window` is that of `decode`.
 
     Raises:
         DataError: no such file, not a picture, damaged, too large, or of a kind without a rule.
@@ -77,7 +79,7 @@ def read_picture(path: Path, *, size: tuple[int, int], channels: int) -> np.ndar
     try:
         if not path.is_file():  # a pipe or a device would keep us waiting
             raise DataError(f"{name}: not there, or not a file; check the path")
-        return decode(path.read_bytes(), size=size, channels=channels).pixels
+        return decode(path.read_bytes(), size=size, channels=channels, window=window).pixels
     except Unfit as fault:
         raise DataError(f"{name}: {fault.found}; {fault.remedy}") from None
     except PermissionError:
@@ -86,27 +88,29 @@ def read_picture(path: Path, *, size: tuple[int, int], channels: int) -> np.ndar
         raise DataError(f"{name}: cannot be read ({error.strerror or error}); check the path") from None
 
 
-def decode(content: bytes, *, size: tuple[int, int], channels: int) -> Picture:
+def decode(content: bytes, *, size: tuple[int, int], channels: int, window: Sequence[int] | None = None) -> Picture:
     """The picture that a file's bytes hold, as uint8 (H, W, C), where `size` is (H, W) and `channels` 3 or 1.
 
     The largest part in the middle that has the shape of `size` is kept, and resized. What is there already is not
-    touched: an 8-bit picture of the right size comes back pixel by pixel.
+    touched: an 8-bit picture of the right size comes back pixel by pixel. `window` has the values of 16-bit grey
+    pictures that become black and white; None: 0 and 65535.
 
     Raises:
         Unfit: empty, not a picture, damaged, too large, or of a kind without a rule.
     """
     if not content:
-        raise Unfit("empty", "empty", "get a whole copy")
+        raise Unfit("empty", "empty", WHOLE)
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-            _check(picture)
+            _check(picture, content)
             width, height, mode = *picture.size, picture.mode
             drafted = picture.draft(None, (max(size), max(size)))  # JPEG alone: decode no finer than is needed
             picture.load()
             turn, odd_exif = _turn(picture)
             # A reduced picture ends between two pixels, at the box that draft gives.
             whole = drafted[1][2:] if drafted else picture.size
-            fitted = _fitted(_eight_bits(picture), whole, size[::-1] if turn in SIDEWAYS else size)
+            values = _values(picture) if picture.mode.startswith("I") else None
+            fitted = _fitted(_eight_bits(picture, window), whole, size[::-1] if turn in SIDEWAYS else size)
             upright = fitted if turn is None else fitted.transpose(turn)
             wanted = "RGB" if channels == 3 else "L"
             shown = upright if upright.mode == wanted else upright.convert(wanted)
@@ -114,27 +118,33 @@ def decode(content: bytes, *, size: tuple[int, int], channels: int) -> Picture:
     except Unfit:
         raise
     except UnidentifiedImageError:
-        raise _unidentified(content) from None
+        raise Unfit(*name_of(content, read=", ".join(FORMATS))) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise Unfit("too large", f"more than {LARGEST:,} pixels", "make it smaller") from None
     except Exception as error:  # Pillow's decoders raise whatever they stumble over in a damaged file
+        if "MAX_TEXT" in str(error):
+            found = f"more than {LARGEST_TEXT:,} bytes of text beside its pixels"
+            raise Unfit("too large", found, "save it without") from None
         raise damaged(str(error) or type(error).__name__) from None
-    return Picture(np.asarray(shown).reshape(*size, channels), width, height, mode, several, odd_exif)
+    return Picture(np.asarray(shown).reshape(*size, channels), width, height, mode, several, odd_exif, values)
 
 
 def damaged(words: str) -> Unfit:
     """The fault of a file that a decoder gave up with these words."""
     # Pillow says "image file is truncated", "unexpected end of file", "Truncated File Read", "buffer is not large".
-    short = any(word in words.lower() for word in ("truncated", "end of file", "not enough", "incomplete"))
-    return Unfit("truncated" if short else "damaged", f"cannot be read ({words})", "get a whole copy")
+    short = any(word in words.lower() for word in ("truncated", "end of file", "eof", "not enough", "incomplete"))
+    return Unfit("truncated" if short else "damaged", f"cannot be read ({words})", WHOLE)
 
 
-def _check(picture: Image.Image) -> None:
+def _check(picture: Image.Image, content: bytes) -> None:
     """Refuse by the header, before a pixel is decoded."""
     if picture.width * picture.height > LARGEST:
         found = f"{picture.width}x{picture.height} is more than {LARGEST:,} pixels"
         raise Unfit("too large", found, "make it smaller")
-    if picture.mode not in MODES:
+    if is_camera_raw(content):
+        raise Unfit(*CAMERA_RAW)
+    # Pillow scales a PGM of more than 8 bits by its own largest value to 65535, and calls it I.
+    if picture.mode not in MODES and (picture.format, picture.mode) != ("PPM", "I"):
         found = f"pixels of the kind {picture.mode} have no agreed range"
         raise Unfit("unsupported kind", found, "save it with 8 or 16 bits")
     strange = _misread(picture)
@@ -168,12 +178,20 @@ def _turn(picture: Image.Image) -> tuple[Image.Transpose | None, bool]:
         return None, True
 
 
-def _eight_bits(picture: Image.Image) -> Image.Image:
+def _values(picture: Image.Image) -> tuple[int, int]:
+    """The least and the largest value of 16-bit grey, but for outliers such as a dead pixel."""
+    seen = np.bincount(np.asarray(picture).ravel()).cumsum()
+    low, high = np.searchsorted(seen, (OUTLIERS * seen[-1], (1 - OUTLIERS) * seen[-1]))
+    return int(low), int(high)
+
+
+def _eight_bits(picture: Image.Image, window: Sequence[int] | None) -> Image.Image:
     """L or RGB, from every mode that is let in."""
-    if picture.mode.startswith("I;16"):
-        # 65535 is 257 times 255; Pillow itself would cut off all above 255.
-        values = np.asarray(picture).astype(np.uint32)
-        return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    if picture.mode.startswith("I"):
+        # Pillow itself would cut off all above 255.
+        low, high = window or (0, SIXTEEN_BITS)
+        values = np.asarray(picture).astype(np.int32).clip(low, high) - low
+        return Image.fromarray(((values * 255 + (high - low) // 2) // (high - low)).astype(np.uint8))
     if picture.has_transparency_data:
         white = Image.new("RGBA", picture.size, "white")
         return Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB")
@@ -199,15 +217,3 @@ def _has_several(content: bytes) -> bool:
             return bool(getattr(picture, "is_animated", False))
     except Exception:
         return False
-
-
-def _unidentified(content: bytes) -> Unfit:
-    for beginnings, known in ((BEGINNINGS, True), (UNSUPPORTED, False)):
-        for beginning, name in beginnings.items():
-            if content.startswith(beginning):
-                if known:
-                    return Unfit("damaged", f"cannot be read (the head of its {name} is broken)", "get a whole copy")
-                return Unfit("unsupported kind", f"{name} cannot be read", f"save it as {' or '.join(FORMATS[:2])}")
-    if content[4:8] == b"ftyp" and content[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif", b"avis"):
-        return Unfit("unsupported kind", "HEIC or AVIF, damaged or of a kind that cannot be read", "save it as JPEG")
-    return Unfit("not a picture", f"not a picture ({', '.join(FORMATS)} can be read)", "take it out or convert it")

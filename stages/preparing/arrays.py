@@ -7,7 +7,7 @@ import numpy as np
 
 from stages.console.errors import ParamsError
 from stages.params.schema import PrepareParams
-from stages.preparing.findings import write_report
+from stages.preparing.findings import no_validation, write_report
 from stages.preparing.found import Found
 from stages.preparing.pack import Part
 from stages.preparing.split import choose_validation, few_of_each
@@ -17,7 +17,7 @@ def look_at_arrays(raw: Path, name: str, params: PrepareParams) -> Found:
     """Cut its training images into training and validation.
 
     Raises:
-        ParamsError: prepare.size is not theirs, or no image is left to train on.
+        ParamsError: prepare.size is not theirs, prepare.window is set, or no image is left to train on.
     """
     images = {split: np.load(raw / f"{split}_images.npy", mmap_mode="r") for split in ("train", "test")}
     labels = {split: np.load(raw / f"{split}_labels.npy") for split in ("train", "test")}
@@ -27,6 +27,8 @@ def look_at_arrays(raw: Path, name: str, params: PrepareParams) -> Found:
             f"params.yaml: prepare.size is {params.size}, and the images of {name} have {width}x{height} pixels; "
             "set it to auto"
         )
+    if params.window:
+        raise ParamsError(f"params.yaml: prepare.window is for own 16-bit images, not for {name}; set it to null")
     in_val = choose_validation(labels["train"], fraction=params.val_fraction, seed=params.seed)
     if in_val.all():
         raise ParamsError(
@@ -51,12 +53,13 @@ def look_at_arrays(raw: Path, name: str, params: PrepareParams) -> Found:
     }
     seen = sum(map(len, labels.values()))
     used = sum(len(part.labels) for part in parts.values())
-    write_report([], [])
+    findings = [no_validation(len(in_val))] if params.val_fraction and not in_val.any() else []
+    write_report(findings, [])
     return Found(
         parts,
         (height, width, channels),
         seen=seen,
-        findings=[],
+        findings=findings,
         sizes=[(width, height)],
         modes=Counter({"RGB" if channels == 3 else "L": used}),
     )

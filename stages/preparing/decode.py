@@ -7,7 +7,7 @@ import shutil
 import signal
 import stat
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -40,13 +40,20 @@ class Outcome:
     width: int = 0
     height: int = 0
     mode: str = ""
+    values: tuple[int, int] | None = None  # the range as stored, of 16-bit grey
+    brightest: int = 0  # of 0 to 255, at 64x64
+    blank: bool = False  # one colour all over, at 64x64
     oddities: tuple[str, ...] = ()  # worth a line in the report, no reason to leave it out
     fault: str = ""  # its kind; empty: none
-    found: str = ""
+    found: str = ""  # and what to do
 
 
-def decode_files(files: list[File], *, size: tuple[int, int], target: Path, workers: int) -> list[Outcome]:
+def decode_files(
+    files: list[File], *, size: tuple[int, int], window: Sequence[int] | None = None, target: Path, workers: int
+) -> list[Outcome]:
     """Decode every file to uint8 (H, W, 3), where `size` is (H, W); image i stands at place i of the file `target`.
+
+    `window` has the values of 16-bit grey pictures that become black and white.
 
     Neither the number of workers nor their order of work can change a byte.
 
@@ -58,7 +65,7 @@ def decode_files(files: list[File], *, size: tuple[int, int], target: Path, work
     target.write_bytes(b"")
     outcomes = [Outcome()] * len(files)
     chunks = [range(begin, min(begin + CHUNK, len(files))) for begin in range(0, len(files), CHUNK)]
-    work = partial(_decode_some, files, size, target)
+    work = partial(_decode_some, files, size, window, target)
     with Progress("prepare", total=len(files), unit="img") as progress:
         for chunk, answers in share_out(work, chunks, workers=workers, lost=_lost):
             outcomes[chunk.start : chunk.stop] = answers
@@ -88,13 +95,15 @@ def _check_room(folder: Path, needed: int) -> None:
         )
 
 
-def _decode_some(files: list[File], size: tuple[int, int], target: Path, chunk: range) -> list[Outcome]:
+def _decode_some(
+    files: list[File], size: tuple[int, int], window: Sequence[int] | None, target: Path, chunk: range
+) -> list[Outcome]:
     outcomes = []
     with target.open("r+b", buffering=0) as pixels:
         for index in chunk:
             # Seconds that it computes, not those that pass: a busy machine changes no result.
             signal.setitimer(signal.ITIMER_PROF, PATIENCE)
-            outcome, image = _decode_one(files[index], size)
+            outcome, image = _decode_one(files[index], size, window)
             if image is not None:
                 os.pwrite(pixels.fileno(), image.data, index * image.nbytes)
             outcomes.append(outcome)
@@ -102,21 +111,30 @@ def _decode_some(files: list[File], size: tuple[int, int], target: Path, chunk: 
     return outcomes
 
 
-def _decode_one(file: File, size: tuple[int, int]) -> tuple[Outcome, np.ndarray | None]:
+def _decode_one(file: File, size: tuple[int, int], window: Sequence[int] | None) -> tuple[Outcome, np.ndarray | None]:
     try:
         content = _content(file)
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
-            picture = decode(content, size=size, channels=CHANNELS)
-            small = picture if size == (SIDE, SIDE) else decode(content, size=(SIDE, SIDE), channels=CHANNELS)
+            read = partial(decode, content, channels=CHANNELS, window=window)
+            picture = read(size=size)
+            small = picture if size == (SIDE, SIDE) else read(size=(SIDE, SIDE))
         oddities = _oddities([str(warning.message) for warning in said], odd_exif=picture.odd_exif)
         _check_shape(picture.width, picture.height)
     except Unfit as fault:
-        return Outcome(fault=fault.kind, found=fault.found), None
+        return Outcome(fault=fault.kind, found=f"{fault.found}; {fault.remedy}"), None
     if picture.several:
         oddities.append("several frames")
-    digest = hashlib.sha256(np.ascontiguousarray(small.pixels).data).digest()
-    outcome = Outcome(digest, picture.width, picture.height, picture.mode, tuple(oddities))
+    outcome = Outcome(
+        hashlib.sha256(np.ascontiguousarray(small.pixels).data).digest(),
+        picture.width,
+        picture.height,
+        picture.mode,
+        picture.values,
+        int(small.pixels.max()),
+        bool((small.pixels == small.pixels[0, 0]).all()),
+        tuple(oddities),
+    )
     return outcome, np.ascontiguousarray(picture.pixels)
 
 
@@ -159,5 +177,5 @@ def _check_shape(width: int, height: int) -> None:
 
 
 def _lost(index: int) -> Outcome:
-    found = f"its decoder crashed, or took more than {PATIENCE} seconds"
+    found = f"its decoder crashed, or took more than {PATIENCE} seconds; get a whole copy"
     return Outcome(fault="damaged", found=found)

@@ -11,16 +11,22 @@ from stages.console.text import printable
 from stages.files.atomic import write_text
 from stages.preparing.decode import Outcome
 from stages.preparing.manifest import File
+from stages.preparing.split import LEAST
 
 REPORT = Path("metrics/data_report.csv")
 DROPPED, LEFT_OUT, USED, STOPS = "dropped", "left out", "used", "stops the run"
+ALL = "all images"  # the path of what is said of a data set as a whole
 UNEVEN = 10  # times as many training images as the rarest class
+SHOWN = 3  # classes that a line at the console names
+CUT = 0.5  # of a picture's area that is cut away; of 16:9 it is 0.44, of 4:3 0.25
+NARROW = 16384  # values of 16-bit pictures: a quarter of the range
+DARK = 64  # of 256 values
 RANK = {"": 0, "train": 0, "val": 1, "test": 2}  # of a picture in several given splits, the highest copy stays
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A line of the report: a file, or a class; what kind of problem it has, in words too; what was done."""
+    """A line of the report: a file, a class or all; what kind of problem it has, in words too; what was done."""
 
     path: str
     kind: str
@@ -58,14 +64,82 @@ def remarks(files: list[File], outcomes: list[Outcome], used: list[int]) -> list
         twin = first.setdefault(outcomes[index].digest, index)
         if twin != index:
             found.append(Finding(files[index].path, "duplicate", f"same picture as {files[twin].path}", USED))
+        if outcomes[index].blank:
+            found.append(Finding(files[index].path, "blank", "one colour all over", USED))
         for oddity in outcomes[index].oddities:
             words = "the first is used" if oddity == "several frames" else "the picture is taken as it lies"
             found.append(Finding(files[index].path, oddity, words, USED))
     return found
 
 
-def class_remarks(counts: dict[str, dict[str, int]]) -> list[Finding]:
-    """Classes without a validation or test image where others have one, and rare ones; counts by class and split."""
+def set_remarks(files: list[File], outcomes: list[Outcome], used: list[int], *, has_window: bool) -> list[Finding]:
+    """What is worth knowing of the images `used` together; `has_window` says whether prepare.window is set."""
+    shown = [outcomes[index] for index in used]
+    found = _range_remarks(shown, has_window=has_window)
+    blank = sum(outcome.blank for outcome in shown)
+    if blank:
+        words = f"{blank:,} of {len(shown):,} pictures are one colour all over; look at them"
+        found.append(Finding(ALL, "blank", words, USED))
+    lost = [1 - min(outcome.width, outcome.height) / max(outcome.width, outcome.height) for outcome in shown]
+    most = [part for part in lost if part >= CUT]
+    if most:
+        words = (
+            f"{len(most):,} of {len(shown):,} pictures lose {_percent(most)} of their area, as the square in their "
+            "middle is kept; where the rest counts, cut or pad them to squares"
+        )
+        found.append(Finding(ALL, "cut away", words, USED))
+    return found + _one_picture_classes(files, outcomes, used)
+
+
+def _range_remarks(shown: list[Outcome], *, has_window: bool) -> list[Finding]:
+    """Whether the pictures are too dark to be told apart, and which window would mend it."""
+    sixteen = [outcome.values for outcome in shown if outcome.values]
+    if has_window and not sixteen:
+        words = "prepare.window is for 16-bit grey pictures, and there are none; set it to null"
+        return [Finding(ALL, "no use for a window", words, USED)]
+    narrow = [] if has_window else [values for values in sixteen if 0 < values[1] - values[0] < NARROW]
+    if 2 * len(narrow) > len(sixteen):
+        low, high = min(narrow)[0], max(high for _, high in narrow)
+        window = f"[{','.join(map(str, _window(low, high)))}]"
+        words = (
+            f"{len(narrow):,} of {len(sixteen):,} 16-bit pictures have values from {low} to {high} of 65535, which "
+            f"become {low // 257} to {high // 257} of 255; set prepare.window={window} to see them"
+        )
+        return [Finding(ALL, "narrow range", words, USED)]
+    dark = sum(outcome.brightest < DARK for outcome in shown)
+    if 2 * dark > len(shown):
+        words = f"{dark:,} of {len(shown):,} pictures have no value above {DARK - 1} of 255; are they masks?"
+        return [Finding(ALL, "dark", words, USED)]
+    return []
+
+
+def _window(low: int, high: int) -> tuple[int, int]:
+    """For values in this range: the whole of 8 to 14 bits, say, where they lie in that, else as they are."""
+    whole = 2 ** high.bit_length() - 1
+    return (0, whole) if whole < NARROW else (low, high)
+
+
+def _percent(fractions: list[float]) -> str:
+    low, high = f"{100 * min(fractions):.0f}", f"{100 * max(fractions):.0f}"
+    return f"{low} %" if low == high else f"{low} to {high} %"
+
+
+def _one_picture_classes(files: list[File], outcomes: list[Outcome], used: list[int]) -> list[Finding]:
+    pictures: dict[str, list[bytes]] = {}
+    for index in used:
+        pictures.setdefault(files[index].label, []).append(outcomes[index].digest)
+    return [
+        Finding(f"class {name}", "one picture", f"its {len(digests):,} images are the same", USED)
+        for name, digests in pictures.items()
+        if len(digests) > 1 and len(set(digests)) == 1
+    ]
+
+
+def class_remarks(counts: dict[str, dict[str, int]], *, given: frozenset[str] = frozenset()) -> list[Finding]:
+    """Rare classes, and those without an image in a split where others have one.
+
+    `counts` by class and split; `given` has the splits that the user made.
+    """
     most = max(splits["train"] for splits in counts.values())
     found = []
     for name, splits in counts.items():
@@ -73,10 +147,28 @@ def class_remarks(counts: dict[str, dict[str, int]]) -> list[Finding]:
         if most > UNEVEN * splits["train"]:
             words = f"{splits['train']:,} training images, where another class has {most:,}"
             found.append(Finding(path, "imbalance", words, USED))
-        for split in ("val", "test"):
+        for split, least in LEAST.items():
             if not splits[split] and any(other[split] for other in counts.values()):
-                found.append(Finding(path, f"no {split} image", "its share is left to chance", USED))
+                words = f"none of its {sum(splits.values())} is given" if split in given else f"under {least} images"
+                found.append(Finding(path, f"no {split} image", words, USED))
     return found
+
+
+def no_validation(images: int) -> Finding:
+    """The remark where none of so many images was chosen for validation, and some were asked for."""
+    words = f"none of {images:,} was chosen; add images, raise prepare.val_fraction or take another prepare.seed"
+    return Finding(ALL, "no val image", words, USED)
+
+
+def console_lines(findings: list[Finding]) -> list[str]:
+    """What is said of all images, and of classes that lack something, in a line each."""
+    lines = [_problem(finding) for finding in findings if finding.path == ALL]
+    for kind in ("one picture", *(f"no {split} image" for split in LEAST)):
+        names = [finding.path for finding in findings if finding.kind == kind and finding.path != ALL]
+        if names:
+            more = ", ..." if len(names) > SHOWN else ""
+            lines.append(f"{kind}: {', '.join(map(printable, names[:SHOWN]))}{more}")
+    return lines
 
 
 def write_report(findings: list[Finding], left_out: list[dict[str, str]]) -> None:
@@ -92,9 +184,10 @@ def refusal(findings: list[Finding], seen: int) -> DataError:
     """What to say where faults are not to be dropped."""
     counts = Counter(finding.kind for finding in findings)
     words = ", ".join(f"{count:,} {kind}" for kind, count in sorted(counts.items()))
+    first = findings[0]
     return DataError(
-        f"{len(findings):,} of {seen:,} files cannot be used ({words}); {REPORT} names each: mend them, or leave them "
-        "out with prepare.on_bad=drop"
+        f"{len(findings):,} of {seen:,} files cannot be used ({words}), such as {printable(first.path)} "
+        f"({_problem(first)}); {REPORT} names each: mend them, or leave them out with prepare.on_bad=drop"
     )
 
 

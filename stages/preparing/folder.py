@@ -17,14 +17,16 @@ from stages.preparing.findings import (
     Finding,
     class_remarks,
     faults,
+    no_validation,
     refusal,
     remarks,
+    set_remarks,
     write_report,
 )
 from stages.preparing.found import Found
 from stages.preparing.manifest import File, read_manifest
 from stages.preparing.pack import Part
-from stages.preparing.split import few_of_each, split_by_content
+from stages.preparing.split import auto_test_fraction, few_of_each, split_by_content
 
 SPARE = ("not needed", "beyond prepare.per_class")  # kind and words
 
@@ -42,7 +44,7 @@ def look_at_folder(
     files, left_out = read_manifest(raw, roots)
     seen = len(files) + len(left_out)
     side = SIDE if params.size == "auto" else params.size
-    outcomes = decode_files(files, size=(side, side), target=scratch, workers=workers)
+    outcomes = decode_files(files, size=(side, side), window=params.window, target=scratch, workers=workers)
 
     # 2. What cannot be used is named, and dropped or refused.
     faulty = faults(files, outcomes)
@@ -61,7 +63,12 @@ def look_at_folder(
     if shortage:
         write_report(findings, left_out)
         raise shortage
-    findings += remarks(files, outcomes, used) + class_remarks(counts)
+    given = frozenset(file.split for file in files)
+    findings += remarks(files, outcomes, used)
+    findings += set_remarks(files, outcomes, used, has_window=params.window is not None)
+    findings += class_remarks(counts, given=given)
+    if (params.val_fraction or "val" in given) and not any(of["val"] for of in counts.values()):
+        findings.append(no_validation(len(used)))
     write_report(findings, left_out)
     assert seen == len(used) + len(left_out) + sum(finding.action != USED for finding in findings)
 
@@ -89,7 +96,7 @@ def _shortage(counts: dict[str, dict[str, int]], files: list[File]) -> DataError
             given = all(file.split for file in its)
             return DataError(
                 f"class {name!r} has no image to train on: {of['val']} are for validation, {of['test']} for test, of "
-                f"{len(its)} files; add some{' to train' if given else ', or lower the fractions in prepare'}"
+                f"{len(its)} files; add some{' to train' if given else ''}"
             )
     if not any(of["test"] for of in counts.values()):
         return DataError(
@@ -108,8 +115,9 @@ def _place(
     words = split_by_content(
         contents,
         given,
+        np.array([files[index].label for index in sound], dtype=np.str_),
         val_fraction=params.val_fraction,
-        test_fraction=params.test_fraction,
+        test_fraction=auto_test_fraction(len(sound)) if params.test_fraction == "auto" else params.test_fraction,
         seed=params.seed,
     )
     training = np.flatnonzero(words == "train")

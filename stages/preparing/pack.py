@@ -32,8 +32,16 @@ class Part:
         return self.take(self.indices[positions])
 
 
-def pack(folder: Path, parts: dict[str, Part], *, name: str, classes: list[str], shape: tuple[int, int, int]) -> None:
-    """Write arrays, samples.csv and dataset.json; `shape` is (H, W, C)."""
+def pack(
+    folder: Path,
+    parts: dict[str, Part],
+    *,
+    name: str,
+    classes: list[str],
+    shape: tuple[int, int, int],
+    window: list[int] | None,
+) -> None:
+    """Write arrays, samples.csv and dataset.json; `shape` is (H, W, C), `window` what prepare.window was."""
     sha256, counts = {}, {}
     for split in SPLITS:
         part = parts[split]
@@ -53,6 +61,7 @@ def pack(folder: Path, parts: dict[str, Part], *, name: str, classes: list[str],
             "std": std,
             "counts": {split: len(parts[split].labels) for split in SPLITS},
             "sha256": sha256,
+            "window": window,
         },
     )
 
