@@ -93,7 +93,7 @@ def name_of(content: bytes, *, read: str) -> Name:
         if content.startswith(beginning, place):
             return Name("not a picture", f"not a picture but {name}", remedy)
     if not content.strip(b"\0"):
-        return Name("damaged", "nothing but zero bytes", WHOLE)
+        return Name("not a picture", "not a picture but zero bytes alone", WHOLE)
     if _is_text(content[:HEAD]):
         return _name_of_text(content[:HEAD].decode(errors="replace"))
     return Name("not a picture", f"not a picture ({read} can be read)", "take it out or convert it")

@@ -103,7 +103,7 @@ def _range_remarks(shown: list[Outcome], *, has_window: bool) -> list[Finding]:
         window = f"[{','.join(map(str, _window(low, high)))}]"
         words = (
             f"{len(narrow):,} of {len(sixteen):,} 16-bit pictures have values from {low} to {high} of 65535, which "
-            f"become {low // 257} to {high // 257} of 255; set prepare.window={window} to see them"
+            f"become {round(low / 257)} to {round(high / 257)} of 255; set prepare.window={window} to see them"
         )
         return [Finding(ALL, "narrow range", words, USED)]
     dark = sum(outcome.brightest < DARK for outcome in shown)

@@ -38,6 +38,11 @@ def test_a_class_name_stays_text() -> None:
     assert "[x](y)" not in card
 
 
+def test_a_window_is_told() -> None:
+    assert "The window is" not in text()
+    assert "The window is [0, 4095]: its ends become black and white." in text(window=[0, 4095])
+
+
 def test_a_mirrored_answer_is_told() -> None:
     assert "mirror" not in text()
     assert "mirror" in text(mirror=True)

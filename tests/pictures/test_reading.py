@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from stages.console.errors import DataError
 from stages.pictures.reading import read_picture
@@ -96,6 +96,59 @@ def test_sixteen_bits_of_either_byte_order_are_the_same(tmp_path: Path) -> None:
     assert colours(read(path)) == {(100, 100, 100)}
 
 
+@pytest.mark.parametrize(("stored", "shown"), [(0, 0), (999, 0), (1000, 0), (2000, 128), (3000, 255), (65535, 255)])
+def test_a_window_says_which_values_become_black_and_white(tmp_path: Path, stored: int, shown: int) -> None:
+    path = saved(tmp_path, Image.fromarray(np.full((8, 8), stored, np.uint16)))
+    assert np.abs(read_picture(path, size=(8, 8), channels=1, window=[1000, 3000]).astype(int) - shown).max() <= 1
+
+
+def test_a_window_leaves_pictures_of_8_bits_as_they_are(tmp_path: Path) -> None:
+    path = saved(tmp_path, Image.fromarray(RAMP))
+    assert (read_picture(path, size=(30, 40), channels=3, window=[0, 4095]) == RAMP).all()
+
+
+@pytest.mark.parametrize(
+    ("content", "shown"),
+    [
+        (b"P6 2 1 255\n" + bytes([200, 100, 50, 200, 100, 50]), (200, 100, 50)),
+        (b"P6\n# a comment\n2 1\n100\n" + bytes([80, 40, 20] * 2), (204, 102, 51)),
+        (b"P6 2 1 65535\n" + struct.pack(">6H", *[51400, 25700, 12850] * 2), (200, 100, 50)),
+        (b"P3\n2 1\n255\n200 100 50\n200 100 50\n", (200, 100, 50)),
+        (b"P5 2 1 255\n" + bytes([200, 200]), (200, 200, 200)),
+        (b"P2 2 1 15\n12 12\n", (204, 204, 204)),
+        (b"P5 2 1 65535\n" + struct.pack(">2H", 51400, 51400), (200, 200, 200)),
+        (b"P5 2 1 4095\n" + struct.pack(">2H", 4095, 4095), WHITE),
+        (b"P2 2 1 4095\n2048 2048\n", (128, 128, 128)),
+        (b"P4 2 1\n" + bytes([0b11000000]), (0, 0, 0)),
+        (b"P1 2 1\n0 0\n", WHITE),
+    ],
+)
+def test_ppm_pgm_and_pbm_are_scaled_by_their_own_largest_value(
+    tmp_path: Path, content: bytes, shown: tuple[int, ...]
+) -> None:
+    (tmp_path / "sign").write_bytes(content)
+    assert colours(read(tmp_path / "sign")) == {shown}
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_png_with_much_text_is_whole(tmp_path: Path, compressed: bool) -> None:
+    text = PngImagePlugin.PngInfo()
+    for number in range(3):
+        text.add_text(f"workflow {number}", "0123456789abcdef" * 200_000, zip=compressed)
+    picture = Image.fromarray(RAMP)
+    profile = bytes(range(256)) * 10_000
+    assert (read(saved(tmp_path, picture, pnginfo=text, icc_profile=profile), size=(30, 40)) == RAMP).all()
+
+
+def test_a_png_with_text_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = PngImagePlugin.PngInfo()
+    text.add_text("bomb", "0" * 2_000_000, zip=True)
+    path = saved(tmp_path, Image.fromarray(RAMP), pnginfo=text)
+    monkeypatch.setattr(PngImagePlugin, "MAX_TEXT_CHUNK", 1_000_000)
+    with pytest.raises(DataError, match="bytes of text beside its pixels; save it without"):
+        read(path)
+
+
 def test_what_is_transparent_becomes_white(tmp_path: Path) -> None:
     half = Image.new("RGBA", (8, 8), (255, 0, 0, 0))
     half.paste((255, 0, 0, 255), (0, 0, 8, 4))
@@ -146,10 +199,10 @@ def test_of_an_animation_the_first_frame_counts(tmp_path: Path) -> None:
         (b"I am no cat", "not a picture"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a picture"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 1 1\n", "not a picture"),
-        (b"P6\n1 1\n255\n\0\0\0", "not a picture"),
+        (b"P6\n1 1\n255\n\0\0", "cannot be read"),
         (b"\x89PNG\r\n\x1a\n", "cannot be read|not a picture"),
     ],
-    ids=["empty", "text", "svg", "postscript", "ppm", "header only"],
+    ids=["empty", "text", "svg", "postscript", "short ppm", "header only"],
 )
 def test_what_is_no_picture_is_named(tmp_path: Path, content: bytes, sentence: str) -> None:
     path = tmp_path / "cat.jpg"

@@ -60,6 +60,11 @@ def _kinds() -> Iterator[Sample]:
     yield Sample("lossless.webp", saved(plain(), "WEBP", lossless=True), COLOR)
     for packing in ("tiff_lzw", "tiff_adobe_deflate", "packbits"):
         yield Sample(f"{packing}.tif", saved(plain(), "TIFF", compression=packing), COLOR)
+    yield Sample("a.ppm", saved(plain(), "PPM"), COLOR)
+    yield Sample("a.pgm", saved(plain("L", 120), "PPM"), (120, 120, 120))
+    yield Sample("a.pbm", saved(plain("1", 1), "PPM"), (255, 255, 255))
+    yield Sample("12 bits.pgm", b"P5 9 9 4095\n" + struct.pack(">H", 2048) * 81, (128, 128, 128))
+    yield Sample("ascii.ppm", b"P3\n# signs\n9 9\n255\n" + b"200 100 50\n" * 81, COLOR)
 
 
 def _modes() -> Iterator[Sample]:
@@ -174,6 +179,9 @@ def _other_files() -> Iterator[Sample]:
         "pickle.png": (b"\x80\x04cposix\nsystem\n", "not a picture"),
         "program.png": (b"\x7fELF" + bytes(99), "not a picture"),
         "zeros.png": (bytes(5000), "not a picture"),
+        "pointer.jpg": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "Git LFS pointer"),
+        "scan.dcm": (bytes(128) + b"DICM\2\0\0\0UL", "unsupported kind"),
+        "float.pfm": (b"Pf\n8 8\n-1.0\n" + bytes(256), "unsupported kind"),
         "layers.jpg": (b"8BPS\0\1" + bytes(99), "unsupported kind"),
         "favicon.ico": (b"\0\0\1\0" + bytes(99), "unsupported kind"),
         "a.jxl": (b"\xff\x0a" + bytes(99), "unsupported kind"),
@@ -185,7 +193,7 @@ def _other_files() -> Iterator[Sample]:
 
 
 def _broken() -> Iterator[Sample]:
-    for kind in ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"):
+    for kind in ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM"):
         content = saved(noise(), kind)
         yield Sample(f"half.{kind.lower()}", content[: len(content) // 2], faults=FAULTY)
         yield Sample(f"head.{kind.lower()}", content[:12], faults=FAULTY | {"not a picture"})

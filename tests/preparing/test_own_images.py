@@ -200,6 +200,46 @@ def test_a_training_copy_of_a_test_picture_is_a_leak(tmp_path: Path, own: Own) -
     assert set(samples[samples.index.str.startswith("train/")]) == {"train", "val"}
 
 
+def test_twelve_bits_are_dark_and_told_and_a_window_shows_them(own: Own, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in range(60):
+        name = ("ant", "bee")[seed // 30]
+        values = np.random.default_rng(seed).integers(0, 4096, (64, 64)).astype(np.uint16)
+        values[0, 0] = 65535  # a dead pixel
+        path = own.images / name / f"{seed % 30 + 100 * (seed // 30):04d}.png"
+        path.write_bytes(saved(Image.fromarray(values), "PNG"))
+    own.prepare()
+    assert own.report() == {"all images": ("narrow range", "used")}
+    assert "prepare: narrow range: 60 of 60 16-bit pictures" in (said := capsys.readouterr().out)
+    assert "set prepare.window=[0,4095] to see them" in said
+    assert read_dataset().window is None
+    assert np.median(read_split("train").images) < 10
+
+    own.set("window", "null", "[0, 4095]")
+    own.prepare()
+    assert own.report() == {}
+    assert read_dataset().window == [0, 4095]
+    assert 118 < np.median(read_split("train").images) < 138
+
+
+def test_no_validation_by_chance_is_told(own: Own, capsys: pytest.CaptureFixture[str]) -> None:
+    own.set("val_fraction", "0.1", "0.0001")
+    for seed in range(6, 30):
+        for name in ("ant", "bee"):
+            (own.images / name / f"{seed + 100 * (name == 'bee'):04d}.png").unlink()
+    assert " 0 val," in own.prepare()
+    assert "prepare: no val image: none of 12 was chosen" in capsys.readouterr().out
+    assert own.report()["all images"] == ("no val image", "used")
+
+
+def test_a_class_alone_without_a_validation_image_is_told(own: Own, capsys: pytest.CaptureFixture[str]) -> None:
+    own.set("val_fraction", "0.1", "0.0001")
+    for seed in range(106, 130):
+        (own.images / f"bee/{seed:04d}.png").unlink()
+    assert " 1 val," in own.prepare()
+    assert "prepare: no val image: class bee" in capsys.readouterr().out
+    assert own.report()["class bee"] == ("no val image", "used")
+
+
 def test_few_of_each_class_to_train_on(own: Own) -> None:
     own.prepare()
     held_out = own.samples().query("split != 'train'")["path"].tolist()
@@ -210,9 +250,11 @@ def test_few_of_each_class_to_train_on(own: Own) -> None:
     assert own.samples().query("split != 'train'")["path"].tolist() == held_out
 
 
-def test_a_class_without_a_training_image_is_one_sentence(own: Own) -> None:
-    own.set("test_fraction", "0.1", "0.999")
-    with pytest.raises(DataError, match=r"class '\w+' has no image to train on.* or lower the fractions in prepare"):
+def test_a_class_of_which_no_image_can_be_used_is_one_sentence(own: Own) -> None:
+    own.set("on_bad", "fail", "drop")
+    (own.images / "cat").mkdir()
+    (own.images / "cat/a.png").write_bytes(picture(200)[:-50])
+    with pytest.raises(DataError, match=r"class 'cat' has no image to train on.* of 1 files; add some$"):
         own.prepare()
 
 
@@ -226,7 +268,7 @@ def test_a_class_that_is_given_to_the_test_alone_is_one_sentence(own: Own) -> No
 
 
 def test_images_of_which_none_is_for_the_test_are_one_sentence(own: Own) -> None:
-    own.set("test_fraction", "0.1", "0.0")
+    own.set("test_fraction", "auto", "0.0")
     with pytest.raises(DataError, match=r"no image is left for the test, of 60; add some, .* raise prepare.test_frac"):
         own.prepare()
 
