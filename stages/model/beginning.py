@@ -1,18 +1,20 @@
 """What a classifier begins from: fresh weights, those that are published for its model, or a file of the user's."""
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
+import torch
 from torch import nn
 
+from stages.console.errors import ParamsError
+from stages.console.text import printable
 from stages.data.prepared import Dataset
 from stages.files.hashing import sha256_of_file
-from stages.model.card import Card
+from stages.model.card import Card, Metadata
 from stages.model.classifier import Classifier, build_classifier
 from stages.model.head import last_layer
 from stages.model.own_module import is_own_module, source_sha256
-from stages.model.registry import has_published_weights
+from stages.model.registry import ThreeChannels, has_published_weights
 from stages.model.zoo import Preprocessing, preprocessing
 from stages.params.schema import NO_FILE, TrainParams
 
@@ -22,7 +24,9 @@ class Beginning:
     """A file of weights, if there is one, and what the network is to see."""
 
     weights: Path | None
+    metadata: Metadata | None  # of the weights, if a classifier was trained here with them
     sees: Preprocessing
+    reason: str  # that it sees this
     made_from: dict[str, str]  # sha256 of what shaped the network and lies outside the project's own code
 
 
@@ -30,30 +34,49 @@ def choose_beginning(recipe: TrainParams, dataset: Dataset, downloads: Path) -> 
     """Resolve `train.pretrained`, `train.weights` and `train.size`.
 
     Raises:
-        ParamsError: the model has no published weights, or no such module.
+        ParamsError: the model has no published weights, or no such module, or is not that of the weights.
         SourceError: they cannot be downloaded.
+        DataError: their metadata is damaged.
     """
     weights = _weights(recipe, downloads)
-    sees = Preprocessing(dataset.size, dataset.mean, dataset.std)
-    if weights and has_published_weights(recipe.model):
-        sees = preprocessing(recipe.model)
+    metadata = _metadata(weights, recipe) if weights else None
+    if metadata:
+        sees = Preprocessing(metadata.network_size, metadata.mean, metadata.std)
+        reason = "as when those were trained"
+    elif weights and has_published_weights(recipe.model):
+        sees, reason = preprocessing(recipe.model), f"as the published weights of {recipe.model} were made for"
+    else:
+        sees, reason = Preprocessing(dataset.size, dataset.mean, dataset.std), "as the prepared images are"
     if isinstance(recipe.size, int):
-        sees = Preprocessing((recipe.size, recipe.size), sees.mean, sees.std)
+        sees, reason = Preprocessing((recipe.size, recipe.size), sees.mean, sees.std), f"{reason}, but for train.size"
     made_from = {"weights": sha256_of_file(weights)} if weights and weights.is_file() else {}
     if is_own_module(recipe.model):
         made_from["module"] = source_sha256(recipe.model)
-    return Beginning(weights, sees, made_from)
+    return Beginning(weights, metadata, sees, reason, made_from)
 
 
 def begun_classifier(card: Card, beginning: Beginning) -> Classifier:
-    """The classifier of a card, its network given what it begins from.
+    """The classifier of a card, its network given what it begins from; that is printed.
 
     Raises:
         DataError: the file is no file of weights, or of other weights.
     """
     if beginning.weights is None:
         return build_classifier(card)
-    return build_classifier(card, partial(_begin, weights=beginning.weights, has_own_classes=card.head != "replace"))
+    weights, words = beginning.weights, list[str]()
+    if beginning.metadata:
+        classifier = build_classifier(card)
+        words += _go_on(classifier.network, weights, beginning.metadata.classes, card.classes)
+    else:
+        has_own_classes = card.head != "replace"
+        classifier = build_classifier(card, lambda network: words.extend(_begin(network, weights, has_own_classes)))
+    print(f"train: {'; '.join([*words, _seen(beginning)])}", flush=True)
+    return classifier
+
+
+def keeps_last_layer(card: Card, beginning: Beginning) -> bool:
+    """Whether the weights bring a last layer for the very classes of the card."""
+    return beginning.metadata is not None and _are_the_same(beginning.metadata.classes, card.classes)
 
 
 def _weights(recipe: TrainParams, downloads: Path) -> Path | None:
@@ -65,15 +88,68 @@ def _weights(recipe: TrainParams, downloads: Path) -> Path | None:
     return Path(recipe.weights) if recipe.weights != NO_FILE else None
 
 
-def _begin(network: nn.Module, *, weights: Path, has_own_classes: bool) -> None:
+def _metadata(weights: Path, recipe: TrainParams) -> Metadata | None:
+    from stages.model.weights_file import read_metadata
+
+    metadata = read_metadata(weights)
+    if not metadata:
+        return None
+    both_own = is_own_module(metadata.model) and is_own_module(recipe.model)  # a module may have moved
+    for name, theirs, mine in (("model", metadata.model, recipe.model), ("head", metadata.head, recipe.head)):
+        if theirs != mine and not (name == "model" and both_own):
+            raise ParamsError(
+                f"params.yaml: train.weights is {printable(weights)}, trained with train.{name} {printable(theirs)}, "
+                f"and train.{name} is {mine}; set one of them to go with the other"
+            )
+    return metadata
+
+
+def _go_on(network: nn.Module, weights: Path, before: list[str], classes: list[str]) -> list[str]:
+    """Give the network of a classifier the weights of another one of ours; what was kept, and what is fresh."""
+    network = network.network if isinstance(network, ThreeChannels) else network
+    if not _are_the_same(before, classes):
+        return [_fill(network, weights, _refreshed(network)), "the last layer is fresh, for the classes are others"]
+    words = _fill(network, weights, None)
+    if before == classes:
+        return [words, "the last layer is kept, for the classes are the same"]
+    order = [before.index(name) for name in classes]
+    with torch.no_grad():
+        for parameter in last_layer(network)[1].parameters():
+            parameter.copy_(parameter[order].clone())
+    return [words, "the last layer is kept, its rows in the new order of the same classes"]
+
+
+def _begin(network: nn.Module, weights: Path, has_own_classes: bool) -> list[str]:
+    """Give a network weights from elsewhere; `has_own_classes` where a layer for the data's is to come behind them."""
+    if has_own_classes:
+        return [_fill(network, weights, None), "a fresh layer follows"]
+    return [_fill(network, weights, _refreshed(network)), "the last layer is fresh"]
+
+
+def _fill(network: nn.Module, weights: Path, fresh: str | None) -> str:
     from stages.model.matching import begin_from
     from stages.model.weights_file import is_in_order, read_weights
 
-    fresh = None
-    if not has_own_classes:
-        fresh, layer = last_layer(network)
-        # Some networks begin with a large last layer, made for all else being fresh: here the loss would begin at 9.
-        layer.reset_parameters()  # type: ignore[operator]
-    tensors = read_weights(weights)
-    words = begin_from(network, tensors, fresh=fresh, source=weights.name, in_order=is_in_order(weights))
-    print(f"train: {words}", flush=True)
+    source = printable(weights.name)
+    return begin_from(network, read_weights(weights), fresh=fresh, source=source, in_order=is_in_order(weights))
+
+
+def _refreshed(network: nn.Module) -> str:
+    """The name of the last layer, made anew.
+
+    Some networks begin with a large one, made for all else being fresh: behind trained weights the loss would begin
+    at 9.
+    """
+    name, layer = last_layer(network)
+    layer.reset_parameters()  # type: ignore[operator]
+    return name
+
+
+def _seen(beginning: Beginning) -> str:
+    height, width = beginning.sees.size
+    mean, std = (" ".join(f"{value:.3f}" for value in values) for values in (beginning.sees.mean, beginning.sees.std))
+    return f"the network sees {width}x{height} pixels, mean {mean}, std {std}, {beginning.reason}"
+
+
+def _are_the_same(before: list[str], classes: list[str]) -> bool:
+    return sorted(before) == sorted(classes)

@@ -1,15 +1,18 @@
 """card.json: what a trained classifier is, apart from its weights."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
 
 from stages.console.errors import DataError
 from stages.files.remote import brings
 from stages.files.sums import check_sums
 
 CLASSIFIER = Path("models/classifier")
+METADATA = "classifier"  # the key in weights.safetensors; one, as the file has several in no fixed order
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,28 @@ class Card:
     precision: str  # that it was trained in: fp32 or bf16
     made_with: dict[str, str]  # versions and the processor's instruction set: other ones may give other bytes
     window: list[int] | None = None  # values of 16-bit grey pictures that become black and white; None: 0 and 65535
+
+
+class Metadata(BaseModel):
+    """The part of a card that stands in weights.safetensors too: what a later training must know to go on from it."""
+
+    model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
+
+    model: str
+    classes: list[str]
+    head: Literal["replace", "append", "append_after"]
+    size: tuple[PositiveInt, PositiveInt]
+    network_size: tuple[PositiveInt, PositiveInt]
+    channels: PositiveInt
+    mean: list[float]
+    std: list[PositiveFloat]
+    mirror: bool
+
+
+def metadata_of(card: Card) -> dict[str, str]:
+    """The metadata of weights.safetensors."""
+    facts = Metadata.model_validate(asdict(card))
+    return {METADATA: json.dumps(facts.model_dump(), sort_keys=True)}
 
 
 def read_card(folder: Path = CLASSIFIER) -> Card:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from stages.data.scaling import scaled_size
 from stages.files.atomic import replaced_folder, write_json
-from stages.model.card import CLASSIFIER, Card, read_card
+from stages.model.card import CLASSIFIER, Card, metadata_of, read_card
 from stages.model.own_module import check_source
 from stages.model.registry import build_network
 
@@ -93,14 +93,14 @@ def build_classifier(card: Card, begin: Callable[[nn.Module], object] = lambda n
 
 
 def save_classifier(classifier: Classifier, card: Card, folder: Path = CLASSIFIER) -> None:
-    """Write weights.safetensors and card.json, whole or not at all."""
+    """Write weights.safetensors, which says by itself what it is, and card.json, whole or not at all."""
     # Copies, as safetensors refuses a layer that is there under two names.
     weights = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in classifier.network.state_dict().items()
     }
     with replaced_folder(folder) as temporary:
-        (temporary / "weights.safetensors").write_bytes(save(weights))
+        (temporary / "weights.safetensors").write_bytes(save(weights, metadata_of(card)))
         write_json(temporary / "card.json", asdict(card))
 
 

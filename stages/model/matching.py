@@ -1,6 +1,7 @@
 """Which tensor of a file goes where in a network."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby, pairwise
 
@@ -8,40 +9,87 @@ import torch
 from torch import Tensor, nn
 
 from stages.console.errors import DataError
+from stages.console.text import printable
 
-COUNTER = "num_batches_tracked"  # of batch norm; no answer depends on it, and older files lack it
+# Counters of batch norm, which older files lack, and those that averages and profilers add: no answer depends on them.
+COUNTERS = ("num_batches_tracked", "n_averaged", "total_ops", "total_params")
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # heads of googlenet and inception_v3 that only their first training used
+AVERAGE = re.compile(r"(^|[._])(ema|swa|averaged?|teacher)([._]|$)")  # how moving averages of the weights are named
+States = Mapping[str, Mapping[str, Tensor]]  # dicts of tensors by name, under the keys that lead to them in a file
 
 
 @torch.no_grad()
-def begin_from(
-    network: nn.Module, tensors: Mapping[str, Tensor], *, fresh: str | None, source: str, in_order: bool = True
-) -> str:
+def begin_from(network: nn.Module, states: States, *, fresh: str | None, source: str, in_order: bool = True) -> str:
     """Give the network the tensors' values, all but the layer named `fresh`; the sentence about it.
 
-    They go by name. Where the names are others, they go by order, if the file has the network's (`in_order`), every
-    shape and every last part of a name (weight, bias, running_mean) is the same in both rows, and nothing but the names
-    could tell two neighbours apart.
+    They go by name, once a prefix of all of them (`module.`, `model.backbone.`) is off. Where several dicts fit, a
+    moving average comes first. Where the names are others, they go by order, if the file has the network's
+    (`in_order`), every shape and every last part of a name (weight, bias, running_mean) is the same in both rows, and
+    nothing but the names could tell two neighbours apart.
 
     Raises:
         DataError: something beyond the fresh layer is missing, too much or of another shape.
     """
-    wanted = {name: tensor for name, tensor in network.state_dict().items() if not name.endswith(COUNTER)}
-    given = {name: tensor for name, tensor in tensors.items() if not name.endswith(COUNTER)}
-    given = {name: tensor for name, tensor in given.items() if name in wanted or not name.startswith(AUXILIARY)}
+    wanted = _without_counters(network.state_dict())
     to_fill = {name: tensor for name, tensor in wanted.items() if not _is_of(name, fresh)}
-    others = {name: tensor for name, tensor in given.items() if not _is_of(name, fresh)}
-    found, how = others, ""
-    if not _fits(to_fill, others) and in_order and _fits_by_order(wanted, given, fresh):
-        found, how = dict(zip(wanted, given.values(), strict=True)), ", by order and shape, for its names are others"
-    elif not _fits(to_fill, others):
-        raise DataError(
-            f"{source} does not fit train.model: {_misfit(to_fill, others)}; give the weights of this model"
-        )
+    states = {where: _without_counters(tensors) for where, tensors in states.items()}
+    parts, how = _parts(states, to_fill), ""
+    fitting = [part for part in parts if _fits(to_fill, _body(part[1], to_fill, fresh))]
+    if not fitting and in_order:
+        fitting, how = _by_order(states, wanted, to_fill, fresh), ", by order and shape, for its names are others"
+    if not fitting:
+        nearest = max((part for _, part in parts), key=lambda part: len(part.keys() & to_fill.keys()))
+        misfit = _misfit(to_fill, _body(nearest, to_fill, fresh))
+        raise DataError(f"{source} does not fit train.model: {misfit}; give the weights of this model")
+    where, found = fitting[0]
     for name, tensor in to_fill.items():
         tensor.copy_(found[name])
-    end = "" if fresh is None else "; the last layer is fresh"
-    return f"{len(to_fill)} of {len(wanted)} tensors from {source}{how}{end}"
+    words = f"{len(to_fill)} of {len(wanted)} tensors from {source}"
+    if where:
+        words += f" ({printable(where)[:100]}{', a moving average' if AVERAGE.search(where) else ''})"
+    others = sum(map(len, states.values())) - len(found)
+    return f"{words}{how}{f'; {others} others in it are not used' if others else ''}"
+
+
+def _without_counters(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in tensors.items() if not name.endswith(COUNTERS)}
+
+
+def _parts(states: States, wanted: Mapping[str, Tensor]) -> list[tuple[str, dict[str, Tensor]]]:
+    """What may be the network's tensors, and the words before their names, averages first.
+
+    These are the tensors below each prefix that stands before one of the network's own names.
+    """
+    found = []
+    for where, tensors in states.items():
+        ends = {name: [0, *(dot.end() for dot in re.finditer(r"\.", name))] for name in tensors}
+        prefixes = Counter(name[:end] for name in tensors for end in ends[name] if name[end:] in wanted)
+        for prefix, _ in prefixes.most_common() or [("", 0)]:
+            below = {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
+            found.append((f"{where}.{prefix}".strip("."), below))
+    return sorted(found, key=lambda part: not AVERAGE.search(part[0]))
+
+
+def _body(part: Mapping[str, Tensor], wanted: Mapping[str, Tensor], fresh: str | None) -> dict[str, Tensor]:
+    """All but auxiliary heads and what is in the fresh layer's place: a layer, or several of another head."""
+
+    def is_beside(name: str) -> bool:
+        return name.startswith(AUXILIARY) or _is_of(name, fresh) or name.startswith(f"{fresh}.")
+
+    return {name: tensor for name, tensor in part.items() if name in wanted or not is_beside(name)}
+
+
+def _by_order(
+    states: States, wanted: Mapping[str, Tensor], to_fill: Mapping[str, Tensor], fresh: str | None
+) -> list[tuple[str, dict[str, Tensor]]]:
+    """The dicts that fit by order, with a layer in the fresh one's place or without, averages first."""
+    found = [
+        (where, dict(zip(row, tensors.values(), strict=True)))
+        for where, tensors in states.items()
+        for row in (wanted, to_fill)
+        if _fits_by_order(row, tensors, fresh)
+    ]
+    return sorted(found, key=lambda part: not AVERAGE.search(part[0]))
 
 
 def _is_of(name: str, layer: str | None) -> bool:
@@ -89,7 +137,7 @@ def _misfit(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
 
 
 def _counted(names: list[str], total: int, what: str) -> str:
-    return f"{len(names)} of {total} tensors {what} (first {names[0][:100]})" if names else ""
+    return f"{len(names)} of {total} tensors {what} (first {printable(names[0])[:100]})" if names else ""
 
 
 def _size(shape: Sequence[int]) -> str:
