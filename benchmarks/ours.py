@@ -22,6 +22,7 @@ from stages.params.read import read_params
 from stages.params.schema import TrainParams
 from stages.training.board import make_board
 from stages.training.compute import Compute, choose_compute
+from stages.training.course import choose_batch_size
 from stages.training.network import Network
 from stages.training.objective import choose_objective
 from stages.training.optimizer import make_optimizers
@@ -57,7 +58,8 @@ def notes_recipe(precision: str) -> TrainParams:
 def sharded(folder: Path, recipe: TrainParams) -> Iterator[Ready]:
     """As stages/training/fit.py takes it."""
     dataset, split = read_dataset(folder), read_split("train", folder)
-    shards = shard_count(recipe.batch_size, recipe.shards, dataset.size)
+    batch_size = choose_batch_size(recipe, len(split))
+    shards = shard_count(batch_size, recipe.shards, dataset.size)
     compute = _compute(recipe, shards)
     network = Network(_fresh(recipe, dataset))
     board = make_board(network, images=len(split), shards=shards, workers=compute.workers, device=compute.device)
@@ -73,7 +75,7 @@ def sharded(folder: Path, recipe: TrainParams) -> Iterator[Ready]:
         memory={},
     )
     with WorkerPool(board, make) as pool:
-        batches = _batches(len(split), recipe.batch_size)
+        batches = _batches(len(split), batch_size)
 
         def step() -> int:
             batch = next(batches)
@@ -88,13 +90,14 @@ def sharded(folder: Path, recipe: TrainParams) -> Iterator[Ready]:
 def unsharded(folder: Path, recipe: TrainParams) -> Iterator[Ready]:
     """The whole batch at once on torch's own threads, and on its own layers: our compiled ones have one thread."""
     dataset, split = read_dataset(folder), read_split("train", folder)
-    compute = _compute(recipe, shard_count(recipe.batch_size, recipe.shards, dataset.size))
+    batch_size = choose_batch_size(recipe, len(split))
+    compute = _compute(recipe, shard_count(batch_size, recipe.shards, dataset.size))
     torch.set_num_threads(available_cores())
     network = Network(_with_torch_layers(_fresh(recipe, dataset)))
     for parameter in network.trainable:
         parameter.grad = torch.zeros_like(parameter)
     optimizers = _optimizers(recipe, network)
-    augment, batches = _augment(recipe), _batches(len(split), recipe.batch_size)
+    augment, batches = _augment(recipe), _batches(len(split), batch_size)
     objective = choose_objective(recipe.loss, label_smoothing=recipe.label_smoothing)
 
     def step() -> int:

@@ -21,7 +21,7 @@ from stages.data.randomness import torch_seed
 from stages.data.scaling import scaled, scaled_size
 from stages.files.atomic import replaced_file, write_json, write_text
 from stages.machine.processor import instruction_set
-from stages.model.beginning import Beginning, begun_classifier, choose_beginning
+from stages.model.beginning import Beginning, begun_classifier, choose_beginning, keeps_last_layer
 from stages.model.card import CLASSIFIER, Card
 from stages.model.cifarnet import CifarNet
 from stages.model.classifier import Classifier, save_classifier
@@ -34,10 +34,11 @@ from stages.params.schema import TrainParams
 from stages.training.augmented import draw_augmented
 from stages.training.checkpoint import CHECKPOINTS, held_checkpoints
 from stages.training.compute import Compute, choose_compute
-from stages.training.course import choose_scales, least_shard, plan_course
+from stages.training.course import Course, choose_scales, least_shard, plan_course
 from stages.training.fingerprint import fingerprint
 from stages.training.fit import fit
 from stages.training.log import RunLog, log_folder
+from stages.training.rates import advice_on_rate
 from stages.training.report import ending_of, metrics_of
 from stages.training.shards import shard_count
 
@@ -56,10 +57,10 @@ def main() -> str:
     params = read_params()
     recipe, runtime = params.train, params.runtime
     dataset, train, val = read_dataset(), read_split("train"), read_split("val")
-    _check_counts(recipe, len(train), len(val))
     course = plan_course(len(train), recipe)
+    _check_counts(recipe, course, len(train), len(val))
     beginning = choose_beginning(recipe, dataset, project_root() / DOWNLOADS)
-    shards = shard_count(recipe.batch_size, recipe.shards, beginning.sees.size)
+    shards = shard_count(course.batch_size, recipe.shards, beginning.sees.size)
     compute = choose_compute(
         runtime.device,
         recipe.precision,
@@ -70,7 +71,8 @@ def main() -> str:
     )
     print(
         f"train: {recipe.model} on {dataset.name}, {len(train):,} images, {recipe.epochs} epochs, "
-        f"{course.total:,} steps; {compute.device}, {compute.precision}, {compute.workers} workers",
+        f"{course.total:,} steps of {course.batch_size} images; "
+        f"{compute.device}, {compute.precision}, {compute.workers} workers",
         flush=True,
     )
 
@@ -78,11 +80,15 @@ def main() -> str:
     card = _card(recipe, dataset, beginning, compute)
     torch.manual_seed(torch_seed(recipe.seed, BUILD))
     classifier = begun_classifier(card, beginning).to(compute.device).to(memory_format=torch.channels_last)
+    on_weights, fresh_head = beginning.weights is not None, not keeps_last_layer(card, beginning)
+    advice = advice_on_rate(recipe, begun=on_weights, fresh_head=fresh_head)
+    if advice:
+        print(f"train: {advice}", flush=True)
     scales = choose_scales(recipe, card.network_size)
     for scale in scales:
         size = scaled_size(card.network_size, scale)
         check_takes(classifier.network, recipe.model, dataset.channels, size)
-        if least_shard(course.images, recipe, shards) == 1:
+        if least_shard(course, drop_last=recipe.drop_last, shards=shards) == 1:
             check_takes_one(classifier.network, recipe.model, dataset.channels, size)
     if recipe.freeze != "none":
         print(f"train: {freeze(classifier, recipe.freeze)}", flush=True)
@@ -130,15 +136,21 @@ def main() -> str:
     return f"{CLASSIFIER}{ending_of(history, recipe)}"
 
 
-def _check_counts(recipe: TrainParams, train: int, val: int) -> None:
-    fewest = min(plan_course(train, recipe).images)
-    if recipe.batch_size > fewest:
+def _check_counts(recipe: TrainParams, course: Course, train: int, val: int) -> None:
+    fewest = min(course.images)
+    if course.batch_size > fewest:
         raise ParamsError(
             f"params.yaml: train.batch_size is {recipe.batch_size}, "
             f"more than the {fewest} training images{'' if fewest == train else ' of train.hard_share'}; lower it"
         )
     if not val and RANKED in os.environ:
         raise DataError(f"train: there are {NOTHING_TO_RANK}")
+    least = 2 if recipe.augment.mixup or recipe.augment.cutmix else 1  # images of a shard
+    if isinstance(recipe.shards, int) and course.batch_size < least * recipe.shards:
+        raise ParamsError(
+            f"params.yaml: train.shards is {recipe.shards}, too many for batches of {course.batch_size} images"
+            f"{' that are to be mixed' if least > 1 else ''}; lower it"
+        )
     for name, asks in (("keep", recipe.keep == "best"), ("patience", recipe.patience > 0)):
         if asks and not val:
             raise ParamsError(

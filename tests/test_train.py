@@ -15,24 +15,30 @@ from stages.files.sums import write_sums
 from stages.model.cifarnet import CifarNet
 from stages.model.classifier import Classifier, build_classifier
 from stages.params.read import read_params
+from stages.params.schema import TrainParams
 from stages.train import _check_counts
 from stages.training.compute import Compute
+from stages.training.course import plan_course
 from stages.training.log import RunLog
 from tests.small_run import make_card, make_prepared
 from tests.training.test_fit import recipe
+
+
+def check_counts(params: TrainParams, train: int, val: int) -> None:
+    _check_counts(params, plan_course(train, params), train, val)
 
 
 @pytest.mark.parametrize(
     ("changes", "name"), [({"keep": "best"}, "keep is best"), ({"patience": 2}, "patience is 2")], ids=str
 )
 def test_what_goes_by_validation_needs_validation_images(changes: dict[str, Any], name: str) -> None:
-    _check_counts(recipe(**changes), 100, 1)
+    check_counts(recipe(**changes), 100, 1)
     with pytest.raises(ParamsError, match=rf"params\.yaml: train\.{name}, and there are no validation images"):
-        _check_counts(recipe(**changes), 100, 0)
+        check_counts(recipe(**changes), 100, 0)
 
 
 def test_the_default_needs_none() -> None:
-    _check_counts(recipe(), 100, 0)
+    check_counts(recipe(), 100, 0)
 
 
 def test_a_batch_that_no_epoch_fills_is_refused() -> None:
@@ -40,7 +46,21 @@ def test_a_batch_that_no_epoch_fills_is_refused() -> None:
     with pytest.raises(
         ParamsError, match=r"batch_size is 60, more than the 50 training images of train\.hard_share; lower it"
     ):
-        _check_counts(recipe(**chosen), 100, 0)
+        check_counts(recipe(**chosen), 100, 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"shards": 16}, "train.shards is 16, too many for batches of 8 images; lower it"),
+        ({"shards": 8, "mixup": 0.2}, "train.shards is 8, too many for batches of 8 images that are to be mixed"),
+    ],
+    ids=str,
+)
+def test_more_shards_than_a_small_split_can_fill_are_refused(changes: dict[str, Any], words: str) -> None:
+    augment = recipe().augment.model_dump() | {"mixup": changes.pop("mixup", 0.0)}
+    with pytest.raises(ParamsError, match=words):
+        check_counts(recipe(**{"batch_size": "auto", "augment": augment} | changes), 20, 0)
 
 
 class _Reached(Exception):

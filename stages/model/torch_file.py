@@ -148,7 +148,9 @@ class _TensorUnpickler(pickle._Unpickler):
         if isinstance(self.stack[-1], StandIn):
             self.stack[-1].state = state
 
-    dispatch: ClassVar = {code: load for code, load in pickle._Unpickler.dispatch.items() if code not in REMOVED} | {
+    dispatch: ClassVar = {  # type: ignore[assignment]
+        code: load for code, load in pickle._Unpickler.dispatch.items() if code not in REMOVED
+    } | {
         pickle.REDUCE[0]: _reduce,
         pickle.NEWOBJ[0]: _reduce,
         pickle.NEWOBJ_EX[0]: _reduce_by_keyword,

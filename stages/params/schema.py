@@ -1,10 +1,13 @@
 """Every knob of params.yaml: its type, its range and what it must agree with. params.yaml says what each is for."""
 
+import os.path
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 NO_FILE = "data/none"  # an empty file: DVC needs a path that exists
+OUTS = ("data/raw", "data/prepared", "models/classifier", "models/export", "metrics")
 
 SIXTEEN_BITS = 65535  # the largest value
 
@@ -76,7 +79,7 @@ class TrainParams(Section):
     head_lr: Annotated[float, Field(gt=0)]
     size: Literal["auto"] | Positive
     epochs: Positive
-    batch_size: Positive
+    batch_size: Literal["auto"] | Positive
     shards: Literal["auto"] | Positive
     sampling: Literal["shuffled", "balanced"]
     hard_share: Literal["auto"] | Annotated[float, Field(gt=0, le=1)]
@@ -109,8 +112,13 @@ class TrainParams(Section):
         if isinstance(self.shards, int):
             if self.shards & (self.shards - 1):
                 raise ValueError(f"shards is {self.shards}; it must be a power of two, or auto")
-            if self.shards > self.batch_size:
+            if isinstance(self.batch_size, int) and self.shards > self.batch_size:
                 raise ValueError(f"shards is {self.shards}, more than batch_size {self.batch_size}; lower it")
+        if any(Path(os.path.normpath(self.weights)).is_relative_to(out) for out in OUTS):
+            raise ValueError(
+                f"weights is {self.weights}, in a folder that the pipeline writes; "
+                "copy the file to another folder, and give that path"
+            )
         if self.pretrained and self.weights != NO_FILE:
             raise ValueError(f"weights is {self.weights}, and pretrained is true; set one of them back")
         if self.label_smoothing and self.loss != "cross_entropy":
@@ -130,7 +138,9 @@ class TrainParams(Section):
             raise ValueError(f"augment.{name} mixes images that hard_share is to tell apart; set that to auto")
         if self.loss != "cross_entropy":
             raise ValueError(f"augment.{name} goes with loss cross_entropy, not {self.loss}; set it to 0")
-        if self.batch_size < 2 * (self.shards if isinstance(self.shards, int) else min(2, self.batch_size)):
+        if isinstance(self.batch_size, int) and self.batch_size < 2 * (
+            self.shards if isinstance(self.shards, int) else min(2, self.batch_size)
+        ):
             raise ValueError(
                 f"augment.{name} mixes the images of a shard, and a batch_size of {self.batch_size} has shards of one; "
                 "raise it, or set shards to 1"

@@ -11,6 +11,7 @@ from stages.params.schema import TrainParams
 GROWING = [0.75, 0.875, 1.0, 1.0]
 LEAST_SIDE = 16  # pixels, of the images that the cifarnets take
 LEAST_STEPS = 10  # of an epoch, with fewer there is little to spare
+BATCH_SIZE, LEAST_BATCH_SIZE = 512, 8  # between which auto chooses
 HARD_SHARE = 0.4  # 0.3 was less accurate in the same time, 0.5 no more accurate (benchmarks/PROFILE.md)
 
 
@@ -20,6 +21,7 @@ class Course:
 
     images: list[int]  # that it trains on
     ends: list[int]  # steps of the run after which it is over
+    batch_size: int  # the same in all of them
 
     @property
     def total(self) -> int:
@@ -36,8 +38,25 @@ def plan_course(images: int, recipe: TrainParams) -> Course:
     """Of a run over a training split of so many images: an epoch has all of them, or a share once it is to choose."""
     chosen = round(images * choose_hard_share(recipe, images))
     each = [images if epoch < recipe.hard_after else chosen for epoch in range(recipe.epochs)]
-    steps = [steps_per_epoch(count, recipe.batch_size, drop_last=recipe.drop_last) for count in each]
-    return Course(each, list(accumulate(steps)))
+    batch_size = choose_batch_size(recipe, images)
+    steps = [steps_per_epoch(count, batch_size, drop_last=recipe.drop_last) for count in each]
+    return Course(each, list(accumulate(steps)), batch_size)
+
+
+def choose_batch_size(recipe: TrainParams, images: int) -> int:
+    """`train.batch_size` with auto resolved: 512, or the largest power of two that gives an epoch ten whole batches.
+
+    Of very few images 8 have to do, or as many as the smallest epoch has.
+    """
+    if isinstance(recipe.batch_size, int):
+        return recipe.batch_size
+    size = BATCH_SIZE
+    while size > LEAST_BATCH_SIZE and images < LEAST_STEPS * size:
+        size //= 2
+    fewest = images if isinstance(recipe.hard_share, str) else round(images * recipe.hard_share)
+    while size > max(1, fewest):
+        size //= 2
+    return size
 
 
 def choose_hard_share(recipe: TrainParams, images: int) -> float:
@@ -48,7 +67,7 @@ def choose_hard_share(recipe: TrainParams, images: int) -> float:
     if not isinstance(recipe.hard_share, str):
         return recipe.hard_share
     mixes = recipe.augment.mixup > 0 or recipe.augment.cutmix > 0
-    many = images * HARD_SHARE >= LEAST_STEPS * recipe.batch_size
+    many = images * HARD_SHARE >= LEAST_STEPS * choose_batch_size(recipe, images)
     return HARD_SHARE if many and recipe.model == "cifarnet" and recipe.sampling == "shuffled" and not mixes else 1.0
 
 
@@ -57,10 +76,10 @@ def steps_per_epoch(images: int, batch_size: int, *, drop_last: bool) -> int:
     return images // batch_size if drop_last else -(-images // batch_size)
 
 
-def least_shard(images: list[int], recipe: TrainParams, shards: int) -> int:
-    """Images in the smallest shard that has any, of epochs with so many images."""
-    rests = [] if recipe.drop_last else [count % recipe.batch_size for count in images]
-    return min(max(1, batch // shards) for batch in (recipe.batch_size, *rests) if batch)
+def least_shard(course: Course, *, drop_last: bool, shards: int) -> int:
+    """Images in the smallest shard that has any."""
+    rests = [] if drop_last else [count % course.batch_size for count in course.images]
+    return min(max(1, batch // shards) for batch in (course.batch_size, *rests) if batch)
 
 
 def choose_scales(recipe: TrainParams, size: tuple[int, int]) -> list[float]:

@@ -80,8 +80,8 @@ def fit(
             print(f"train: resuming at step {begun.step:,}/{run.total:,} from its checkpoint", flush=True)
 
         # 2. Step after step.
-        with Progress("train", total=run.total * recipe.batch_size, unit="img") as progress:
-            progress.skip(run.position.step * recipe.batch_size)
+        with Progress("train", total=run.total * run.batch_size, unit="img") as progress:
+            progress.skip(run.position.step * run.batch_size)
             saved = time.monotonic()
             while run.position.step < run.total and not has_stalled(run.position.history, recipe.patience):
                 rate = _step(run, recipe, progress, log, log_every)

@@ -42,7 +42,7 @@ class Run:
         self._network, self._pool, self._labels, self._recipe = network, pool, labels, recipe
         self.outcome = Outcome(network, ema=recipe.ema, keep=recipe.keep)
         self._course = plan_course(len(labels), recipe)
-        self.total = self._course.total
+        self.total, self.batch_size = self._course.total, self._course.batch_size
         self.position = Position()
         self._scales = recipe.scales
         self._order = np.empty(0, np.int64)  # of the images in this epoch, and their turns
@@ -70,7 +70,7 @@ class Run:
             if self._course.images[epoch] < len(self._order):
                 self._order = hardest(self._order, self._pool.losses.cpu().numpy(), self._course.images[epoch])
             self._ordered = epoch
-        piece = slice(step * self._recipe.batch_size, (step + 1) * self._recipe.batch_size)
+        piece = slice(step * self.batch_size, (step + 1) * self.batch_size)
         turns = None if self._turns is None else self._turns[piece]
         scale = self._scales[len(self._scales) * number // self.total]
         return Batch(self._order[piece], epoch, number, scale, turns)

@@ -1,14 +1,16 @@
 """The size that a network sees, whatever the images have; and what a classifier begins from."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import nn
 
-from stages.console.errors import DataError
+from stages.console.errors import DataError, ParamsError
 from stages.data.prepared import Dataset
 from stages.model.beginning import begun_classifier, choose_beginning
 from stages.model.card import Card
@@ -64,14 +66,17 @@ def test_a_saved_classifier_answers_as_before_without_the_file_it_began_from(tmp
     assert torch.equal(loaded(images()), classifier(images()))
 
 
-def begun(tmp_path: Path, **changes: object) -> tuple[Classifier, Card]:
+def begun(tmp_path: Path, dataset: Dataset = DATASET, **changes: object) -> tuple[Classifier, Card]:
     params: TrainParams = recipe(**changes)
-    beginning = choose_beginning(params, DATASET, tmp_path)
+    beginning = choose_beginning(params, dataset, tmp_path)
     card = replace(
-        make_card(params.model, size=DATASET.size),
+        make_card(params.model, size=dataset.size),
+        classes=list(dataset.classes),
+        channels=dataset.channels,
         network_size=beginning.sees.size,
         head=params.head,
         mean=beginning.sees.mean,
+        std=beginning.sees.std,
         made_from=beginning.made_from,
     )
     torch.manual_seed(params.seed)
@@ -124,3 +129,109 @@ def test_weights_of_another_model_are_refused(tmp_path: Path, file: Path) -> Non
         DataError, match=r"squeezenet\.safetensors does not fit train\.model: 100 of 100 tensors are missing"
     ):
         begun(tmp_path, model="resnet18", weights=str(file), size=64)
+
+
+def own_weights(folder: Path, model: str = "notes_cnn", *, head: str = "replace", channels: int = 3) -> Path:
+    """A copy of the file that a training on other images than DATASET's left, which saw them in another size."""
+    card = make_card(model, size=(40, 40), channels=channels)
+    card = replace(card, network_size=(32, 32), head=head, mean=[0.1] * channels, std=[0.2] * channels)
+    torch.manual_seed(3)
+    save_classifier(build_classifier(card), card, folder / "classifier")
+    return (folder / "classifier/weights.safetensors").rename(folder / "mine.safetensors")
+
+
+def test_a_file_of_ours_says_what_it_is_in_one_line_that_is_always_the_same(tmp_path: Path) -> None:
+    with safe_open(own_weights(tmp_path), "pt") as file:
+        metadata = file.metadata()
+    assert list(metadata) == ["classifier"]
+    assert metadata["classifier"] == json.dumps(
+        {
+            "channels": 3,
+            "classes": ["ant", "bee", "cat"],
+            "head": "replace",
+            "mean": [0.1] * 3,
+            "mirror": False,
+            "model": "notes_cnn",
+            "network_size": [32, 32],
+            "size": [40, 40],
+            "std": [0.2] * 3,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "head", "channels"),
+    [
+        ("notes_cnn", "replace", 3),
+        ("squeezenet1_1", "replace", 1),
+        ("squeezenet1_1", "append", 3),
+        ("squeezenet1_1", "append_after", 1),
+    ],
+)
+def test_own_weights_go_on_with_all_that_they_had(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], model: str, head: str, channels: int
+) -> None:
+    path = own_weights(tmp_path, model, head=head, channels=channels)
+    dataset = replace(DATASET, channels=channels, mean=[0.4] * channels, std=[0.3] * channels)
+    classifier, card = begun(tmp_path, dataset, model=model, weights=str(path), head=head)
+    state, saved = classifier.network.state_dict(), load_file(path)
+    assert all(torch.equal(state[name], tensor) for name, tensor in saved.items())
+    assert (card.network_size, card.mean, card.std) == ((32, 32), [0.1] * channels, [0.2] * channels)
+    said = capsys.readouterr().out
+    assert f"train: {len(saved)} of {len(saved)} tensors from mine.safetensors" in said
+    assert "; the last layer is kept, for the classes are the same; the network sees 32x32 pixels, mean 0.100" in said
+    assert said.endswith(", as when those were trained\n")
+
+
+def test_train_size_has_the_last_word(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = own_weights(tmp_path, "squeezenet1_1")
+    _, card = begun(tmp_path, model="squeezenet1_1", weights=str(path), size=64)
+    assert (card.network_size, card.mean) == ((64, 64), [0.1] * 3)
+    assert ", as when those were trained, but for train.size\n" in capsys.readouterr().out
+
+
+def test_an_older_file_of_ours_is_known_by_the_card_beside_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = own_weights(tmp_path)
+    save_file(load_file(path), path)
+    _, card = begun(tmp_path, model="notes_cnn", weights=str(path), size=32)
+    assert card.mean == DATASET.mean
+    facts = asdict(replace(make_card("notes_cnn", size=(40, 40)), network_size=(32, 32), mean=[0.1] * 3))
+    (tmp_path / "card.json").write_text(json.dumps(facts))
+    _, card = begun(tmp_path, model="notes_cnn", weights=str(path))
+    assert (card.network_size, card.mean) == ((32, 32), [0.1] * 3)
+    assert "the last layer is kept" in capsys.readouterr().out
+
+
+def test_other_classes_get_a_fresh_last_layer_and_a_new_order_new_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = own_weights(tmp_path)
+    saved = load_file(path)
+    *body, weight, bias = saved
+    assert weight.endswith("weight") or bias.endswith("weight")
+    other = replace(DATASET, classes=["ant", "bee", "dog", "emu"])
+    state = begun(tmp_path, other, model="notes_cnn", weights=str(path))[0].network.state_dict()
+    assert len(state[weight]) == 4
+    assert all(torch.equal(state[name], saved[name]) for name in body)
+    assert "; the last layer is fresh, for the classes are others; the network sees 32x32" in capsys.readouterr().out
+    turned = replace(DATASET, classes=["cat", "ant", "bee"])
+    state = begun(tmp_path, turned, model="notes_cnn", weights=str(path))[0].network.state_dict()
+    assert torch.equal(state[weight], saved[weight][[2, 0, 1]])
+    assert torch.equal(state[bias], saved[bias][[2, 0, 1]])
+    assert "; the last layer is kept, its rows in the new order of the same classes; " in capsys.readouterr().out
+
+
+def test_own_weights_of_another_model_or_head_and_damaged_ones_are_one_sentence(tmp_path: Path) -> None:
+    path = own_weights(tmp_path)
+    with pytest.raises(
+        ParamsError, match=r"trained with train\.model notes_cnn, and train\.model is cifarnet; set one"
+    ):
+        begun(tmp_path, model="cifarnet", weights=str(path))
+    path = own_weights(tmp_path, "squeezenet1_1", head="append")
+    with pytest.raises(ParamsError, match=r"trained with train\.head append, and train\.head is replace; set one of"):
+        begun(tmp_path, model="squeezenet1_1", weights=str(path))
+    save_file(load_file(path), path, {"classifier": "{}"})
+    with pytest.raises(DataError, match=r"mine\.safetensors is damaged: its metadata cannot be read"):
+        begun(tmp_path, model="squeezenet1_1", weights=str(path))

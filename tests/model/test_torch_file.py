@@ -219,6 +219,7 @@ def test_other_content_is_named(tmp_path: Path, content: Any, words: str) -> Non
         read_weights(written(tmp_path / "x.pth", content, zipped=True))
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit")
 def test_a_program_is_named(tmp_path: Path) -> None:
     torch.jit.save(torch.jit.trace(nn.Linear(2, 2), torch.ones(1, 2)), tmp_path / "x.pt")
     with pytest.raises(DataError, match=r"x\.pt is a program or another archive, not what torch\.save wrote; save its"):

@@ -42,7 +42,7 @@ def test_a_leading_zero_is_decimal(tmp_path: Path) -> None:
             "unknown key train.batch_sice (did you mean train.batch_size?)",
         ),
         ("  batch_size: ", "  device: cuda\n  batch_size: ", "unknown key train.device (did you mean runtime.device?)"),
-        ("  batch_size: ", "  batch_size: -", "train.batch_size is -512; it must be at least 1"),
+        ("batch_size: auto", "batch_size: -5", "train.batch_size is -5; it can be auto or a whole number above 0"),
         ("  epochs: ", "  epochs: 1.5 #", "train.epochs is 1.5; it must be a whole number"),
         ("  epochs: ", "  epochs: true #", "train.epochs is True; it must be a whole number"),
         ("  epochs: ", "  epochs: 0 #", "train.epochs is 0; it must be at least 1"),
@@ -54,7 +54,12 @@ def test_a_leading_zero_is_decimal(tmp_path: Path) -> None:
         ("  weight_decay: ", "  weight_decay: null #", "train.weight_decay is None; it must be a number"),
         ("  weight_decay: ", "  #", "train.weight_decay is missing"),
         ("  shards: auto", "  shards: 3", "train.shards is 3; it must be a power of two, or auto"),
-        ("  shards: auto", "  shards: 1024", "train.shards is 1024, more than batch_size 512"),
+        (
+            "  weights: data/none",
+            "  weights: ./models/classifier/weights.safetensors",
+            "copy the file to another folder",
+        ),
+        ("  weights: data/none", "  weights: metrics/x.pth #", "train.weights is metrics/x.pth, in a folder that the"),
         ("  loss: cross_entropy ", "  loss: mse ", "label_smoothing goes with loss cross_entropy, not mse"),
         ("  val_fraction: 0.1", "  val_fraction: 1.0", "prepare.val_fraction is 1.0; it must be below 1"),
         ("  path: data/none ", '  path: "" ', "data.path is ''; it must be a word"),
@@ -135,12 +140,16 @@ def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, sentence: st
             "train.hard_share goes with sampling shuffled, not balanced; set it to auto",
         ),
         (
-            {"batch_size: 512": "batch_size: 64", "shards: auto": "shards: 64", "mixup: 0.0": "mixup: 0.2"},
+            {"batch_size: auto": "batch_size: 64", "shards: auto": "shards: 64", "mixup: 0.0": "mixup: 0.2"},
             "train.augment.mixup mixes the images of a shard, and a batch_size of 64 has shards of one",
         ),
         (
-            {"batch_size: 512": "batch_size: 3", "cutmix: 0.0": "cutmix: 0.2"},
+            {"batch_size: auto": "batch_size: 3", "cutmix: 0.0": "cutmix: 0.2"},
             "train.augment.cutmix mixes the images of a shard, and a batch_size of 3 has shards of one",
+        ),
+        (
+            {"batch_size: auto": "batch_size: 512", "shards: auto": "shards: 1024"},
+            "train.shards is 1024, more than batch_size 512; lower it",
         ),
         (
             {"class_weights: none": "class_weights: balanced", "sampling: shuffled": "sampling: balanced"},

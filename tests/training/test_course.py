@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from stages.training.course import choose_hard_share, choose_scales, least_shard, plan_course
+from stages.training.course import Course, choose_batch_size, choose_hard_share, choose_scales, least_shard, plan_course
 from tests.training.test_fit import recipe
 
 
@@ -68,4 +68,22 @@ def test_images_grow_where_the_recipe_says_and_the_network_can_take_it(
 def test_the_smallest_shard_is_one_of_the_last_batch_unless_that_is_dropped(
     images: int, drop_last: bool, least: int
 ) -> None:
-    assert least_shard([images], recipe(batch_size=10, drop_last=drop_last), 2) == least
+    assert least_shard(Course([images], [11], 10), drop_last=drop_last, shards=2) == least
+
+
+@pytest.mark.parametrize(
+    ("images", "size"),
+    [(45_000, 512), (5120, 512), (5119, 256), (240, 16), (159, 8), (80, 8), (20, 8), (8, 8), (7, 4), (3, 2), (1, 1)],
+)
+def test_auto_batches_give_an_epoch_ten_steps_where_there_are_enough_images(images: int, size: int) -> None:
+    assert choose_batch_size(recipe(batch_size="auto"), images) == size
+    course = plan_course(images, recipe(batch_size="auto", hard_share="auto", model="cifarnet"))
+    assert course.batch_size == size
+    assert min(course.images) >= size
+    assert course.total >= 3 * min(10, images // size)  # of three epochs
+
+
+def test_auto_batches_fit_the_epochs_that_choose() -> None:
+    few = recipe(batch_size="auto", hard_share=0.25)
+    assert choose_batch_size(few, 20) == 4  # of 5 images
+    assert choose_batch_size(recipe(batch_size=48), 20) == 48

@@ -206,3 +206,9 @@ def test_a_run_logs_under_its_experiments_name_or_its_fingerprint(monkeypatch: p
     assert plain != log_folder(Path("root"), "b" * 64)
     monkeypatch.setenv("DVC_EXP_NAME", "slower")
     assert log_folder(Path("root"), "a" * 64) == Path("root/logs/slower")
+
+
+def test_auto_batches_train_as_the_number_that_they_come_to(tmp_path: Path) -> None:
+    auto, _ = train(tmp_path / "auto", epochs=1, batch_size="auto")
+    eight, _ = train(tmp_path / "eight", epochs=1, batch_size=8)
+    assert auto == eight

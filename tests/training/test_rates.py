@@ -1,0 +1,53 @@
+"""A rate that its optimiser is not used with, or that overwrites trained weights, is said before the first step."""
+
+from typing import Any
+
+import pytest
+
+from stages.params.read import read_params
+from stages.training.rates import GENTLE, USUAL, advice_on_rate
+from tests.imports import ROOT
+from tests.training.test_fit import recipe
+
+SHIPPED = read_params(ROOT / "params.yaml").train
+
+
+def test_the_recipes_of_the_readme_are_not_remarked_on() -> None:
+    for changes in ({}, {"optimizer": "sgd", "lr": 0.1}, {"optimizer": "sgd", "lr": 0.01}, {"lr": 0.25}):
+        assert advice_on_rate(SHIPPED.model_copy(update=changes), begun=False, fresh_head=True) == ""
+    gentle = SHIPPED.model_copy(update={"optimizer": "adamw", "lr": 0.001, "head_lr": 5.0})
+    assert advice_on_rate(gentle, begun=True, fresh_head=True) == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"optimizer": "adamw", "lr": 0.15},
+            "train.lr 0.15 is high for adamw, which is used with 1e-05 to 0.02; try 0.001",
+        ),
+        ({"optimizer": "muon", "lr": 0.001}, "train.lr 0.001 is low for muon, which is used with 0.002 to 1; try 0.15"),
+        ({"optimizer": "sgd", "lr": 5.0}, "train.lr 5 is high for sgd"),
+    ],
+    ids=str,
+)
+def test_a_rate_out_of_its_optimisers_range_is_said(changes: dict[str, Any], words: str) -> None:
+    assert advice_on_rate(recipe(**changes), begun=False, fresh_head=True).startswith(words)
+
+
+@pytest.mark.parametrize("optimizer", GENTLE)
+def test_trained_weights_take_a_gentle_rate(optimizer: str) -> None:
+    gentle, rough = (recipe(optimizer=optimizer, lr=factor * GENTLE[optimizer]) for factor in (1.0, 1.1))
+    assert advice_on_rate(gentle, begun=True, fresh_head=True) == ""
+    assert advice_on_rate(rough, begun=False, fresh_head=True) == ""
+    assert "-S train.optimizer=adamw -S train.lr=0.001 -S train.head_lr=5, or -S train.freeze=backbone" in (
+        advice_on_rate(rough, begun=True, fresh_head=True)
+    )
+    assert "head_lr" not in advice_on_rate(rough, begun=True, fresh_head=False)
+    frozen = rough.model_copy(update={"freeze": "backbone"})
+    assert advice_on_rate(frozen, begun=True, fresh_head=True) == ""
+
+
+def test_what_is_advised_is_not_remarked_on() -> None:
+    for optimizer, (*_, usual) in USUAL.items():
+        assert advice_on_rate(recipe(optimizer=optimizer, lr=usual), begun=False, fresh_head=True) == ""
