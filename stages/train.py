@@ -27,7 +27,7 @@ from stages.model.cifarnet import CifarNet
 from stages.model.classifier import Classifier, save_classifier
 from stages.model.freezing import freeze
 from stages.model.own_module import check_source
-from stages.model.registry import check_takes, check_takes_one
+from stages.model.registry import check_takes, check_takes_one, check_weight
 from stages.params.flat import flat
 from stages.params.read import read_params
 from stages.params.schema import TrainParams
@@ -84,6 +84,7 @@ def main() -> str:
     advice = advice_on_rate(recipe, begun=on_weights, fresh_head=fresh_head)
     if advice:
         print(f"train: {advice}", flush=True)
+    check_weight(classifier.network, recipe.model)
     scales = choose_scales(recipe, card.network_size)
     for scale in scales:
         size = scaled_size(card.network_size, scale)

@@ -1,5 +1,6 @@
 """The classifier that train leaves in models/classifier: a network behind its preprocessing."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -113,5 +114,8 @@ def load_classifier(folder: Path = CLASSIFIER) -> tuple[Classifier, Card]:
     card = read_card(folder)
     check_source(card.model, card.made_from)
     classifier = build_classifier(card)
-    classifier.network.load_state_dict(load_file(folder / "weights.safetensors"))
+    weights = OrderedDict(load_file(folder / "weights.safetensors"))
+    # The versions of its layers: without them mnasnet takes its weights for older ones.
+    weights._metadata = classifier.network.state_dict()._metadata  # type: ignore[attr-defined]
+    classifier.network.load_state_dict(weights)
     return classifier.eval(), card

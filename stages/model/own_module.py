@@ -5,6 +5,7 @@ import hashlib
 import importlib
 import inspect
 import sys
+import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -33,7 +34,10 @@ def own_network(name: str, *, classes: int, channels: int) -> nn.Module:
             f"params.yaml: train.model {name} is called with classes= and channels=, and its __init__ "
             f"does not go with that ({error})"
         ) from None
-    network = network_class(classes=classes, channels=channels)
+    try:
+        network = network_class(classes=classes, channels=channels)
+    except Exception as error:
+        raise ParamsError(f"params.yaml: train.model {name} cannot be built ({cause(error)}); mend that") from None
     if not isinstance(network, nn.Module):
         raise ParamsError(f"params.yaml: train.model {name} makes a {type(network).__name__}, not a torch.nn.Module")
     return network
@@ -60,13 +64,31 @@ def check_source(name: str, made_from: Mapping[str, str]) -> None:
         raise DataError(f"{name} has changed since its training began; run dvc repro -f train")
 
 
+def cause(error: Exception) -> str:
+    """What was raised, on one line, and where in the user's own code if it was there."""
+    words = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    kind = type(error).__name__
+    words = words if isinstance(error, (AssertionError, RuntimeError, ValueError)) and words else f"{kind}: {words}"
+    places = [
+        f"{Path(frame.filename).relative_to(Path.cwd())}, line {frame.lineno}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if _is_own(Path(frame.filename))
+    ]
+    return f"{words}; {places[-1]}" if places else words
+
+
+def _is_own(file: Path) -> bool:
+    """Whether a file lies below this folder, and neither among the packages installed there nor in stages."""
+    here = Path.cwd()
+    return here in file.parents and here / "stages" not in file.parents and "site-packages" not in file.parts
+
+
 def _imported(file: Path) -> Iterator[Path]:
     """The files below this folder that a file imports, but for packages installed there and stages, which has deps."""
     here = Path.cwd()
-    others = {here / "stages", *(parent for parent in file.parents if parent.name == "site-packages")}
     for module in _named(file, here):
         for source in (module.with_suffix(".py"), *(each / "__init__.py" for each in (module, *module.parents))):
-            if source.is_file() and here in source.parents and others.isdisjoint(source.parents):
+            if source.is_file() and _is_own(source):
                 yield source
 
 
@@ -92,7 +114,7 @@ def _class(name: str) -> type:
             f"params.yaml: train.model is {name!r}, and there is no module {error.name}; "
             "write package.module:Class as seen from the folder of dvc.yaml"
         ) from None
-    except (ImportError, SyntaxError, ValueError) as error:
+    except Exception as error:
         raise ParamsError(f"params.yaml: train.model {name} cannot be imported: {error}; mend that") from None
     found = getattr(module, class_name, None)
     if not isinstance(found, type):

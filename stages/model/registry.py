@@ -1,19 +1,21 @@
 """Networks by name: pixels float (N, C, H, W) in, logits (N, classes) out."""
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
 
-from stages.console.errors import ParamsError
+from stages.console.errors import ParamsError, UserError
 from stages.model.cifarnet import WIDTHS, CifarNet
 from stages.model.head import with_head
 from stages.model.notes import notes_cnn
-from stages.model.own_module import is_own_module, own_network
+from stages.model.own_module import cause, is_own_module, own_network
 from stages.model.zoo import is_in_zoo, torchvision_names, zoo_network
 
+MOST_BYTES = 2**31 - 2**20  # of weights in an ONNX file, whose format ends at 2 GiB
 OWN = (*WIDTHS, "notes_cnn", "notes_cnn_relu")
 
 
@@ -46,7 +48,8 @@ def build_network(
             f"and timm's, and train.model is {name}; set it to replace"
         )
     if from_zoo:
-        network = zoo_network(name, classes=classes if head == "replace" else None, size=size)
+        with told(name, size):
+            network = zoo_network(name, classes=classes if head == "replace" else None, size=size)
     elif is_own_module(name):
         network = own_network(name, classes=classes, channels=channels)
     else:
@@ -100,19 +103,43 @@ def check_takes(network: nn.Module, name: str, channels: int, size: tuple[int, i
         ParamsError: it cannot.
     """
     training, device = network.training, next((each.device for each in network.parameters()), None)
-    try:
-        with torch.no_grad():
-            answer = network.eval()(torch.zeros(1, channels, *size, device=device))
-    except torch.OutOfMemoryError:
-        raise
-    except (RuntimeError, AssertionError, ValueError) as error:
-        height, width = size
-        raise ParamsError(
-            f"params.yaml: train.model {name} cannot take images of {width}x{height} pixels "
-            f"({str(error).splitlines()[0]}); resnet18 takes any"
-        ) from None
+    with told(name, size), torch.no_grad():
+        answer = network.eval()(torch.zeros(1, channels, *size, device=device))
     network.train(training)
     return answer
+
+
+@contextmanager
+def told(name: str, size: tuple[int, int]) -> Iterator[None]:
+    """Whatever a network raises in the block, which gives it images of (H, W) pixels, as one sentence.
+
+    Raises:
+        ParamsError: it raised something, but for a lack of memory.
+    """
+    try:
+        yield
+    except (UserError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        height, width = size
+        remedy = "mend that" if is_own_module(name) else "set train.size to 224, or train.model to resnet18"
+        raise ParamsError(
+            f"params.yaml: train.model {name} cannot take images of {width}x{height} pixels ({cause(error)}); {remedy}"
+        ) from None
+
+
+def check_weight(network: nn.Module, name: str) -> None:
+    """Let no network pass whose weights are more than an ONNX file holds.
+
+    Raises:
+        ParamsError: they are.
+    """
+    size = sum(tensor.numel() * tensor.element_size() for tensor in network.parameters())
+    if size >= MOST_BYTES:
+        raise ParamsError(
+            f"params.yaml: train.model {name} has {size / 1e9:.1f} GB of weights, and the ONNX file that export writes "
+            "holds 2; take a smaller one"
+        )
 
 
 def check_takes_one(network: nn.Module, name: str, channels: int, size: tuple[int, int]) -> None:

@@ -5,7 +5,8 @@ sees, its graph; on demand weights as histograms and feature maps.
 import os
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
+
+from stages.model.own_module import cause
 
 LOGS = Path("logs")
 
@@ -60,22 +63,46 @@ class RunLog:
         """With `histograms`: every parameter's values, and the first convolution's maps of uint8 (N, H, W, C)."""
         if not self._histograms:
             return
-        for name, parameter in classifier.named_parameters():
-            self._writer.add_histogram(f"weights/{name.removeprefix('network.')}", parameter.detach().cpu(), step)
-        maps = _first_maps(classifier, images)
-        if maps is not None:
-            self._writer.add_images("first layer/maps", maps, step)
+        with _spared("histograms"):
+            for name, parameter in classifier.named_parameters():
+                self._writer.add_histogram(f"weights/{name.removeprefix('network.')}", parameter.detach().cpu(), step)
+        with _spared("feature maps"):
+            maps = _first_maps(classifier, images)
+            if maps is not None:
+                self._writer.add_images("first layer/maps", maps, step)
 
     def samples(self, images: np.ndarray) -> None:
         """A grid of uint8 (N, H, W, C): training images as the network sees them."""
-        self._writer.add_images("train/augmented", images, dataformats="NHWC")
+        with _spared("sample images"):
+            self._writer.add_images("train/augmented", images, dataformats="NHWC")
 
     def graph(self, classifier: nn.Module, images: np.ndarray) -> None:
         """The classifier's graph, traced on uint8 (N, H, W, C)."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # tracing is deprecated upstream, and what TensorBoard draws from
+        # Tracing is deprecated upstream, and what TensorBoard draws from. A failure is printed there at length.
+        with _spared("graph"), warnings.catch_warnings(), redirect_stdout(None), _plain_attention():
+            warnings.simplefilter("ignore")
             device = next(classifier.parameters()).device
             self._writer.add_graph(classifier.eval(), torch.from_numpy(images).to(device))
+
+
+@contextmanager
+def _spared(what: str) -> Iterator[None]:
+    """What fails in the block is missing in TensorBoard, as a line says, and ends no run."""
+    try:
+        yield
+    except Exception as error:
+        print(f"train: no {what} in TensorBoard ({cause(error)[:200]}); the training goes on", flush=True)
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """In the block attention is computed as in training: tracing does not understand torch's shortcut for answers."""
+    shortcut = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(shortcut)
 
 
 def _first_maps(classifier: nn.Module, images: np.ndarray) -> Tensor | None:

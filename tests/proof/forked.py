@@ -13,23 +13,38 @@ LONGEST = 300  # seconds
 
 
 def run_forked(
-    module: str, folder: Path, log: Path, *arguments: str, before: Callable[[], None] | None = None
+    module: str,
+    folder: Path,
+    log: Path,
+    *arguments: str,
+    before: Callable[[], None] | None = None,
+    longest: int = LONGEST,
 ) -> tuple[int, str]:
-    """`python -m module` in `folder`, after `before`; its exit code (-N: signal N) and what it printed."""
+    """`python -m module` in `folder`, after `before`; its exit code (-N: signal N) and what it printed.
+
+    After `longest` seconds it is ended.
+    """
     importlib.import_module(module)
     sys.modules.pop(module)  # it is run as __main__; what it imports is there already
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
     if pid == 0:
-        os._exit(_become(module, folder, log, arguments, before))
+        os._exit(_become(module, folder, log, arguments, before, longest))
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     return code, log.read_text(encoding="utf-8", errors="replace")
 
 
-def _become(module: str, folder: Path, log: Path, arguments: tuple[str, ...], before: Callable[[], None] | None) -> int:
+def _become(
+    module: str,
+    folder: Path,
+    log: Path,
+    arguments: tuple[str, ...],
+    before: Callable[[], None] | None,
+    longest: int,
+) -> int:
     """Live the child's life; its exit code."""
-    signal.alarm(LONGEST)
+    signal.alarm(longest)
     stream = log.open("w", encoding="utf-8", buffering=1)
     for descriptor in (1, 2):
         os.dup2(stream.fileno(), descriptor)

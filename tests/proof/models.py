@@ -1,0 +1,153 @@
+"""Every model by name goes through two steps of training, evaluate and export, or is refused in one sentence.
+
+    python -m tests.proof.models                      all: about an hour on two cores
+    python -m tests.proof.models vit_b_16 maxvit_t
+
+Prints a line for each model as it is done, and exits with 1 where one ended in anything but its files or a sentence.
+Each runs in a process of its own, in a temporary folder, on images of the smallest of a few sizes that it takes.
+"""
+
+import gc
+import importlib
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from stages import evaluate, export, train
+from stages.console.stage import run_tool
+from stages.files.sums import write_sums
+from stages.model.registry import network_names
+from tests.conftest import Project
+from tests.proof.forked import run_forked
+from tests.proof.ground import set_params
+from tests.proof.table import Tally
+from tests.small_run import make_card, make_prepared, random_images
+
+SIDES = (32, 28, 64, 96, 224)  # pixels; the first that a model takes is tried
+TOO_SMALL = "cannot take images of"
+LONGEST = 3600  # seconds
+STAGES = (train, evaluate, export)
+NOTES = "done.json"  # which stages a model is through
+IMAGES = 6  # of three classes, for training, validation and test: three a shard, as batch norm needs more than one
+RECIPE = {
+    "epochs": 2,
+    "batch_size": IMAGES,
+    "optimizer": "sgd",
+    "lr": 0.00001,
+    "mirror": "false",
+    "device": "cpu",
+    "workers": 1,
+}
+LATE = ("torchvision.models", "torch.export", "torch.onnx", "onnxscript", "torch._dynamo")  # imported when first needed
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How far a model came, and the sentence that ended it, if one did."""
+
+    model: str
+    side: int  # pixels
+    done: int  # of the three stages
+    seconds: float
+    said: str = ""
+    is_fault: bool = False  # it ended otherwise than in one sentence before its training
+
+    @property
+    def fault(self) -> str | None:
+        return f"{self.model} at {self.side} pixels: {self.said}" if self.is_fault else None
+
+
+def try_model(model: str) -> Outcome:
+    """Take a model through the stages, at the first of the sides that it takes."""
+    for side in SIDES:
+        outcome = _try_at(model, side)
+        if TOO_SMALL not in outcome.said:
+            break
+    return outcome
+
+
+def prove_models(models: Sequence[str], tally: Tally) -> None:
+    """Try these, and count how many were exported and how many refused."""
+    for model in models:
+        outcome = try_model(model)
+        tally.seen["refused" if outcome.said else "exported"] += 1
+        tally.count(outcome.fault)
+
+
+HEADER = f"{'model':18}  {'side':>4}  {'trained':7}  {'scored':7}  {'exported':8}  {'s':>4}  refused, and why"
+
+
+def draw_line(outcome: Outcome) -> str:
+    """A line of the table under `HEADER`."""
+    trained, scored, exported = ("yes" if number < outcome.done else "no" for number in range(len(STAGES)))
+    said = ("FAULT: " if outcome.is_fault else "") + outcome.said
+    return (
+        f"{outcome.model:18}  {outcome.side:>4}  {trained:7}  {scored:7}  {exported:8}  {outcome.seconds:>4.0f}  {said}"
+    ).rstrip()
+
+
+def _try_at(model: str, side: int) -> Outcome:
+    for name in LATE:
+        importlib.import_module(name)  # once, for all the processes that are forked from this one
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="model-") as folder:
+        here = Path(folder)
+        code, text = run_forked("tests.proof.models", here, here / "log", "--here", model, str(side), longest=LONGEST)
+        done = len(json.loads((here / NOTES).read_text())) if (here / NOTES).exists() else 0
+    said = (text.strip() or f"exit code {code}").splitlines()[-1] if code else ""
+    is_refusal = code > 0 and done == 0 and "Traceback" not in text
+    return Outcome(model, side, done, time.monotonic() - begun, said, bool(code) and not is_refusal)
+
+
+def _run_stages(model: str, side: int) -> None:
+    """In this folder: what prepare leaves, and then each of the stages."""
+    here, card = Path.cwd(), make_card(model, size=(side, side))
+    make_prepared(here, card, images=random_images(IMAGES, card), labels=np.arange(IMAGES) % 3, val=IMAGES)
+    prepared = here / "data/prepared"
+    for part in ("images", "labels"):
+        (prepared / f"train_{part}.npy").write_bytes((prepared / f"test_{part}.npy").read_bytes())
+    write_sums(prepared)
+    set_params(Project(here, {}), model=model, **RECIPE)
+    export.fresh_answers = _answers  # type: ignore[assignment]
+    done: list[str] = []
+
+    def stages() -> None:
+        for stage in STAGES:
+            stage.main()
+            gc.collect()
+            done.append(stage.__name__)
+            (here / NOTES).write_text(json.dumps(done))
+
+    run_tool(stages)
+
+
+def _answers(reader: ModuleType, model: Path, images: Path) -> np.ndarray:
+    """As export asks a file for its answers, without the seconds that a fresh process takes."""
+    answers = model.with_name(f"{model.name}.npy")
+    reader.main(model, images, answers)
+    found = np.load(answers)
+    answers.unlink()
+    return found
+
+
+def main(arguments: list[str]) -> int:
+    if arguments[:1] == ["--here"]:
+        _run_stages(arguments[1], int(arguments[2]))
+        return 0
+    print(HEADER, flush=True)
+    outcomes = []
+    for model in arguments or network_names():
+        outcomes.append(try_model(model))
+        print(draw_line(outcomes[-1]), flush=True)
+    return int(any(outcome.is_fault for outcome in outcomes))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
