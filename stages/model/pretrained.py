@@ -1,9 +1,9 @@
 """The weights that torchvision publishes for a model, downloaded once."""
 
-import fcntl
 from pathlib import Path
 
 from stages.console.errors import ParamsError, SourceError
+from stages.files.lock import lock
 from stages.model.zoo import TIMM, torchvision_names
 from stages.sources.fault import Fault
 from stages.sources.pace import Patience
@@ -55,8 +55,8 @@ def fetch_stamped(url: str, folder: Path, *, web: Web | None = None, patience: P
     stamp = f"sha256:{name.rpartition('.')[0].rpartition('-')[2]}"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / name
-    with (folder / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another run may be at it; then it is here when that one is done
+    with (folder / f"{name}.lock").open("w") as file:
+        lock(file, wait=True)  # another run may be at it; then it is here when that one is done
         try:
             StampedFile(name, 0, stamp).check(path)
         except Fault:

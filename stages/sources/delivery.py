@@ -1,6 +1,5 @@
 """A data set's arrays from whichever source brings them first, or from what the user has."""
 
-import fcntl
 import shutil
 from collections import deque
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from stages.console.errors import DataError, SourceError
 from stages.console.text import printable
+from stages.files.lock import lock
 from stages.sources.entry import Arrays, Entry, Source
 from stages.sources.fault import Fault, TooSlow
 from stages.sources.pace import Patience
@@ -65,12 +65,10 @@ def from_archive(entry: Entry, path: Path) -> Arrays:
 def held_folder(folder: Path) -> Iterator[Path]:
     """A folder for this process alone, removed when the block ends well and kept for the next try when not."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with folder.with_name(f"{folder.name}.lock").open("w") as file:
+        if not lock(file):
             print(f"download: another run is filling {folder}; waiting for it", flush=True)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock(file, wait=True)
         folder.mkdir(exist_ok=True)
         yield folder
         shutil.rmtree(folder)

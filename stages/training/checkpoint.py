@@ -3,14 +3,13 @@
 A file is a safetensors file with the facts as JSON in its metadata, and the sha256 of all that at its end.
 """
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from stages.console.errors import Busy
 from stages.files.atomic import write_bytes
+from stages.files.lock import lock
 
 CHECKPOINTS = Path(".checkpoints")
 KEPT = 2
@@ -43,8 +43,12 @@ def held_checkpoints(folder: Path) -> Iterator["Checkpoints"]:
         Busy: another process has been holding them for longer than an orphan would.
     """
     with _locked(folder / "lock"):
-        yield Checkpoints(folder)
-        shutil.rmtree(folder)
+        checkpoints = Checkpoints(folder)
+        yield checkpoints
+        checkpoints.forget()
+        shutil.rmtree(folder, ignore_errors=True)  # NFS keeps the lock file under another name until it is closed
+    with suppress(OSError):  # it is gone, as a rule
+        folder.rmdir()
 
 
 class Checkpoints:
@@ -59,7 +63,11 @@ class Checkpoints:
         content = save({name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}, {"facts": facts})
         path = self._folder / f"step-{checkpoint.step:09d}.safetensors"
         write_bytes(path, content + hashlib.sha256(content).digest())
-        for old in self._paths()[KEPT:]:
+        self.forget(all_but=KEPT)
+
+    def forget(self, *, all_but: int = 0) -> None:
+        """Remove them, but for the newest ones."""
+        for old in self._paths()[all_but:]:
             old.unlink()
 
     def newest(self) -> Checkpoint | None:
@@ -84,21 +92,19 @@ def _locked(path: Path) -> Iterator[None]:
     given_up = time.monotonic() + PATIENCE
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+        with path.open("a+") as file:
+            if not lock(file):
                 if time.monotonic() > given_up:
-                    lock.seek(0)
+                    file.seek(0)
                     raise Busy(
-                        f"train: another run (process {lock.read()}) is training just this; "
+                        f"train: another run (process {file.read()}) is training just this; "
                         "wait for it, or end it and run again"
-                    ) from None
+                    )
                 time.sleep(0.2)
                 continue
-            if path.exists() and path.stat().st_ino == os.fstat(lock.fileno()).st_ino:
-                lock.truncate(0)
-                lock.write(f"{os.getpid()}")
-                lock.flush()
+            if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                file.truncate(0)
+                file.write(f"{os.getpid()}")
+                file.flush()
                 yield
                 return

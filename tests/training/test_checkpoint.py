@@ -1,5 +1,6 @@
 """A run that is stopped anywhere goes on from its checkpoint and ends with the same bytes."""
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -216,6 +217,16 @@ def test_two_runs_of_the_same_do_not_meet(tmp_path: Path, monkeypatch: pytest.Mo
         other.join()
     with held_checkpoints(tmp_path / "run"):
         pass
+
+
+def test_a_disk_that_keeps_an_open_file_ends_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rmdir(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOTEMPTY, "Directory not empty")  # NFS, of what it calls .nfs0001
+
+    with held_checkpoints(tmp_path / "run") as checkpoints:
+        checkpoints.save(Checkpoint(1, {"a": torch.zeros(1)}, {}))
+        monkeypatch.setattr(os, "rmdir", rmdir)
+    assert not list((tmp_path / "run").glob("step-*"))
 
 
 def test_a_fingerprint_is_of_facts_and_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
