@@ -7,6 +7,7 @@ seconds for CIFAR-10 on two cores. It computes in fp32, whatever the classifier 
 threshold come from the validation split.
 """
 
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pandas as pd
 import torch
 from PIL import Image
 
+from stages.console.by_product import made
 from stages.console.errors import DataError, Diverged
 from stages.console.progress import Progress
 from stages.console.stage import run_stage
@@ -32,12 +34,13 @@ from stages.evaluation.tables import (
     most_confident_mistakes,
     prediction_table,
 )
-from stages.files.atomic import replaced_file, write_json, write_text
+from stages.files.atomic import write_bytes, write_json, write_text
 from stages.machine.cores import available_cores
 from stages.machine.device import choose_device, make_deterministic
 from stages.model.card import Card
 from stages.model.classifier import Classifier, load_classifier
 from stages.params.read import read_params
+from stages.pictures.drawn import drawn
 from stages.scoring.held_out import read_held_out
 from stages.scoring.inference import predict_logits
 
@@ -90,22 +93,27 @@ def main() -> str:
     _write_table(PREDICTIONS, prediction_table(of_test, test.probabilities, card.classes))
 
     # 4. A look at what it is sure of and wrong about, and a page with everything.
-    with replaced_file(MISTAKES) as file:
-        _draw(test, held_out, of_test, card, params.evaluate.mistakes).save(file, format="PNG")
-    page = render_report(
-        card,
-        scores | trust,
-        images={split: int((samples["split"] == split).sum()) for split in ("train", "val", "test")},
-        parameters=sum(parameter.numel() for parameter in classifier.parameters()),
-        history=pd.read_csv(_there(HISTORY)),
-        classes=classes,
-        confusion=counts,
-        reliability=reliability,
-        coverage=coverage,
-        remarks=remarks_by_kind(_read_text(_there(DATA_REPORT))),
-        pictures={caption: _there(path) for caption, path in PICTURES.items()},
-    )
-    write_text(REPORT, page)
+    most = params.evaluate.mistakes
+    write_bytes(MISTAKES, drawn(MISTAKES, lambda: _draw(test, held_out, of_test, card, most)))
+    for path in (HISTORY, DATA_REPORT, *PICTURES.values()):
+        _check_there(path)
+
+    def page() -> bytes:
+        return render_report(
+            card,
+            scores | trust,
+            images={split: int((samples["split"] == split).sum()) for split in ("train", "val", "test")},
+            parameters=sum(parameter.numel() for parameter in classifier.parameters()),
+            history=pd.read_csv(HISTORY),
+            classes=classes,
+            confusion=counts,
+            reliability=reliability,
+            coverage=coverage,
+            remarks=remarks_by_kind(_read_text(DATA_REPORT)),
+            pictures=PICTURES,
+        ).encode()
+
+    write_bytes(REPORT, made(REPORT, page, instead=lambda why: f"<p>{escape(why)}\n".encode()))
     top5 = f" top-5 {100 * scores['top5']:.2f} %," if "top5" in scores else ""
     return f"test top-1 {100 * scores['top1']:.2f} %,{top5} loss {scores['loss']:.4f}"
 
@@ -155,10 +163,9 @@ def _trust(test: Answers, val: Answers, precision: float) -> dict[str, Any]:
     return {name: figures for name, figures in found.items() if figures}
 
 
-def _there(path: Path) -> Path:
+def _check_there(path: Path) -> None:
     if not path.exists():
         raise DataError(f"{path} is missing; run dvc repro, or dvc checkout")
-    return path
 
 
 def _draw(test: Answers, split: Split, samples: pd.DataFrame, card: Card, most: int) -> Image.Image:

@@ -118,7 +118,7 @@ def _files(classifier: Classifier, card: Card, scores: dict[str, Any], opset: in
         facts["network_size"] = card.network_size  # a reader takes fewer images at a time by it
     program = export_program(classifier, card)
     yield "pt2", program_bytes(program, facts)
-    yield "onnx", onnx_bytes(program, opset=opset, facts=facts)
+    yield "onnx", onnx_bytes(program, card, opset=opset, facts=facts)
 
 
 def _certainty(scores: dict[str, Any]) -> dict[str, float]:

@@ -13,10 +13,11 @@ from typing import Any
 from stages.console.errors import DataError
 from stages.console.stage import run_stage
 from stages.data.prepared import PREPARED, SPLITS
-from stages.files.atomic import replaced_file, replaced_folder, write_json
+from stages.files.atomic import replaced_folder, write_bytes, write_json
 from stages.files.sums import check_sums
 from stages.machine.cores import available_cores
 from stages.params.read import read_params
+from stages.pictures.drawn import drawn
 from stages.preparing.arrays import look_at_arrays
 from stages.preparing.findings import console_lines
 from stages.preparing.folder import look_at_folder
@@ -47,13 +48,16 @@ def main() -> str:
         pack(folder, found.parts, name=name, classes=classes, shape=found.shape, window=params.window)
         train = found.parts["train"]
         shown = first_of_each(train.labels)
-        preview = draw_preview(train.images(shown), train.labels[shown], classes)
+        preview = drawn(
+            PREVIEW,
+            lambda: draw_preview(train.images(shown), train.labels[shown], classes),
+            compress_type=zlib.Z_RLE,  # as small, in a fifth of the time
+        )
         (folder / "decoded").unlink(missing_ok=True)
 
     # 4. Something to look at.
     write_json(SUMMARY, summarize(found, classes))
-    with replaced_file(PREVIEW) as file:
-        preview.save(file, format="PNG", compress_type=zlib.Z_RLE)  # as small, in a fifth of the time
+    write_bytes(PREVIEW, preview)
     for line in console_lines(found.findings):
         print(f"prepare: {line}", flush=True)
     counts = ", ".join(f"{len(found.parts[split].labels):,} {split}" for split in SPLITS)

@@ -19,7 +19,7 @@ from stages.data.mixing import Mixing
 from stages.data.prepared import NOTHING_TO_RANK, RANKED, Dataset, Split, read_dataset, read_split
 from stages.data.randomness import torch_seed
 from stages.data.scaling import scaled, scaled_size
-from stages.files.atomic import replaced_file, write_json, write_text
+from stages.files.atomic import write_bytes, write_json, write_text
 from stages.machine.processor import instruction_set
 from stages.model.beginning import Beginning, begun_classifier, choose_beginning, keeps_last_layer
 from stages.model.card import CLASSIFIER, Card
@@ -28,9 +28,11 @@ from stages.model.classifier import Classifier, save_classifier
 from stages.model.freezing import freeze
 from stages.model.own_module import check_source
 from stages.model.registry import check_takes, check_takes_one, check_weight
+from stages.model.trial import try_out
 from stages.params.flat import flat
 from stages.params.read import read_params
 from stages.params.schema import TrainParams
+from stages.pictures.drawn import drawn
 from stages.training.augmented import draw_augmented
 from stages.training.checkpoint import CHECKPOINTS, held_checkpoints
 from stages.training.compute import Compute, choose_compute
@@ -78,6 +80,7 @@ def main() -> str:
 
     # 2. A classifier with fresh weights, or with those that it begins from.
     card = _card(recipe, dataset, beginning, compute)
+    try_out(card)
     torch.manual_seed(torch_seed(recipe.seed, BUILD))
     classifier = begun_classifier(card, beginning).to(compute.device).to(memory_format=torch.channels_last)
     on_weights, fresh_head = beginning.weights is not None, not keeps_last_layer(card, beginning)
@@ -130,10 +133,9 @@ def main() -> str:
         parameters = sum(tensor.numel() for tensor in classifier.parameters() if tensor.requires_grad)
         metrics = metrics_of(history, keep=recipe.keep, parameters=parameters)
         write_json(METRICS, metrics | {"made_with": card.made_with})
-        with replaced_file(AUGMENTED) as file:
-            height, width = samples.shape[1:3]
-            title = f"The first {len(samples)} training images as the first epoch has them, {width}x{height} pixels"
-            draw_augmented(samples, title).save(file, format="PNG")
+        height, width = samples.shape[1:3]
+        title = f"The first {len(samples)} training images as the first epoch has them, {width}x{height} pixels"
+        write_bytes(AUGMENTED, drawn(AUGMENTED, lambda: draw_augmented(samples, title)))
     return f"{CLASSIFIER}{ending_of(history, recipe)}"
 
 

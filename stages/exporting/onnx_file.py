@@ -1,26 +1,25 @@
 """An exported program as an ONNX file that says what it classifies and nothing about who made it where."""
 
 import json
-import logging
-import warnings
 from typing import Any
 
 import onnx
-import torch
 from torch.export import ExportedProgram
 
-from stages.exporting.program import INPUT, OUTPUT
+from stages.model.card import Card
+from stages.model.traced import translated
 
 FACTS = "classifier"  # the key of the one entry in metadata_props
 
 
-def onnx_bytes(program: ExportedProgram, *, opset: int, facts: dict[str, Any]) -> bytes:
+def onnx_bytes(program: ExportedProgram, card: Card, *, opset: int, facts: dict[str, Any]) -> bytes:
     """The program as an ONNX file, weights inside, the same bytes from any folder.
 
     Raises:
+        ParamsError: it cannot be translated.
         onnx.checker.ValidationError: the result is not valid ONNX.
     """
-    model = _translate(program, opset)
+    model = translated(program, card, opset=opset)
     _strip(model)
     del model.graph.value_info[:]  # shapes between the nodes: every runtime infers them
     for value in (*model.graph.input, *model.graph.output):
@@ -28,21 +27,6 @@ def onnx_bytes(program: ExportedProgram, *, opset: int, facts: dict[str, Any]) -
     model.metadata_props.add(key=FACTS, value=json.dumps(facts, sort_keys=True))
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString(deterministic=True)
-
-
-def _translate(program: ExportedProgram, opset: int) -> onnx.ModelProto:
-    """torch's own translation, without its remarks on the terminal."""
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            translated = torch.onnx.export(
-                program, dynamo=True, opset_version=opset, input_names=[INPUT], output_names=[OUTPUT], verbose=False
-            )
-    finally:
-        logging.disable(logging.NOTSET)
-    assert translated is not None  # None is the answer where a file name is given
-    return translated.model_proto
 
 
 def _strip(message: Any) -> None:

@@ -2,41 +2,26 @@
 
 import io
 import json
-import warnings
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.export import Dim, ExportedProgram
+from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
 from stages.model.card import Card
 from stages.model.classifier import Classifier
+from stages.model.traced import traced
 
-INPUT, OUTPUT = "images", "probabilities"
 FACTS = "classifier.json"  # the file inside a .pt2 that says what it classifies
 
 
-class Exportable(nn.Module):
-    """uint8 (N, H, W, C) in, float32 (N, classes) out that sum to 1."""
-
-    def __init__(self, classifier: Classifier) -> None:
-        super().__init__()
-        self.classifier = classifier
-
-    def forward(self, images: Tensor) -> Tensor:
-        return torch.softmax(self.classifier(images), dim=1)
-
-
 def export_program(classifier: Classifier, card: Card) -> ExportedProgram:
-    """Trace the classifier, on the CPU and in eval mode, for any number of images."""
-    # Two images: torch.export would take a batch of one to mean that it is always one.
-    images = torch.zeros(2, *card.size, card.channels, dtype=torch.uint8)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = torch.export.export(
-            Exportable(classifier).eval(), (images,), dynamic_shapes={INPUT: {0: Dim("batch", min=1)}}
-        )
+    """The classifier's program, for any number of images, without a word about this machine.
+
+    Raises:
+        ParamsError: torch.export cannot follow the network.
+    """
+    program = traced(classifier, card)
     _forget_source(program.graph_module)
     return program
 

@@ -5,7 +5,6 @@ import hashlib
 import importlib
 import inspect
 import sys
-import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from torch import nn
 
 from stages.console.errors import DataError, ParamsError
 from stages.files.hashing import sha256_of_file
+from stages.model.told import is_own, told
 
 
 def is_own_module(name: str) -> bool:
@@ -34,10 +34,8 @@ def own_network(name: str, *, classes: int, channels: int) -> nn.Module:
             f"params.yaml: train.model {name} is called with classes= and channels=, and its __init__ "
             f"does not go with that ({error})"
         ) from None
-    try:
+    with told(name, "be built", "mend that"):
         network = network_class(classes=classes, channels=channels)
-    except Exception as error:
-        raise ParamsError(f"params.yaml: train.model {name} cannot be built ({cause(error)}); mend that") from None
     if not isinstance(network, nn.Module):
         raise ParamsError(f"params.yaml: train.model {name} makes a {type(network).__name__}, not a torch.nn.Module")
     return network
@@ -64,31 +62,12 @@ def check_source(name: str, made_from: Mapping[str, str]) -> None:
         raise DataError(f"{name} has changed since its training began; run dvc repro -f train")
 
 
-def cause(error: Exception) -> str:
-    """What was raised, on one line, and where in the user's own code if it was there."""
-    words = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    kind = type(error).__name__
-    words = words if isinstance(error, (AssertionError, RuntimeError, ValueError)) and words else f"{kind}: {words}"
-    places = [
-        f"{Path(frame.filename).relative_to(Path.cwd())}, line {frame.lineno}"
-        for frame in traceback.extract_tb(error.__traceback__)
-        if _is_own(Path(frame.filename))
-    ]
-    return f"{words}; {places[-1]}" if places else words
-
-
-def _is_own(file: Path) -> bool:
-    """Whether a file lies below this folder, and neither among the packages installed there nor in stages."""
-    here = Path.cwd()
-    return here in file.parents and here / "stages" not in file.parents and "site-packages" not in file.parts
-
-
 def _imported(file: Path) -> Iterator[Path]:
     """The files below this folder that a file imports, but for packages installed there and stages, which has deps."""
     here = Path.cwd()
     for module in _named(file, here):
         for source in (module.with_suffix(".py"), *(each / "__init__.py" for each in (module, *module.parents))):
-            if source.is_file() and _is_own(source):
+            if source.is_file() and is_own(source):
                 yield source
 
 

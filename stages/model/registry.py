@@ -1,18 +1,19 @@
 """Networks by name: pixels float (N, C, H, W) in, logits (N, classes) out."""
 
 import difflib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
 
-from stages.console.errors import ParamsError, UserError
+from stages.console.errors import ParamsError
 from stages.model.cifarnet import WIDTHS, CifarNet
 from stages.model.head import with_head
 from stages.model.notes import notes_cnn
-from stages.model.own_module import cause, is_own_module, own_network
+from stages.model.own_module import is_own_module, own_network
+from stages.model.told import told
 from stages.model.zoo import is_in_zoo, torchvision_names, zoo_network
 
 MOST_BYTES = 2**31 - 2**20  # of weights in an ONNX file, whose format ends at 2 GiB
@@ -48,7 +49,7 @@ def build_network(
             f"and timm's, and train.model is {name}; set it to replace"
         )
     if from_zoo:
-        with told(name, size):
+        with _told_of_size(name, size):
             network = zoo_network(name, classes=classes if head == "replace" else None, size=size)
     elif is_own_module(name):
         network = own_network(name, classes=classes, channels=channels)
@@ -85,6 +86,12 @@ def _our_network(name: str, *, classes: int, channels: int, size: tuple[int, int
     )
 
 
+def _told_of_size(name: str, size: tuple[int, int]) -> AbstractContextManager[None]:
+    """In the block the model is given images of (H, W) pixels."""
+    remedy = "mend that" if is_own_module(name) else "set train.size to 224, or train.model to resnet18"
+    return told(name, f"take images of {size[1]}x{size[0]} pixels", remedy)
+
+
 class ThreeChannels(nn.Module):
     """Shows grey images as RGB to a network made for colour."""
 
@@ -103,29 +110,10 @@ def check_takes(network: nn.Module, name: str, channels: int, size: tuple[int, i
         ParamsError: it cannot.
     """
     training, device = network.training, next((each.device for each in network.parameters()), None)
-    with told(name, size), torch.no_grad():
+    with _told_of_size(name, size), torch.no_grad():
         answer = network.eval()(torch.zeros(1, channels, *size, device=device))
     network.train(training)
     return answer
-
-
-@contextmanager
-def told(name: str, size: tuple[int, int]) -> Iterator[None]:
-    """Whatever a network raises in the block, which gives it images of (H, W) pixels, as one sentence.
-
-    Raises:
-        ParamsError: it raised something, but for a lack of memory.
-    """
-    try:
-        yield
-    except (UserError, MemoryError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:
-        height, width = size
-        remedy = "mend that" if is_own_module(name) else "set train.size to 224, or train.model to resnet18"
-        raise ParamsError(
-            f"params.yaml: train.model {name} cannot take images of {width}x{height} pixels ({cause(error)}); {remedy}"
-        ) from None
 
 
 def check_weight(network: nn.Module, name: str) -> None:

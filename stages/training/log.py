@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from stages.model.own_module import cause
+from stages.model.told import cause
 
 LOGS = Path("logs")
 

@@ -41,7 +41,7 @@ def test_both_files_answer_as_the_classifier_does(tmp_path: Path, card: Card, op
     program = export_program(classifier, card)
     facts = {"classes": card.classes, "channels": card.channels, "size": card.size, "network_size": card.network_size}
     (tmp_path / "classifier.pt2").write_bytes(program_bytes(program, facts))
-    (tmp_path / "classifier.onnx").write_bytes(onnx_bytes(program, opset=opset, facts=facts))
+    (tmp_path / "classifier.onnx").write_bytes(onnx_bytes(program, card, opset=opset, facts=facts))
 
     loaded, session = Program(tmp_path / "classifier.pt2"), load_onnx_classifier(tmp_path / "classifier.onnx")
     assert (session.classes, session.size, session.channels) == (card.classes, card.size, card.channels)
