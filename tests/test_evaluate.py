@@ -201,3 +201,20 @@ def test_a_precision_that_validation_never_reaches_sets_no_threshold(
     evaluate.main()
     assert "selective" not in read_metrics()
     assert "no threshold gives a precision of 0.95 on validation" in capsys.readouterr().out
+
+
+def test_no_picture_and_no_report_costs_the_scores(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("a < b\nand more")
+
+    prepare_lookup(workspace, monkeypatch, [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], [0, 0])
+    monkeypatch.setattr(evaluate, "draw_mistakes", fail)
+    monkeypatch.setattr(evaluate, "render_report", fail)
+    evaluate.main()
+    said = [line for line in capsys.readouterr().out.splitlines() if line.endswith("; the run goes on")]
+    assert [line.split()[0] for line in said] == ["metrics/mistakes.png", "metrics/report.html"]
+    assert "a &lt; b" in Path("metrics/report.html").read_text()
+    assert read_metrics()["top1"] == 0.5
+    assert all(Path("metrics", name).exists() for name in WRITTEN)

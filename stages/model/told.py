@@ -8,6 +8,9 @@ from pathlib import Path
 import torch
 
 from stages.console.errors import ParamsError, UserError
+from stages.console.text import printable
+
+LONGEST = 200  # letters
 
 
 @contextmanager
@@ -26,16 +29,20 @@ def told(model: str, what: str, remedy: str) -> Iterator[None]:
 
 
 def cause(error: Exception) -> str:
-    """What was raised, on one line, and where in the user's own code if it was there."""
-    words = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    if type(error) not in (AssertionError, RuntimeError, ValueError) or not words:
-        words = f"{type(error).__name__}: {words}".removesuffix(": ")
+    """The first sentence of what was raised first, on one line, and where in the user's own code if it was there."""
+    first: BaseException = error
+    while first.__cause__:
+        first = first.__cause__
+    words = next((line.strip() for line in str(first).splitlines() if line.strip()), "")
+    words = printable(words).split(". ")[0][:LONGEST].rstrip(".")
+    if type(first) not in (AssertionError, RuntimeError, ValueError) or not words:
+        words = f"{type(first).__name__}: {words}".removesuffix(": ")
     places = [
         f"{Path(frame.filename).relative_to(Path.cwd())}, line {frame.lineno}"
         for frame in traceback.extract_tb(error.__traceback__)
         if is_own(Path(frame.filename))
     ]
-    return f"{words[:200]}; {places[-1]}" if places else words[:200]
+    return f"{words}; {places[-1]}" if places else words
 
 
 def is_own(file: Path) -> bool:

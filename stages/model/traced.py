@@ -3,7 +3,8 @@
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 from typing import Any
 
 import torch
@@ -63,7 +64,8 @@ def _quietly() -> Iterator[None]:
     """Without torch's remarks on the terminal."""
     logging.disable(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        # What torch.export could not follow it prints as a whole.
+        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -66,24 +66,36 @@ def try_out(card: Card) -> None:
 
 def main() -> None:
     facts = json.load(sys.stdin)
-    card = Card(**facts | {key: tuple(facts[key]) for key in ("size", "network_size")})
+    try_here(Card(**facts | {key: tuple(facts[key]) for key in ("size", "network_size")}))
+
+
+def try_here(card: Card) -> None:
+    """The trial itself, in this process.
+
+    Raises:
+        ParamsError: the network cannot do one of these.
+    """
+    from stages.model.traced import traced, translated  # here: of all these it takes longest to import
+
+    translated(traced(try_learning(card), card), card, opset=OPSET)
+
+
+def try_learning(card: Card) -> Classifier:
+    """The first half of the trial: a classifier that was trained on two images, and is the same when loaded again.
+
+    Raises:
+        ParamsError: it cannot be built or trained, or is another.
+    """
     torch.manual_seed(0)
     classifier = build_classifier(card)
     images = torch.randint(0, 256, (2, *card.size, card.channels)).to(torch.uint8)
     _check_tensors(classifier, card.model)
     _train(classifier, images, card)
     answer = _answer(classifier, images)
-    if not _is_same(answer, _answer(classifier, images)):
-        raise ParamsError(
-            f"params.yaml: train.model {card.model} answers otherwise when asked again; nothing in it may be random "
-            "once it is trained (dropout takes training=self.training)"
-        )
+    _check_answer(classifier, answer, images, card.model)
     _say_what_it_ends_in(classifier, images, card.model)
     _save_and_load(classifier, answer, images, card)
-
-    from stages.model.traced import traced, translated  # here: of all these it takes longest to import
-
-    translated(traced(classifier, card), card, opset=OPSET)
+    return classifier
 
 
 def _check_tensors(classifier: Classifier, model: str) -> None:
@@ -114,6 +126,20 @@ def _train(classifier: Classifier, images: Tensor, card: Card) -> None:
                 "needed; it has to answer there as it does afterwards"
             )
         F.cross_entropy(logits.float(), torch.arange(len(images)) % len(card.classes)).backward()
+
+
+def _check_answer(classifier: Classifier, answer: Tensor, images: Tensor, model: str) -> None:
+    """Let an answer to an image depend on that image alone."""
+    if not _is_same(answer, _answer(classifier, images)):
+        raise ParamsError(
+            f"params.yaml: train.model {model} answers otherwise when asked again; nothing in it may be random after "
+            "training (F.dropout takes training=self.training)"
+        )
+    if not _is_same(answer[:1], _answer(classifier, images[:1])):
+        raise ParamsError(
+            f"params.yaml: train.model {model} answers otherwise for an image when others come with it; after training "
+            "no layer may average over a batch (batch norm keeps running statistics for that)"
+        )
 
 
 def _save_and_load(classifier: Classifier, answer: Tensor, images: Tensor, card: Card) -> None:

@@ -7,6 +7,7 @@ import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +80,7 @@ class RunLog:
     def graph(self, classifier: nn.Module, images: np.ndarray) -> None:
         """The classifier's graph, traced on uint8 (N, H, W, C)."""
         # Tracing is deprecated upstream, and what TensorBoard draws from. A failure is printed there at length.
-        with _spared("graph"), warnings.catch_warnings(), redirect_stdout(None), _plain_attention():
+        with _spared("graph"), warnings.catch_warnings(), redirect_stdout(StringIO()), _plain_attention():
             warnings.simplefilter("ignore")
             device = next(classifier.parameters()).device
             self._writer.add_graph(classifier.eval(), torch.from_numpy(images).to(device))
@@ -91,7 +92,7 @@ def _spared(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        print(f"train: no {what} in TensorBoard ({cause(error)[:200]}); the training goes on", flush=True)
+        print(f"train: no {what} in TensorBoard ({cause(error)}); the training goes on", flush=True)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import torch
 
 from stages.console.errors import ParamsError
 from stages.model.cifarnet import CifarNet
-from stages.model.registry import build_network, check_takes_one, network_names
+from stages.model.registry import build_network, check_takes_one, check_weight, network_names
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,22 @@ def test_a_wrong_name_gets_the_nearest() -> None:
 def test_images_too_small_for_a_model_are_named() -> None:
     with pytest.raises(ParamsError, match=r"alexnet cannot take images of 32x32 pixels"):
         build_network("alexnet", classes=10, channels=3, size=(32, 32))
+
+
+@pytest.mark.parametrize(("name", "side"), [("vit_b_32", 30), ("maxvit_t", 32)])
+def test_a_size_that_a_model_is_not_built_for_is_one_sentence_too(name: str, side: int) -> None:
+    with pytest.raises(
+        ParamsError, match=rf"{name} cannot take images of {side}x{side} pixels \(.*\); set train\.size to 224"
+    ) as raised:
+        build_network(name, classes=3, channels=3, size=(side, side))
+    assert "\n" not in str(raised.value)
+
+
+def test_more_weights_than_an_onnx_file_holds_are_refused() -> None:
+    with torch.device("meta"):
+        check_weight(torch.nn.Linear(1024, 1024), "small")
+        with pytest.raises(ParamsError, match=r"large has 2\.1 GB of weights, and the ONNX file that export writes"):
+            check_weight(torch.nn.Linear(2**19, 2**10), "large")
 
 
 def test_whitening_makes_patches_white() -> None:

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
-from torch import nn
+from torch import Tensor, nn
 
 from stages.model.classifier import Classifier
 from stages.training.log import RunLog
@@ -86,6 +87,59 @@ def test_looking_inside_changes_nothing(tmp_path: Path) -> None:
     assert torch.equal(chance, torch.get_rng_state())
     assert classifier.training
     assert not classifier.network[0]._forward_hooks  # type: ignore[index]
+
+
+class Attentive(nn.Module):
+    """As torch's own layers are put together, vit_b_32 for one: in eval mode they take a way that cannot be traced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.TransformerEncoderLayer(24, 2, 16, batch_first=True)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.mix(pixels.flatten(2).transpose(1, 2).reshape(len(pixels), -1, 24)).mean(1)
+
+
+class Untraceable(nn.Module):
+    """Raises more than a line once it is traced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        if torch.jit.is_tracing():
+            raise RuntimeError("\n".join(["ERROR: it cannot be traced", *300 * ["a line of the graph"]]))
+        return pixels * self.weight
+
+
+def test_the_graph_of_a_network_with_attention_is_there(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with RunLog(tmp_path, first_step=0) as log:
+        log.graph(small(Attentive()), IMAGES)
+    assert read(tmp_path).Tags()["graph"]
+    assert torch.backends.mha.get_fastpath_enabled()
+    assert capfd.readouterr().out == ""
+
+
+def test_a_graph_that_cannot_be_traced_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with RunLog(tmp_path, first_step=0) as log:
+        log.graph(small(Untraceable()), IMAGES)
+        log.scalars(1, {"loss": 1.0})
+    assert capfd.readouterr() == (
+        "train: no graph in TensorBoard (ERROR: it cannot be traced); the training goes on\n",
+        "",
+    )
+    assert read(tmp_path).Tags()["scalars"] == ["loss"]
+
+
+def test_histograms_of_weights_that_are_no_numbers_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    classifier = convolutional()
+    nn.init.constant_(next(classifier.parameters()), float("nan"))
+    with RunLog(tmp_path, first_step=0, histograms=True) as log:
+        log.insides(1, classifier, IMAGES)
+    assert capsys.readouterr().out.startswith("train: no histograms in TensorBoard (")
 
 
 def test_a_network_without_a_convolution_has_histograms_alone(tmp_path: Path) -> None:
