@@ -117,7 +117,7 @@ def test_probabilities_in_place_of_logits_are_told(name: str, end: str, capsys: 
     assert line.startswith(f"train: tried_nets:{name} answers probabilities (it ends in {end}), and logits are needed")
 
 
-# The smallest of each family of torchvision's; `python -m tests.proof.models` takes all of them to their exported files.
+# The smallest of each family of torchvision's; `python -m tests.proof.models` takes all of them through export.
 @pytest.mark.parametrize(
     ("name", "side"),
     [

@@ -15,9 +15,10 @@ def test_what_is_drawn_comes_back_as_png(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize(
-    "error", [OSError("no\nfont"), MemoryError(), ValueError("x" * 10_000)], ids=lambda e: type(e).__name__
-)
+ERRORS = {"disk": OSError("no\nfont"), "memory": MemoryError(), "long": ValueError(1000 * "long")}
+
+
+@pytest.mark.parametrize("error", ERRORS.values(), ids=ERRORS)
 def test_what_cannot_be_drawn_is_a_line_and_an_empty_picture(
     error: Exception, capsys: pytest.CaptureFixture[str]
 ) -> None:

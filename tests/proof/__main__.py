@@ -17,11 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import SystemRandom
 
+from stages.model.registry import network_names
 from tests.proof.corruption import prove_artefacts, prove_cache
 from tests.proof.crashes import prove_crashes
 from tests.proof.ground import Ground
 from tests.proof.kills import prove_dvc_kills, prove_train_kills
 from tests.proof.layouts import LAYOUTS, Layout, prove_layouts
+from tests.proof.models import prove_models
 from tests.proof.table import Tally, draw
 from tests.proof.worlds import WORLDS, prove_worlds
 
@@ -37,6 +39,7 @@ class Plan:
     crash_stages: tuple[str, ...]
     crash_over_outs: tuple[bool, ...]  # whether the outs of the run before are there: by hand they are, not under DVC
     models: tuple[str, ...]
+    tried_models: tuple[str, ...]  # all the way to their exported files; none: every one there is
     layouts: tuple[Layout, ...]
     precisions: tuple[str, ...]
     corruptions: int  # in forked stages
@@ -52,6 +55,7 @@ QUICK = Plan(
     crash_stages=("prepare",),
     crash_over_outs=(False,),
     models=("cifarnet",),
+    tried_models=("mnasnet0_5", "vit_b_32", "maxvit_t"),
     layouts=(Layout(1, 1), Layout(4, 2)),
     precisions=("fp32",),
     corruptions=500,
@@ -66,6 +70,7 @@ FULL = Plan(
     crash_stages=("prepare", "train", "evaluate"),
     crash_over_outs=(False, True),
     models=("cifarnet", "efficientnet_b0"),
+    tried_models=(),
     layouts=LAYOUTS,
     precisions=("fp32", "bf16"),
     corruptions=500,
@@ -128,6 +133,12 @@ def _provers(ground: Ground, plan: Plan) -> list[Prover]:
             "workers x cores: one hash for each model and precision",
             layouts,
             lambda tally: prove_layouts(ground, plan.models, plan.precisions, plan.layouts, tally),
+        ),
+        (
+            "models",
+            "every model by name: trained two steps, scored and exported, or refused in a sentence",
+            len(plan.tried_models) or None,
+            lambda tally: prove_models(plan.tried_models or network_names(), tally),
         ),
         (
             "corruption",
