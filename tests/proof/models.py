@@ -115,7 +115,7 @@ def _run_stages(model: str, side: int) -> None:
         (prepared / f"train_{part}.npy").write_bytes((prepared / f"test_{part}.npy").read_bytes())
     write_sums(prepared)
     set_params(Project(here, {}), model=model, **RECIPE)
-    export.fresh_answers = _answers  # type: ignore[assignment]
+    export.fresh_answers = _answers  # type: ignore[assignment, attr-defined]
     done: list[str] = []
 
     def stages() -> None:
