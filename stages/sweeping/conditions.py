@@ -17,14 +17,13 @@ def check_can_run(params: Params) -> None:
         ParamsError: it is to have no validation images.
     """
     paths = {
-        "data.archive": params.data.archive,
         "data.path": params.data.path,
         "data.also": params.data.also,
         "train.weights": params.train.weights,
     }
     for key, path in paths.items():
-        if path not in (None, NO_FILE):
-            _check_seen(key, str(path))
+        if path != NO_FILE:
+            _check_seen(key, path)
     if not params.prepare.val_fraction:
         if params.data.name != "folder":
             raise ParamsError("prepare.val_fraction is 0, so there is nothing to rank by; -S prepare.val_fraction=0.1")
