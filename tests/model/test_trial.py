@@ -117,18 +117,14 @@ def test_probabilities_in_place_of_logits_are_told(name: str, end: str, capsys: 
     assert line.startswith(f"train: tried_nets:{name} answers probabilities (it ends in {end}), and logits are needed")
 
 
-# The smallest of each family of torchvision's; `python -m tests.proof.models` takes all of them through export.
+# The smallest of most families of torchvision's; `python -m tests.proof.models` takes all models through export.
 @pytest.mark.parametrize(
     ("name", "side"),
     [
         ("alexnet", 64),
         ("convnext_tiny", 32),
-        ("densenet121", 32),
         ("efficientnet_b0", 32),
-        ("efficientnet_v2_s", 32),
         ("googlenet", 32),
-        ("inception_v3", 96),
-        ("maxvit_t", 224),
         ("mnasnet0_5", 32),
         ("mobilenet_v2", 32),
         ("mobilenet_v3_small", 32),

@@ -121,15 +121,18 @@ def test_the_graph_of_a_network_with_attention_is_there(tmp_path: Path, capfd: p
     assert capfd.readouterr().out == ""
 
 
-def test_a_graph_that_cannot_be_traced_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with RunLog(tmp_path, first_step=0) as log:
+def test_a_graph_that_cannot_be_traced_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)  # else this file is the user's own
+    with RunLog(tmp_path / "run", first_step=0) as log:
         log.graph(small(Untraceable()), IMAGES)
         log.scalars(1, {"loss": 1.0})
     assert capfd.readouterr() == (
         "train: no graph in TensorBoard (ERROR: it cannot be traced); the training goes on\n",
         "",
     )
-    assert read(tmp_path).Tags()["scalars"] == ["loss"]
+    assert read(tmp_path / "run").Tags()["scalars"] == ["loss"]
 
 
 def test_histograms_of_weights_that_are_no_numbers_are_one_line(
