@@ -8,7 +8,8 @@ import pytest
 
 from stages.console.errors import ParamsError, SourceError
 from stages.model.pretrained import fetch_stamped, published_weights
-from tests.sources.loopback import HASTY, Server, _Handler, serving
+from stages.sources.transfer import Web
+from tests.sources.loopback import CALM, _Handler, serving, unreachable
 
 CONTENT = bytes(range(256)) * 50
 NAME = f"net-{hashlib.sha256(CONTENT).hexdigest()[:8]}.pth"
@@ -37,20 +38,20 @@ def answer(content: bytes, *, length: int | None = None) -> object:
     return give
 
 
-def fetch(server: Server, folder: Path) -> Path:
-    return fetch_stamped(f"{server.web.url}{NAME}", folder, web=server.web, patience=HASTY)
+def fetch(web: Web, folder: Path) -> Path:
+    return fetch_stamped(f"{web.url}{NAME}", folder, web=web, patience=CALM)
 
 
 def test_it_comes_once(tmp_path: Path) -> None:
     with serving(answer(CONTENT)) as server:  # type: ignore[arg-type]
-        assert fetch(server, tmp_path / "a").read_bytes() == CONTENT
-        assert fetch(server, tmp_path / "a").read_bytes() == CONTENT
+        assert fetch(server.web, tmp_path / "a").read_bytes() == CONTENT
+        assert fetch(server.web, tmp_path / "a").read_bytes() == CONTENT
         assert server.ranges == [None]
 
 
 def test_what_broke_off_goes_on(tmp_path: Path) -> None:
     with serving(answer(CONTENT, length=5000), answer(CONTENT)) as server:  # type: ignore[arg-type]
-        assert fetch(server, tmp_path).read_bytes() == CONTENT
+        assert fetch(server.web, tmp_path).read_bytes() == CONTENT
         assert server.ranges[1] == "bytes=5000-"
 
 
@@ -60,15 +61,14 @@ def test_another_file_is_refused_and_one_on_disk_is_replaced(tmp_path: Path) -> 
         with pytest.raises(
             SourceError, match=r"what came has sha256:.*; run again, or get it elsewhere and give its path"
         ):
-            fetch(server, tmp_path)
-        assert fetch(server, tmp_path).read_bytes() == CONTENT
+            fetch(server.web, tmp_path)
+        assert fetch(server.web, tmp_path).read_bytes() == CONTENT
 
 
 def test_without_a_network_it_is_one_sentence(tmp_path: Path) -> None:
-    with serving(answer(CONTENT)) as server:  # type: ignore[arg-type]
-        pass
-    with pytest.raises(SourceError, match=r"it cannot be reached \(ConnectionError\); run again, or get it elsewhere"):
-        fetch(server, tmp_path)
+    sentence = r"it cannot be reached \(ConnectionError\); run again, or get it elsewhere"
+    with unreachable() as web, pytest.raises(SourceError, match=sentence):
+        fetch(web, tmp_path)
 
 
 @pytest.mark.parametrize("model", ["cifarnet", "timm/resnet10t", "package.module:Net"])

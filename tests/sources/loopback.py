@@ -1,9 +1,11 @@
 """A web server on this machine that behaves as it is told."""
 
 import hashlib
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import requests
@@ -13,7 +15,11 @@ from stages.sources.pinned import PinnedFile
 from stages.sources.transfer import Web
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
-HASTY = Patience(connect=2, stall=0.5, window=0.3, pause=0.01, slowest=1e5)
+# Each minds one thing alone: on a busy machine the others may be as slow as they like.
+CALM = Patience(connect=600, stall=600, window=600, pause=0.01, slowest=1e5)
+MINDS_SILENCE = replace(CALM, stall=0.5)
+MINDS_A_STALL = replace(CALM, stall=2)  # time for a first half to come
+MINDS_SLOWNESS = replace(CALM, window=0.3)
 
 
 class Server(ThreadingHTTPServer):
@@ -56,6 +62,14 @@ def serving(*answers: Answer) -> Iterator[Server]:
         stack.callback(server.shutdown)
         stack.callback(server.closing.set)
         yield server
+
+
+@contextmanager
+def unreachable() -> Iterator[Web]:
+    """A port where nobody listens, held so that no other process comes to."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield Web(f"http://127.0.0.1:{held.getsockname()[1]}/", requests.Session)
 
 
 def whole(content: bytes, kind: str = "application/octet-stream") -> Answer:
@@ -112,7 +126,7 @@ def dripping(content: bytes, *, chunk: int, every: float) -> Answer:
 
 def silent(handler: BaseHTTPRequestHandler) -> None:
     """Takes the request and never answers."""
-    handler.server.closing.wait(60)  # type: ignore[attr-defined]
+    handler.server.closing.wait(600)  # type: ignore[attr-defined]
 
 
 def refused(status: int) -> Answer:

@@ -1,12 +1,14 @@
-import os
-import time
+import signal
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stages.sources.fault import Fault, TooSlow
 from stages.sources.npm import Npm
-from tests.sources.loopback import HASTY, pinned
+from stages.sources.pace import Patience
+from tests.sources.loopback import CALM, MINDS_SILENCE, MINDS_SLOWNESS, pinned
 
 CONTENT = b"a package" * 1000
 FILE = pinned("thing-1.0.0.tgz", CONTENT)
@@ -20,7 +22,7 @@ def fake_npm(folder: Path, script: str, content: bytes = CONTENT) -> Npm:
     command.write_text(
         '#!/bin/sh\nfor word in "$@"; do case "$word" in '
         "--pack-destination=*) out=${word#*=};; --cache=*) cache=${word#*=}; mkdir $cache;; esac; done\n"
-        f"content={folder}/content\necho $$ > {folder}/pid\n{script}\n"
+        f"content={folder}/content\n{script}\n"
     )
     command.chmod(0o755)
     return Npm("thing@1.0.0", f"{command}")
@@ -30,7 +32,7 @@ def fetch(tmp_path: Path, npm: Npm) -> None:
     room = tmp_path / "downloads"
     room.mkdir()
     try:
-        npm.fetch(FILE, room / FILE.name, HASTY)
+        npm.fetch(FILE, room / FILE.name, CALM)
     finally:
         assert {path.name for path in room.iterdir()} <= {FILE.name}
 
@@ -57,18 +59,23 @@ def test_a_failure_is_said_by_its_code_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "fault", "words"),
+    ("script", "patience", "fault", "words"),
     [
-        ("exec sleep 60", Fault, "no byte for 0.5 s"),
-        ("while :; do echo some >> $cache/tmp; sleep 0.05; done", TooSlow, "only 0 kB/s"),
+        ("exec sleep 60", MINDS_SILENCE.endless(), Fault, "no byte for 0.5 s"),
+        ("while :; do echo some >> $cache/tmp; sleep 0.05; done", MINDS_SLOWNESS, TooSlow, "only 0 kB/s"),
     ],
+    ids=["stalled", "slow"],
 )
-def test_a_stalled_or_slow_npm_is_ended(tmp_path: Path, script: str, fault: type[Fault], words: str) -> None:
-    patience = HASTY if fault is TooSlow else HASTY.endless()
-    npm = fake_npm(tmp_path / "bin", script)
-    begun = time.monotonic()
+def test_a_stalled_or_slow_npm_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, patience: Patience, fault: type[Fault], words: str
+) -> None:
+    started, popen = list[subprocess.Popen](), subprocess.Popen
+
+    def watched(*arguments: Any, **options: Any) -> subprocess.Popen:
+        started.append(popen(*arguments, **options))
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", watched)
     with pytest.raises(fault, match=words):
-        npm.fetch(FILE, tmp_path / FILE.name, patience)
-    assert time.monotonic() - begun < 5
-    with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / "bin" / "pid").read_text()), 0)
+        fake_npm(tmp_path / "bin", script).fetch(FILE, tmp_path / FILE.name, patience)
+    assert [process.returncode for process in started] == [-signal.SIGKILL]

@@ -6,8 +6,24 @@ import requests
 from requests.adapters import BaseAdapter
 
 from stages.sources.fault import Fault, TooSlow
+from stages.sources.pace import Patience
 from stages.sources.transfer import TRIES, Web, https_only
-from tests.sources.loopback import HASTY, Answer, dripping, partly, pinned, ranged, refused, serving, silent, whole
+from tests.sources.loopback import (
+    CALM,
+    MINDS_A_STALL,
+    MINDS_SILENCE,
+    MINDS_SLOWNESS,
+    Answer,
+    dripping,
+    partly,
+    pinned,
+    ranged,
+    refused,
+    serving,
+    silent,
+    unreachable,
+    whole,
+)
 
 CONTENT = bytes(range(256)) * 400
 HALF = len(CONTENT) // 2
@@ -17,15 +33,15 @@ FILE = pinned("file.bin", CONTENT)
 def fetch(tmp_path: Path, *answers: Answer) -> list[str | None]:
     """Fetch from a server with these answers; gives the ranges that were asked for."""
     with serving(*answers) as server:
-        server.web.fetch(FILE, tmp_path / FILE.name, HASTY)
+        server.web.fetch(FILE, tmp_path / FILE.name, CALM)
     assert (tmp_path / FILE.name).read_bytes() == CONTENT
     assert [path.name for path in tmp_path.iterdir()] == [FILE.name]
     return server.ranges
 
 
-def failure(tmp_path: Path, *answers: Answer) -> str:
+def failure(tmp_path: Path, *answers: Answer, patience: Patience = CALM) -> str:
     with serving(*answers) as server, pytest.raises(Fault) as fault:
-        server.web.fetch(FILE, tmp_path / FILE.name, HASTY)
+        server.web.fetch(FILE, tmp_path / FILE.name, patience)
     assert not (tmp_path / FILE.name).exists()
     return str(fault.value)
 
@@ -89,14 +105,12 @@ def test_a_missing_file_is_not_asked_for_again(tmp_path: Path) -> None:
 
 
 def test_a_silent_host_is_left_after_one_stall(tmp_path: Path) -> None:
-    assert failure(tmp_path, silent, whole(CONTENT)) == "no byte for 0.5 s"
+    assert failure(tmp_path, silent, whole(CONTENT), patience=MINDS_SILENCE) == "no byte for 0.5 s"
 
 
 def test_a_closed_port_fails_at_once(tmp_path: Path) -> None:
-    with serving(whole(CONTENT)) as server:
-        gone = server.web
-    with pytest.raises(Fault, match="cannot be reached"):
-        gone.fetch(FILE, tmp_path / FILE.name, HASTY)
+    with unreachable() as web, pytest.raises(Fault, match="cannot be reached"):
+        web.fetch(FILE, tmp_path / FILE.name, CALM)
 
 
 def test_a_host_that_always_breaks_is_left_and_its_bytes_kept(tmp_path: Path) -> None:
@@ -106,31 +120,31 @@ def test_a_host_that_always_breaks_is_left_and_its_bytes_kept(tmp_path: Path) ->
 
 
 def test_a_slow_host_gives_way(tmp_path: Path) -> None:
-    with serving(dripping(CONTENT, chunk=1000, every=0.05)) as server, pytest.raises(TooSlow, match=r"only .* kB/s"):
-        server.web.fetch(FILE, tmp_path / FILE.name, HASTY)
-    assert (tmp_path / "file.bin.part").stat().st_size >= 1000
+    with serving(dripping(CONTENT, chunk=100, every=0.05)) as server, pytest.raises(TooSlow, match=r"only .* kB/s"):
+        server.web.fetch(FILE, tmp_path / FILE.name, MINDS_SLOWNESS)
+    assert (tmp_path / "file.bin.part").stat().st_size >= 100
 
 
 def test_a_stall_in_the_middle_gives_way(tmp_path: Path) -> None:
-    with serving(dripping(CONTENT, chunk=HALF, every=60)) as server, pytest.raises(TooSlow, match="no byte for"):
-        server.web.fetch(FILE, tmp_path / FILE.name, HASTY)
+    with serving(dripping(CONTENT, chunk=HALF, every=600)) as server, pytest.raises(TooSlow, match="no byte for"):
+        server.web.fetch(FILE, tmp_path / FILE.name, MINDS_A_STALL)
 
 
 def test_without_another_source_a_slow_host_is_borne_with(tmp_path: Path) -> None:
     with serving(dripping(CONTENT, chunk=10_000, every=0.05)) as server:
-        server.web.fetch(FILE, tmp_path / FILE.name, HASTY.endless())
+        server.web.fetch(FILE, tmp_path / FILE.name, MINDS_SLOWNESS.endless())
     assert (tmp_path / FILE.name).read_bytes() == CONTENT
 
 
 def test_without_another_source_a_stall_is_tried_again(tmp_path: Path) -> None:
-    with serving(dripping(CONTENT, chunk=HALF, every=60), ranged(CONTENT)) as server:
-        server.web.fetch(FILE, tmp_path / FILE.name, HASTY.endless())
+    with serving(dripping(CONTENT, chunk=HALF, every=600), ranged(CONTENT)) as server:
+        server.web.fetch(FILE, tmp_path / FILE.name, MINDS_A_STALL.endless())
     assert server.ranges == [None, f"bytes={HALF}-"]
 
 
 def test_plain_http_is_refused(tmp_path: Path) -> None:
     with serving(whole(CONTENT)) as server, pytest.raises(Fault, match="not https"):
-        Web(server.web.url).fetch(FILE, tmp_path / FILE.name, HASTY)
+        Web(server.web.url).fetch(FILE, tmp_path / FILE.name, CALM)
     assert server.ranges == []
 
 
@@ -155,5 +169,5 @@ def test_a_redirect_from_https_to_http_is_refused(tmp_path: Path) -> None:
             return made
 
         with pytest.raises(Fault, match="not https"):
-            Web("https://safe.test/", session).fetch(FILE, tmp_path / FILE.name, HASTY)
+            Web("https://safe.test/", session).fetch(FILE, tmp_path / FILE.name, CALM)
     assert server.ranges == []
