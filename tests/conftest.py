@@ -23,6 +23,8 @@ SHIPPED = (
     ".dvcignore",
     ".gitignore",
 )
+NO_PROCESS = 2**22 + 1  # Linux gives ids up to 2**22
+HANGS = 900  # seconds: no load makes a command of a test take that long
 SMALL = {
     "name: cifar10 ": "name: shapes ",
     "  epochs: ": "  epochs: 2 #",
@@ -38,6 +40,13 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Training comes first: it forks, and after torch.export a process has autograd threads that no fork survives."""
     items.sort(key=lambda item: not item.nodeid.startswith("tests/training"))
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """What a test draws without a seed does not depend on the tests before it, which differ from worker to worker."""
+    if torch := sys.modules.get("torch"):  # where nobody imports it, nobody waits for it
+        torch.manual_seed(0)
 
 
 @dataclass
@@ -57,7 +66,7 @@ class Project:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            timeout=300,
+            timeout=HANGS,
         )
         assert expect is None or done.returncode == expect, done.stdout
         return done.stdout

@@ -17,6 +17,7 @@ from stages.files.hashing import sha256_of_array
 from stages.sources.catalogue import CATALOGUE
 from stages.sources.entry import Entry
 from stages.sources.npm import Npm
+from tests.conftest import HANGS
 from tests.imports import ROOT
 from tests.sources import made
 from tests.sources.loopback import dripping, ranged, refused, serving
@@ -148,7 +149,7 @@ def started(prelude: str, folder: Path) -> subprocess.Popen[str]:
 def test_a_stopped_download_goes_on_where_it_was(tmp_path: Path, run: Run, number: signal.Signals, code: int) -> None:
     content = made.pickles()
     part = Path(".downloads/cifar10/official.tar.gz.part")
-    with serving(dripping(content, chunk=len(content) // 2, every=60), ranged(content)) as server:
+    with serving(dripping(content, chunk=len(content) // 2, every=600), ranged(content)) as server:
         entry = made.cifar_entry(server.web, NO_NPM)
         run(TINY)
         Path("params.yaml").write_text(Path("params.yaml").read_text().replace("name: shapes", "name: cifar10"))
@@ -163,7 +164,7 @@ def test_a_stopped_download_goes_on_where_it_was(tmp_path: Path, run: Run, numbe
         while process.poll() is None and not (part.exists() and part.stat().st_size):
             time.sleep(0.02)
         process.send_signal(number)
-        _, said = process.communicate(timeout=10)
+        _, said = process.communicate(timeout=HANGS)
         assert process.returncode == code
         assert "Traceback" not in said and said.count("\n") == (code > 0)
         assert raw() == before and part.exists()
@@ -177,7 +178,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_behind(tmp_path: Path, r
     before = raw()
     limit = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))"
     process = started(limit, tmp_path)
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=HANGS)
     assert process.returncode == 5
     assert "cannot write" in said and "Traceback" not in said and said.count("\n") == 1
     assert raw() == before and [path.name for path in Path("data").iterdir()] == ["raw"]
@@ -186,5 +187,5 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_behind(tmp_path: Path, r
 def test_torch_is_not_imported(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text().replace("name: cifar10 ", "name: shapes "))
     ending = "import atexit, sys\natexit.register(lambda: print('torch' in sys.modules))"
-    said, _ = started(ending, tmp_path).communicate(timeout=20)
+    said, _ = started(ending, tmp_path).communicate(timeout=HANGS)
     assert said.endswith("False\n")

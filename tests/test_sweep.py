@@ -15,7 +15,7 @@ from stages.data.prepared import NOTHING_TO_RANK
 from stages.sweeping.grid import Member
 from stages.sweeping.table import rank
 from tests.comparing.stub import commit, make_stub
-from tests.conftest import Project
+from tests.conftest import HANGS, Project
 
 SWEEP = ("python", "-m", "stages.sweep")
 GRID = (*SWEEP, "-S", "train.lr=0.1,0.3", "-S", "train.seed=0,1")
@@ -180,12 +180,12 @@ def test_stopped_half_way_it_goes_on(project: Project, number: signal.Signals) -
     )
     process = _wait_for(project.folder / "train.pid")
     sweep.send_signal(number)
-    _, error = sweep.communicate(timeout=60)
+    _, error = sweep.communicate(timeout=HANGS)
     assert sweep.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL), error
     assert error == (
         "sweep: stopped by Ctrl-C; the same line again goes on from there\n" if number == signal.SIGINT else ""
     )
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + HANGS
     while number == signal.SIGINT and _is_alive(process) and time.monotonic() < deadline:
         time.sleep(0.1)
     if _is_alive(process) and number == signal.SIGKILL:
@@ -239,7 +239,7 @@ def test_a_member_whose_stage_was_killed_is_said_to_be(project: Project, shell: 
         text=True,
     )
     os.kill(_wait_for(project.folder / "train.pid"), signal.SIGKILL)
-    printed, _ = sweep.communicate(timeout=60)
+    printed, _ = sweep.communicate(timeout=HANGS)
     assert sweep.returncode == 1
     assert "sweep: lr 0.1, seed 0 failed: its stage was killed by signal 9" in printed
 
@@ -276,7 +276,7 @@ def test_without_a_commit_it_says_so(tmp_path: Path) -> None:
 
 
 def _wait_for(path: Path) -> int:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + HANGS
     while not path.exists() or not path.read_text():
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -42,7 +42,7 @@ if fail.exists():
     sys.exit(int(fail.read_text() or 3))
 if (root / f'wait-{lr}-{seed:.0f}').exists():
     (root / 'train.pid').write_text(str(os.getpid()))
-    time.sleep(60)
+    time.sleep(3600)
 draw = random.Random(f'{lr} {seed}')
 right = [draw.random() > 0.1 + abs(lr - 0.1) for _ in range(400)]
 pathlib.Path('models').mkdir(exist_ok=True)

