@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from stages.console.errors import DataError
 from stages.files.sums import write_sums
 from stages.verify import main
 from stages.verifying.git import EXPERIMENT
-from tests.conftest import Project
+from tests.conftest import NO_PROCESS, Project
 
 OBJECTS = ".dvc/cache/files/md5"
 
@@ -273,18 +272,16 @@ def test_head_goes_back_to_its_branch_after_a_killed_experiment(copy: Project) -
 
 
 def test_a_dead_task_and_left_over_files_are_named_and_are_no_difference(copy: Project) -> None:
-    with subprocess.Popen(["true"]) as process:
-        process.wait()
     rev = "f455f160862db4e6808d36ec42e9d9417926114a"
     run = copy.folder / ".dvc/tmp/exps/run" / rev
     run.mkdir(parents=True)
-    (run / f"{rev}.json").write_text(json.dumps({"pid": process.pid, "returncode": None}))
+    (run / f"{rev}.json").write_text(json.dumps({"pid": NO_PROCESS, "returncode": None}))
     (run / f"{rev}.run").write_text(json.dumps({"name": "stuck", "status": 2}))
-    (copy.folder / f"models/.classifier.tmp.{process.pid}").mkdir()
+    (copy.folder / f"models/.classifier.tmp.{NO_PROCESS}").mkdir()
     (copy.folder / f"metrics/.train.json.tmp.{os.getpid()}").touch()
     printed = _verify(copy)
     assert "repair: dvc queue kill stuck; dvc queue remove stuck" in printed
-    assert f"repair: rm -rf models/.classifier.tmp.{process.pid}\n" in printed
+    assert f"repair: rm -rf models/.classifier.tmp.{NO_PROCESS}\n" in printed
     assert "train.json.tmp" not in printed
     assert "same bytes" in printed.splitlines()[-1]
 

@@ -1,12 +1,12 @@
 """A file or a folder is whole or absent, whatever happens while it is written."""
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from stages.files.atomic import replaced_folder, write_bytes, write_json
+from tests.conftest import NO_PROCESS
 
 
 def test_a_failure_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
@@ -54,10 +54,8 @@ def test_json_has_no_nan(tmp_path: Path) -> None:
 
 
 def test_what_killed_processes_left_is_swept_and_what_the_living_write_is_not(tmp_path: Path) -> None:
-    dead = subprocess.Popen(["true"])
-    dead.wait()
-    (tmp_path / f".out.tmp.{dead.pid}").mkdir()
-    (tmp_path / f".out.tmp.{dead.pid}" / "half").touch()
+    (tmp_path / f".out.tmp.{NO_PROCESS}").mkdir()
+    (tmp_path / f".out.tmp.{NO_PROCESS}" / "half").touch()
     (tmp_path / f".out.tmp.{os.getppid()}").touch()
     with replaced_folder(tmp_path / "out") as folder:
         (folder / "file").touch()
