@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 from stages.console.errors import DataError, Diverged, MachineError, ParamsError, SourceError
 from stages.console.progress import Progress
 from stages.console.stage import run_stage
+from tests.conftest import HANGS
 from tests.imports import ROOT
 
 
@@ -69,12 +69,14 @@ def test_a_bug_keeps_its_traceback() -> None:
 
 
 def test_a_good_end_is_a_line_with_a_time_and_the_time_is_kept(
-    workspace: Path, capsys: pytest.CaptureFixture[str]
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    seconds = iter([0.0, 1.0, 20.0, 22.5])
+    monkeypatch.setattr("stages.console.stage.time.monotonic", lambda: next(seconds))
     run_stage("prepare", lambda: "10 images")
     run_stage("train", lambda: "a model")
-    assert capsys.readouterr().out == "prepare: 10 images, 0.0 s\ntrain: a model, 0.0 s\n"
-    assert json.loads((workspace / "logs/seconds.json").read_text()) == {"prepare": 0.0, "train": 0.0}
+    assert capsys.readouterr().out == "prepare: 10 images, 1.0 s\ntrain: a model, 2.5 s\n"
+    assert json.loads((workspace / "logs/seconds.json").read_text()) == {"prepare": 1.0, "train": 2.5}
 
 
 def test_without_a_terminal_progress_is_plain_lines(
@@ -123,19 +125,18 @@ def work():
         print("ready", flush=True)
         time.sleep(60)
     finally:
-        time.sleep(0.5)
-        print("tidy", flush=True)
+        print("tidying", flush=True)
+        print(input(), flush=True)
 
 run_tool(work)
 """
-    with subprocess.Popen(
-        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, text=True, **pipes) as process:  # type: ignore[call-overload]
         assert process.stdout and process.stdout.readline() == "ready\n"
         process.terminate()
-        time.sleep(0.2)
+        assert process.stdout.readline() == "tidying\n"
         process.terminate()
-        printed, sentences = process.communicate(timeout=10)
+        printed, sentences = process.communicate("tidy\n", timeout=HANGS)
     assert printed == "tidy\n"
     assert (process.returncode, sentences.count("\n")) == (143, 1)
 
