@@ -276,11 +276,16 @@ def test_a_dead_task_and_left_over_files_are_named_and_are_no_difference(copy: P
     run = copy.folder / ".dvc/tmp/exps/run" / rev
     run.mkdir(parents=True)
     (run / f"{rev}.json").write_text(json.dumps({"pid": NO_PROCESS, "returncode": None}))
-    (run / f"{rev}.run").write_text(json.dumps({"name": "stuck", "status": 2}))
+    (run / f"{rev}.run").write_text(json.dumps({"name": "stuck", "status": 2, "location": "dvc-task"}))
+    plain = run.parent / "workspace"  # what a `dvc exp run` leaves that was stopped: no task of the queue
+    plain.mkdir()
+    (plain / "workspace.json").write_text(json.dumps({"pid": NO_PROCESS, "returncode": None}))
+    (plain / "workspace.run").write_text(json.dumps({"name": "plain", "status": 2, "location": "workspace"}))
     (copy.folder / f"models/.classifier.tmp.{NO_PROCESS}").mkdir()
     (copy.folder / f"metrics/.train.json.tmp.{os.getpid()}").touch()
     printed = _verify(copy)
     assert "repair: dvc queue kill stuck; dvc queue remove stuck" in printed
+    assert "plain" not in printed
     assert f"repair: rm -rf models/.classifier.tmp.{NO_PROCESS}\n" in printed
     assert "train.json.tmp" not in printed
     assert "same bytes" in printed.splitlines()[-1]

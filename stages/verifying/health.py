@@ -11,6 +11,7 @@ from stages.verifying.finding import Finding, words
 from stages.verifying.git import branch_left_by_experiment
 
 RWLOCK = Path(".dvc/tmp/rwlock")
+QUEUE = "dvc-task"  # where DVC says that its queue runs an experiment
 TASKS = Path(".dvc/tmp/exps/run")
 
 
@@ -44,9 +45,11 @@ def detached_head() -> Iterator[Finding]:
 def dead_tasks() -> Iterator[Finding]:
     """Experiments of the queue that are Running for ever, their process being gone."""
     for path in sorted(TASKS.glob("*/*.json")):
-        process = _json(path)
+        process, run = _json(path), _json(path.with_suffix(".run"))
+        if run.get("location") != QUEUE:
+            continue  # of a plain `dvc exp run`: the next one writes over it
         if "returncode" in process and process["returncode"] is None and not is_alive(process.get("pid", 0)):
-            name = _json(path.with_suffix(".run")).get("name") or path.stem[:7]
+            name = run.get("name") or path.stem[:7]
             yield Finding(
                 f"the queue's task {name} is Running for ever: its process is gone",
                 f"dvc queue kill {words([name])}; dvc queue remove {words([name])}",
