@@ -13,8 +13,8 @@ from benchmarks.chart import chart_of, draw_speed
 from benchmarks.lineup import CONTESTANTS, PAIRS, PEAK
 from benchmarks.results import PAGE, RESULTS, keep, spread, this_machine
 from benchmarks.watch import take_turn
-from stages.console.stage import run_tool
-from stages.data.prepared import PREPARED
+from imageclf.images.dataset import PREPARED
+from imageclf.runtime.stage import run_tool
 
 Turns = dict[str, list[dict[str, Any]]]  # of each contestant, one a round
 

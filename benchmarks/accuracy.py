@@ -17,8 +17,8 @@ from typing import Any
 from benchmarks.changes import Changes, change_params, changes_of, words
 from benchmarks.results import PAGE, RESULTS, keep, known_section, this_machine
 from benchmarks.whole_run import clone_project, run_module, uncommitted
-from stages.console.errors import ParamsError
-from stages.console.stage import run_tool
+from imageclf.runtime.errors import ParamsError
+from imageclf.runtime.stage import run_tool
 
 
 def main() -> None:

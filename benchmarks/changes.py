@@ -6,9 +6,8 @@ from typing import Any
 
 import yaml
 
-from stages.console.errors import ParamsError
-from stages.params.read import read_params
-from stages.params.yaml12 import Yaml12Loader
+from imageclf.config.params import Yaml12Loader, read_params
+from imageclf.runtime.errors import ParamsError
 
 Changes = dict[str, Any]
 

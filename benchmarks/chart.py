@@ -7,7 +7,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from benchmarks.lineup import CONTESTANTS
-from stages.files.atomic import replaced_file
+from imageclf.runtime.files import replaced_file
 
 OURS, THEIRS = "#1f6f8b", "#b9b9b9"
 

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.data.prepared import PREPARED, read_dataset, read_split
-from stages.files.atomic import write_json
-from stages.files.sums import write_sums
+from imageclf.images.dataset import PREPARED, read_dataset, read_split
+from imageclf.runtime.files import write_json, write_sums
 
 CHUNK = 1000  # images
 

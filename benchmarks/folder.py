@@ -17,10 +17,10 @@ from pathlib import Path
 from benchmarks.folder_turn import ROOT
 from benchmarks.photos import write_photos
 from benchmarks.watch import MemoryWatch
-from stages.console.errors import MachineError
-from stages.console.stage import run_tool
-from stages.data.prepared import PREPARED
-from stages.files.sums import SUMS
+from imageclf.images.dataset import PREPARED
+from imageclf.runtime.errors import MachineError
+from imageclf.runtime.files import SUMS
+from imageclf.runtime.stage import run_tool
 
 
 def main() -> None:

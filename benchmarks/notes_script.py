@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader
 
 from benchmarks.contestant import Ready, Step, training_flops
 from benchmarks.pictures import Loader, Pictures, endless
-from stages.data.prepared import PREPARED, read_split
-from stages.model.notes import notes_cnn
+from imageclf.images.dataset import PREPARED, read_split
+from imageclf.models.networks.notes import notes_cnn
 
 EPOCHS = 2
 

@@ -12,22 +12,20 @@ from torch import nn
 from torch.optim import Optimizer
 
 from benchmarks.contestant import Ready, training_flops
-from stages.data.augment import Augment
-from stages.data.prepared import Dataset, read_dataset, read_split
-from stages.machine.cores import available_cores
-from stages.model.classifier import Classifier
-from stages.model.layers import MaxPool, NormSilu
-from stages.model.registry import build_network
-from stages.params.read import read_params
-from stages.params.schema import TrainParams
-from stages.training.board import make_board
-from stages.training.compute import Compute, choose_compute
-from stages.training.course import choose_batch_size
-from stages.training.network import Network
-from stages.training.objective import choose_objective
-from stages.training.optimizer import make_optimizers
-from stages.training.shards import Batch, shard_count
-from stages.training.workers import WorkerPool, make_worker
+from imageclf.augment.transforms import Augment
+from imageclf.config.params import read_params
+from imageclf.config.schema import TrainParams
+from imageclf.images.dataset import Dataset, read_dataset, read_split
+from imageclf.models.classifier import Classifier
+from imageclf.models.device import Compute, choose_compute
+from imageclf.models.layers import MaxPool, NormSilu
+from imageclf.models.registry import build_network
+from imageclf.runtime.platform import available_cores
+from imageclf.training.optimizers import make_optimizers
+from imageclf.training.schedule import choose_batch_size
+from imageclf.training.shared import Network, make_board
+from imageclf.training.step import Batch, choose_objective, shard_count
+from imageclf.training.workers import WorkerPool, make_worker
 
 RATE = 1e-4  # no rate changes the speed; the recipe's own, without its schedule, could end in nan
 NOTES = {
@@ -56,7 +54,7 @@ def notes_recipe(precision: str) -> TrainParams:
 
 @contextmanager
 def sharded(folder: Path, recipe: TrainParams) -> Iterator[Ready]:
-    """As stages/training/fit.py takes it."""
+    """As imageclf/training/loop.py takes it."""
     dataset, split = read_dataset(folder), read_split("train", folder)
     batch_size = choose_batch_size(recipe, len(split))
     shards = shard_count(batch_size, recipe.shards, dataset.size)

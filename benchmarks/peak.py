@@ -5,7 +5,7 @@ import time
 
 import torch
 
-from stages.machine.cores import available_cores
+from imageclf.runtime.platform import available_cores
 
 SIZE, TIMES = 2048, 7
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from stages.data.randomness import random_integers
-from stages.files.sums import write_sums
+from imageclf.randomness import random_integers
+from imageclf.runtime.files import write_sums
 
 CLASSES = [f"class {number}" for number in range(10)]
 SIZES = [(500, 375), (375, 500), (500, 333), (480, 360)]  # width, height in pixels

@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from stages.data.prepared import Split
+from imageclf.images.dataset import Split
 
 Loader = DataLoader[tuple[Tensor, int]]
 

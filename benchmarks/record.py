@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.contestant import Ready, training_flops
-from stages.data.augment import Augment
-from stages.data.prepared import Dataset, Split, read_dataset, read_split
-from stages.data.randomness import permutation
+from imageclf.augment.transforms import Augment
+from imageclf.images.dataset import Dataset, Split, read_dataset, read_split
+from imageclf.randomness import permutation
 
 WIDTHS = (64, 256, 256)
 BATCH, EPOCHS, WHITENING_EPOCHS = 2000, 8, 3  # in the first three epochs the whitening bias learns too

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.tables import markdown
-from stages.files.atomic import write_json, write_text
-from stages.machine.cores import available_cores
+from imageclf.runtime.files import write_json, write_text
+from imageclf.runtime.platform import available_cores
 
 RESULTS = Path("benchmarks/results.json")
 PAGE = Path("benchmarks/RESULTS.md")

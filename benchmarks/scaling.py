@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.enlarge import enlarge
 from benchmarks.results import PAGE, RESULTS, keep, spread, this_machine
 from benchmarks.watch import take_turn
-from stages.console.stage import run_tool
+from imageclf.runtime.stage import run_tool
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from torchvision import transforms
 
 from benchmarks.contestant import Ready, training_flops
 from benchmarks.pictures import Loader, Pictures, endless
-from stages.data.prepared import Dataset, read_dataset, read_split
-from stages.model.registry import build_network
+from imageclf.images.dataset import Dataset, read_dataset, read_split
+from imageclf.models.registry import build_network
 
 BATCH, WORKERS = 128, 2
 

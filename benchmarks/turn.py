@@ -22,9 +22,9 @@ from benchmarks.peak import PRECISIONS, matmul_peak
 from benchmarks.record import record
 from benchmarks.torchvision_loop import torchvision_loop
 from benchmarks.watch import TIMING
-from stages.console.stage import run_tool
-from stages.data.prepared import read_split
-from stages.machine.processor import instruction_set
+from imageclf.images.dataset import read_split
+from imageclf.models.device import instruction_set
+from imageclf.runtime.stage import run_tool
 
 PAGE = 4096  # bytes; reading one of them brings them all
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.console.errors import MachineError
+from imageclf.runtime.errors import MachineError
 
 TIMING = "timing begins"  # a turn prints it: from here on nothing may disturb it
 READ_EVERY = 0.05  # seconds

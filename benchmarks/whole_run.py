@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from benchmarks.changes import Changes, change_params
-from stages.console.errors import MachineError
+from imageclf.runtime.errors import MachineError
 
 RAW = Path("data/raw")
 

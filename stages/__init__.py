@@ -1,15 +1,3 @@
-"""The pipeline: one module per DVC stage (a verb), the packages they share (nouns) beside them."""
+"""The five stages of dvc.yaml, a script each."""
 
-import sys
-from types import TracebackType
-
-
-def _say_briefly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """What sys.excepthook does, but for Ctrl-C: it may come while a stage is still importing."""
-    if issubclass(kind, KeyboardInterrupt):
-        print("stopped by Ctrl-C; run again to do it anew", file=sys.stderr)
-    else:
-        sys.__excepthook__(kind, error, trace)
-
-
-sys.excepthook = _say_briefly
+import imageclf  # noqa: F401 - first: Ctrl-C while the rest is imported is one line

@@ -12,16 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.console.errors import DataError, MachineError, ParamsError
-from stages.console.stage import project_root, run_stage
-from stages.console.text import printable
-from stages.files.atomic import replaced_folder, write_json, write_text
-from stages.files.hashing import sha256_of_array
-from stages.params.read import read_params
-from stages.sources.catalogue import CATALOGUE
-from stages.sources.delivery import from_archive, from_sources, held_folder
-from stages.sources.entry import Arrays, Entry
-from stages.sources.folder import NONE, make_manifest
+from imageclf.config.params import read_params
+from imageclf.datasets.catalogue import CATALOGUE
+from imageclf.datasets.fetch import from_archive, from_sources, held_folder
+from imageclf.datasets.folder import NONE, make_manifest
+from imageclf.datasets.source import Arrays, Entry
+from imageclf.runtime.errors import DataError, MachineError, ParamsError, printable
+from imageclf.runtime.files import replaced_folder, sha256_of_array, write_json, write_text
+from imageclf.runtime.stage import project_root, run_stage
 
 RAW = Path("data/raw")
 DOWNLOADS = Path(".downloads")  # in the main checkout, where every run finds what another left unfinished

@@ -16,33 +16,29 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from stages.console.by_product import made
-from stages.console.errors import DataError, Diverged
-from stages.console.progress import Progress
-from stages.console.stage import run_stage
-from stages.data.prepared import PREPARED, Split, read_split
-from stages.evaluation.answers import Answers
-from stages.evaluation.contact_sheet import Mistake, draw_mistakes
-from stages.evaluation.coverage import coverage_table
-from stages.evaluation.figures import accuracy_figures, both_reliabilities, calibration_figures, selective_figures
-from stages.evaluation.remarks import remarks_by_kind
-from stages.evaluation.report import render_report
-from stages.evaluation.tables import (
+from imageclf.config.params import read_params
+from imageclf.evaluation.calibration import coverage_table
+from imageclf.evaluation.inference import predict_logits, read_held_out
+from imageclf.evaluation.metrics import accuracy_figures, both_reliabilities, calibration_figures, selective_figures
+from imageclf.evaluation.report import remarks_by_kind, render_report
+from imageclf.evaluation.scores import Answers
+from imageclf.evaluation.tables import (
     class_table,
     confusion_counts,
     confusion_table,
     most_confident_mistakes,
     prediction_table,
 )
-from stages.files.atomic import write_bytes, write_json, write_text
-from stages.machine.cores import available_cores
-from stages.machine.device import choose_device, make_deterministic
-from stages.model.card import Card
-from stages.model.classifier import Classifier, load_classifier
-from stages.params.read import read_params
-from stages.pictures.drawn import drawn
-from stages.scoring.held_out import read_held_out
-from stages.scoring.inference import predict_logits
+from imageclf.images.dataset import PREPARED, Split, read_split
+from imageclf.images.grid import Mistake, draw_mistakes, drawn
+from imageclf.models.card import Card
+from imageclf.models.classifier import Classifier, load_classifier
+from imageclf.models.device import choose_device, make_deterministic
+from imageclf.runtime.errors import DataError, Diverged
+from imageclf.runtime.files import made, write_bytes, write_json, write_text
+from imageclf.runtime.platform import available_cores
+from imageclf.runtime.progress import Progress
+from imageclf.runtime.stage import run_stage
 
 METRICS = Path("metrics/evaluate.json")
 CONFUSION = Path("metrics/confusion.csv")

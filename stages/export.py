@@ -16,32 +16,30 @@ import numpy as np
 import pandas as pd
 import torch
 
-from stages.console.errors import DataError
-from stages.console.progress import Progress
-from stages.console.stage import run_stage
-from stages.console.text import printable
-from stages.data.prepared import PREPARED, Split
-from stages.exporting import onnx_answers, program_answers
-from stages.exporting.agreement import agreement, check_agreement, fresh_answers
-from stages.exporting.model_card import model_card
-from stages.exporting.onnx_file import onnx_bytes
-from stages.exporting.program import export_program, program_bytes
-from stages.files.atomic import replaced_folder, write_json
-from stages.machine.cores import available_cores
-from stages.machine.device import make_deterministic
-from stages.model.card import Card
-from stages.model.classifier import Classifier, load_classifier
-from stages.params.read import read_params
-from stages.pictures.reading import RULE
-from stages.scoring.held_out import read_held_out
-from stages.scoring.inference import predict_logits
-from stages.scoring.scores import log_softmax
+from imageclf.config.params import read_params
+from imageclf.evaluation.inference import predict_logits, read_held_out
+from imageclf.evaluation.scores import log_softmax
+from imageclf.export import onnx_answers, pt2
+from imageclf.export.agreement import agreement, check_agreement, fresh_answers
+from imageclf.export.model_card import model_card
+from imageclf.export.onnx_file import onnx_bytes
+from imageclf.export.pt2 import export_program, program_bytes
+from imageclf.images.dataset import PREPARED, Split
+from imageclf.images.decode import RULE
+from imageclf.models.card import Card
+from imageclf.models.classifier import Classifier, load_classifier
+from imageclf.models.device import make_deterministic
+from imageclf.runtime.errors import DataError, printable
+from imageclf.runtime.files import replaced_folder, write_json
+from imageclf.runtime.platform import available_cores
+from imageclf.runtime.progress import Progress
+from imageclf.runtime.stage import run_stage
 
 EXPORT = Path("models/export")
 METRICS = Path("metrics/export.json")
 TEST_SCORES = Path("metrics/evaluate.json")
 PREDICTIONS = Path("metrics/predictions.csv")
-READERS = {"onnx": onnx_answers, "pt2": program_answers}
+READERS = {"onnx": onnx_answers, "pt2": pt2}
 
 
 def main() -> str:

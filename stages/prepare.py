@@ -10,20 +10,15 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from stages.console.errors import DataError
-from stages.console.stage import run_stage
-from stages.data.prepared import PREPARED, SPLITS
-from stages.files.atomic import replaced_folder, write_bytes, write_json
-from stages.files.sums import check_sums
-from stages.machine.cores import available_cores
-from stages.params.read import read_params
-from stages.pictures.drawn import drawn
-from stages.preparing.arrays import look_at_arrays
-from stages.preparing.findings import console_lines
-from stages.preparing.folder import look_at_folder
-from stages.preparing.pack import pack
-from stages.preparing.preview import draw_preview, first_of_each
-from stages.preparing.summary import summarize
+from imageclf.config.params import read_params
+from imageclf.images.checks import console_lines, summarize
+from imageclf.images.dataset import PREPARED, SPLITS, pack
+from imageclf.images.grid import draw_preview, drawn, first_of_each
+from imageclf.images.selection import look_at_arrays, look_at_folder
+from imageclf.runtime.errors import DataError
+from imageclf.runtime.files import check_sums, replaced_folder, write_bytes, write_json
+from imageclf.runtime.platform import available_cores
+from imageclf.runtime.stage import run_stage
 
 RAW = Path("data/raw")
 PREVIEW = Path("metrics/preview.png")

@@ -12,37 +12,32 @@ import numpy as np
 import pandas as pd
 import torch
 
-from stages.console.errors import DataError, ParamsError
-from stages.console.stage import project_root, run_stage
-from stages.data.augment import Augment
-from stages.data.mixing import Mixing
-from stages.data.prepared import NOTHING_TO_RANK, RANKED, Dataset, Split, read_dataset, read_split
-from stages.data.randomness import torch_seed
-from stages.data.scaling import scaled, scaled_size
-from stages.files.atomic import write_bytes, write_json, write_text
-from stages.machine.processor import instruction_set
-from stages.model.beginning import Beginning, begun_classifier, choose_beginning, keeps_last_layer
-from stages.model.card import CLASSIFIER, Card
-from stages.model.cifarnet import CifarNet
-from stages.model.classifier import Classifier, save_classifier
-from stages.model.freezing import freeze
-from stages.model.own_module import check_source
-from stages.model.registry import check_takes, check_takes_one, check_weight
-from stages.model.trial import try_out
-from stages.params.flat import flat
-from stages.params.read import read_params
-from stages.params.schema import TrainParams
-from stages.pictures.drawn import drawn
-from stages.training.augmented import draw_augmented
-from stages.training.checkpoint import CHECKPOINTS, held_checkpoints
-from stages.training.compute import Compute, choose_compute
-from stages.training.course import Course, choose_scales, least_shard, plan_course
-from stages.training.fingerprint import fingerprint
-from stages.training.fit import fit
-from stages.training.log import RunLog, log_folder
-from stages.training.rates import advice_on_rate
-from stages.training.report import ending_of, metrics_of
-from stages.training.shards import shard_count
+from imageclf.augment.mixing import Mixing
+from imageclf.augment.transforms import Augment
+from imageclf.config.params import flat, read_params
+from imageclf.config.schema import TrainParams
+from imageclf.images.dataset import NOTHING_TO_RANK, RANKED, Dataset, Split, read_dataset, read_split
+from imageclf.images.grid import draw_augmented, drawn
+from imageclf.models.card import CLASSIFIER, Card
+from imageclf.models.classifier import Classifier, save_classifier, scaled, scaled_size
+from imageclf.models.device import Compute, choose_compute, instruction_set
+from imageclf.models.networks.cifarnet import CifarNet
+from imageclf.models.networks.own import check_source
+from imageclf.models.registry import check_takes, check_takes_one, check_weight
+from imageclf.randomness import torch_seed
+from imageclf.runtime.errors import DataError, ParamsError
+from imageclf.runtime.files import write_bytes, write_json, write_text
+from imageclf.runtime.stage import project_root, run_stage
+from imageclf.training.checkpoint import CHECKPOINTS, fingerprint, held_checkpoints
+from imageclf.training.log import RunLog, log_folder
+from imageclf.training.loop import fit
+from imageclf.training.optimizers import advice_on_rate
+from imageclf.training.outcome import ending_of, metrics_of
+from imageclf.training.schedule import Course, choose_scales, least_shard, plan_course
+from imageclf.training.step import shard_count
+from imageclf.training.trial import try_out
+from imageclf.weights.freezing import freeze
+from imageclf.weights.initial import Beginning, begun_classifier, choose_beginning, keeps_last_layer
 
 DOWNLOADS = Path(".downloads/weights")  # in the main checkout, and kept: the next run begins from the same file
 METRICS = Path("metrics/train.json")

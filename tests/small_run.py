@@ -8,9 +8,9 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from stages.files.sums import write_sums
-from stages.model.card import Card
-from stages.model.classifier import build_classifier, save_classifier
+from imageclf.models.card import Card
+from imageclf.models.classifier import build_classifier, save_classifier
+from imageclf.runtime.files import write_sums
 from tests.imports import ROOT
 
 

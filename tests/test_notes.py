@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from stages.model.notes import notes_cnn
-from stages.training.course import steps_per_epoch
-from stages.training.objective import choose_objective
+from imageclf.models.networks.notes import notes_cnn
+from imageclf.training.schedule import steps_per_epoch
+from imageclf.training.step import choose_objective
 
 IMAGE = torch.tensor([[1, 2, 0, 3, 1], [0, 1, 2, 3, 1], [1, 2, 1, 0, 0], [5, 2, 3, 1, 1], [2, 1, 0, 1, 1]])
 KERNEL = torch.tensor([[1, 2, 1], [0, 1, 0], [2, 1, 0]])

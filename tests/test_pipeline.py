@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stages.params.read import keys_of
-from stages.params.schema import Params
+from imageclf.config.params import keys_of
+from imageclf.config.schema import Params
 from tests.imports import ROOT, import_closure, imported_modules
 
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())

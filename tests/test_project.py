@@ -53,7 +53,7 @@ def test_each_stage_opens_and_closes_with_a_line(project: Project) -> None:
 
 
 def test_the_summary_names_the_score_and_the_file(project: Project) -> None:
-    printed = project.run("python", "-m", "stages.summary")
+    printed = project.run("python", "-m", "tools.summary")
     assert "shapes · cifarnet" in printed
     assert re.search(r"test top-1 +\d+\.\d %  \(95 % interval \d+\.\d to \d+\.\d\)", printed)
     assert re.search(r"same answers as the trained model on \d+ of \d+ test images", printed)
@@ -140,7 +140,7 @@ def test_a_missing_gpu_is_one_sentence(project: Project) -> None:
 
 
 def test_prediction_answers_for_a_picture_from_outside(project: Project) -> None:
-    printed = project.run("python", "-m", "stages.predict", "metrics/preview.png")
+    printed = project.run("python", "-m", "tools.predict", "metrics/preview.png")
     classes = json.loads(project.read("data/prepared/dataset.json"))["classes"]
     assert any(name in printed for name in classes)
 

@@ -7,8 +7,8 @@ import pytest
 
 from benchmarks import accuracy
 from benchmarks.changes import change_params, changes_of, words
-from stages.console.errors import ParamsError
-from stages.params.read import read_params
+from imageclf.config.params import read_params
+from imageclf.runtime.errors import ParamsError
 from tests.imports import ROOT
 
 

@@ -17,8 +17,8 @@ from benchmarks.notes_script import notes_network
 from benchmarks.peak import matmul_peak
 from benchmarks.turn import setups
 from benchmarks.watch import family_memory, take_turn
-from stages.console.errors import MachineError
-from stages.files.sums import write_sums
+from imageclf.runtime.errors import MachineError
+from imageclf.runtime.files import write_sums
 from tests.imports import ROOT
 from tests.small_run import make_card, make_prepared, random_images
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.record import Filters, Recipe, RecordNet, orthogonal
-from stages.data.prepared import Dataset
+from imageclf.images.dataset import Dataset
 
 GENERATOR = np.random.default_rng(0)
 IMAGES = GENERATOR.integers(0, 256, (24, 32, 32, 3)).astype(np.uint8)

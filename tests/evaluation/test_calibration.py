@@ -3,13 +3,8 @@
 import numpy as np
 import pytest
 
-from stages.evaluation.calibration import (
-    calibrated,
-    expected_calibration_error,
-    fit_temperature,
-    reliability_table,
-)
-from stages.scoring.scores import cross_entropy
+from imageclf.evaluation.calibration import calibrated, expected_calibration_error, fit_temperature, reliability_table
+from imageclf.evaluation.scores import cross_entropy
 
 
 def drawn(temperature: float, count: int = 60_000) -> tuple[np.ndarray, np.ndarray]:

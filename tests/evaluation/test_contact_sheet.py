@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages.evaluation.contact_sheet import BOX, Mistake, draw_mistakes, enlarge
+from imageclf.images.grid import BOX, Mistake, draw_mistakes, enlarge
 
 
 def mistakes(count: int, shape: tuple[int, int, int] = (32, 32, 3), label: str = "cat") -> list[Mistake]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stages.evaluation.coverage import choose_threshold, coverage_table, selected
+from imageclf.evaluation.calibration import choose_threshold, coverage_table, selected
 
 CONFIDENCE = np.array([0.9, 0.5, 0.8, 0.7, 0.7])
 RIGHT = np.array([True, False, True, False, True])

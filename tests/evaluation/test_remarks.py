@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from stages.evaluation.remarks import Remark, remarks_by_kind
+from imageclf.evaluation.report import Remark, remarks_by_kind
 
 
 def test_each_kind_and_action_has_a_count_and_two_examples() -> None:

@@ -14,13 +14,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from imageclf.evaluation.calibration import coverage_table
+from imageclf.evaluation.report import Remark, render_report
+from imageclf.evaluation.tables import class_table
+from imageclf.models.card import Card
+from imageclf.runtime.files import sha256_of_file
 from stages import evaluate
-from stages.evaluation.coverage import coverage_table
-from stages.evaluation.remarks import Remark
-from stages.evaluation.report import render_report
-from stages.evaluation.tables import class_table
-from stages.files.hashing import sha256_of_file
-from stages.model.card import Card
 from tests.imports import ROOT
 from tests.small_run import make_card, make_run, random_images
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.evaluation.tables import (
+from imageclf.evaluation.tables import (
     class_table,
     confusion_counts,
     confusion_table,

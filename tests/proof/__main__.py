@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import SystemRandom
 
-from stages.model.registry import network_names
+from imageclf.models.registry import network_names
 from tests.proof.corruption import prove_artefacts, prove_cache
 from tests.proof.crashes import prove_crashes
 from tests.proof.ground import Ground

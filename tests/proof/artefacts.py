@@ -6,9 +6,8 @@ from pathlib import Path
 
 import yaml
 
-from stages.console.errors import DataError
-from stages.files.hashing import sha256_of_file
-from stages.files.sums import check_sums
+from imageclf.runtime.errors import DataError
+from imageclf.runtime.files import check_sums, sha256_of_file
 
 LOCK = "dvc.lock"
 Fingerprint = dict[str, str]  # path below the project -> sha256

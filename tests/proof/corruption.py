@@ -16,7 +16,7 @@ READERS: dict[str, tuple[str, ...]] = {
     "data/raw": ("stages.prepare",),
     "data/prepared": ("stages.train",),
     "models/classifier": ("stages.evaluate",),
-    "models/export": ("stages.predict", "metrics/preview.png"),
+    "models/export": ("tools.predict", "metrics/preview.png"),
 }
 FOUND = 3  # exit code of a DataError
 

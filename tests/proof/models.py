@@ -20,11 +20,11 @@ from types import ModuleType
 
 import numpy as np
 
+from imageclf.models.registry import network_names
+from imageclf.runtime.errors import ParamsError
+from imageclf.runtime.files import write_sums
+from imageclf.runtime.stage import run_tool
 from stages import evaluate, export, train
-from stages.console.errors import ParamsError
-from stages.console.stage import run_tool
-from stages.files.sums import write_sums
-from stages.model.registry import network_names
 from tests.conftest import Project
 from tests.proof.forked import run_forked
 from tests.proof.ground import set_params

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from stages.console.progress import Progress
+from imageclf.runtime.progress import Progress
 
 
 class Tally:

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from stages.files.sums import write_sums
+from imageclf.runtime.files import write_sums
 from tests.conftest import Project
 from tests.proof.artefacts import damaged, difference, fingerprint, outs_of, remove
 from tests.proof.corruption import corrupt, verdict
@@ -86,7 +86,7 @@ def test_a_writer_that_is_not_atomic_or_does_not_sync_is_caught(
     folder.mkdir()
     code.mkdir()
     module = f"writer_{kind}_{damage}".replace(" ", "_")
-    imports = "import os\nfrom pathlib import Path\nfrom stages.files.atomic import write_text\n"
+    imports = "import os\nfrom pathlib import Path\nfrom imageclf.runtime.files import write_text\n"
     (code / f"{module}.py").write_text(
         f"{imports}if __name__ == '__main__':\n    Path('other').write_text('')\n    {WRITERS[kind]}\n"
     )

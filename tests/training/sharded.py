@@ -8,16 +8,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from stages.data.augment import Augment
-from stages.data.prepared import Split
-from stages.model.classifier import Classifier
-from stages.model.freezing import freeze
-from stages.training.board import make_board
-from stages.training.compute import Compute
-from stages.training.network import Network
-from stages.training.objective import choose_objective
-from stages.training.shards import Batch
-from stages.training.workers import WorkerPool, make_worker
+from imageclf.augment.transforms import Augment
+from imageclf.images.dataset import Split
+from imageclf.models.classifier import Classifier
+from imageclf.models.device import Compute
+from imageclf.training.shared import Network, make_board
+from imageclf.training.step import Batch, choose_objective
+from imageclf.training.workers import WorkerPool, make_worker
+from imageclf.weights.freezing import freeze
 from tests.training.test_fit import recipe
 
 GENERATOR = np.random.default_rng(0)

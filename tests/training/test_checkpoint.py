@@ -13,17 +13,16 @@ import pytest
 import torch
 from torch import nn
 
-from stages.console.errors import Busy, Stopped
-from stages.data.augment import Augment
-from stages.files.hashing import sha256_of_file
-from stages.model.classifier import Classifier
-from stages.training import checkpoint
-from stages.training.checkpoint import Checkpoint, Checkpoints, held_checkpoints
-from stages.training.compute import Compute
-from stages.training.fingerprint import fingerprint
-from stages.training.fit import fit
-from stages.training.log import RunLog
-from stages.training.outcome import Row, best_row
+from imageclf.augment.transforms import Augment
+from imageclf.models.classifier import Classifier
+from imageclf.models.device import Compute
+from imageclf.runtime.errors import Busy, Stopped
+from imageclf.runtime.files import sha256_of_file
+from imageclf.training import checkpoint
+from imageclf.training.checkpoint import Checkpoint, Checkpoints, fingerprint, held_checkpoints
+from imageclf.training.log import RunLog
+from imageclf.training.loop import fit
+from imageclf.training.outcome import Row, best_row
 from tests.training.test_fit import bright_or_dark, recipe
 
 Result = tuple[list[Row], list[torch.Tensor]]
@@ -234,11 +233,11 @@ def test_a_fingerprint_is_of_facts_and_code(monkeypatch: pytest.MonkeyPatch, tmp
     assert plain == fingerprint({"lr": 0.1})
     assert plain != fingerprint({"lr": 0.2})
     # The kernels are imported by the first step in bf16, which is later.
-    monkeypatch.delitem(sys.modules, "stages.model.kernels", raising=False)
+    monkeypatch.delitem(sys.modules, "imageclf.models.kernels", raising=False)
     assert plain == fingerprint({"lr": 0.1})
     known = sha256_of_file
     monkeypatch.setattr(
-        "stages.training.fingerprint.sha256_of_file",
+        "imageclf.training.checkpoint.sha256_of_file",
         lambda path: "an edit" if path.name == "kernels.py" else known(path),
     )
     assert plain != fingerprint({"lr": 0.1})

@@ -4,7 +4,14 @@ from typing import Any
 
 import pytest
 
-from stages.training.course import Course, choose_batch_size, choose_hard_share, choose_scales, least_shard, plan_course
+from imageclf.training.schedule import (
+    Course,
+    choose_batch_size,
+    choose_hard_share,
+    choose_scales,
+    least_shard,
+    plan_course,
+)
 from tests.training.test_fit import recipe
 
 

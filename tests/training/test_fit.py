@@ -8,22 +8,21 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from stages.console.errors import Diverged
-from stages.data.augment import Augment
-from stages.data.prepared import Split
-from stages.model.classifier import Classifier
-from stages.model.registry import build_network
-from stages.params.read import read_params
-from stages.params.schema import TrainParams
-from stages.scoring.inference import predict_logits
-from stages.scoring.scores import top_k_accuracy
-from stages.training.average import Average
-from stages.training.checkpoint import held_checkpoints
-from stages.training.compute import Compute
-from stages.training.fit import fit
-from stages.training.log import RunLog, log_folder
-from stages.training.network import Network
-from stages.training.outcome import Row, best_row
+from imageclf.augment.transforms import Augment
+from imageclf.config.params import read_params
+from imageclf.config.schema import TrainParams
+from imageclf.evaluation.inference import predict_logits
+from imageclf.evaluation.scores import top_k_accuracy
+from imageclf.images.dataset import Split
+from imageclf.models.classifier import Classifier
+from imageclf.models.device import Compute
+from imageclf.models.registry import build_network
+from imageclf.runtime.errors import Diverged
+from imageclf.training.checkpoint import held_checkpoints
+from imageclf.training.log import RunLog, log_folder
+from imageclf.training.loop import fit
+from imageclf.training.outcome import Average, Row, best_row
+from imageclf.training.shared import Network
 from tests.imports import ROOT
 
 EMPTY = Split(np.zeros((0, 8, 8, 3), np.uint8), np.zeros(0, np.int64))

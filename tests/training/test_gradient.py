@@ -7,12 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from stages.data.augment import Augment
-from stages.data.mixing import Mixing
-from stages.training.flat import views
-from stages.training.network import Network
-from stages.training.shards import Batch
-from stages.training.targets import image_weights, soft_targets, weighted_shares
+from imageclf.augment.mixing import Mixing, image_weights, soft_targets, weighted_shares
+from imageclf.augment.transforms import Augment
+from imageclf.training.shared import Network, views
+from imageclf.training.step import Batch
 from tests.training.sharded import SPLIT, augmented, make_pool, small_classifier, train_a_little
 
 

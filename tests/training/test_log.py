@@ -9,8 +9,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import metadata
 from torch import Tensor, nn
 
-from stages.model.classifier import Classifier
-from stages.training.log import RunLog
+from imageclf.models.classifier import Classifier
+from imageclf.training.log import RunLog
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3)).astype(np.uint8)
 

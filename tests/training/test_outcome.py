@@ -2,8 +2,7 @@
 
 import pytest
 
-from stages.training.outcome import Row, best_row, has_stalled
-from stages.training.report import ending_of, metrics_of
+from imageclf.training.outcome import Row, best_row, ending_of, has_stalled, metrics_of
 from tests.training.test_fit import recipe
 
 

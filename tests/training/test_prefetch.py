@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from stages.data.augment import Augment
-from stages.training.compute import Compute
+from imageclf.augment.transforms import Augment
+from imageclf.models.device import Compute
 from tests.training.test_fit import recipe, train
 
 ALL_THAT_LOADING_DOES: dict[str, Any] = {

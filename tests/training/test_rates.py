@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from stages.params.read import read_params
-from stages.training.rates import GENTLE, USUAL, advice_on_rate
+from imageclf.config.params import read_params
+from imageclf.training.optimizers import GENTLE, USUAL, advice_on_rate
 from tests.imports import ROOT
 from tests.training.test_fit import recipe
 

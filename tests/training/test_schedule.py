@@ -2,7 +2,7 @@
 
 import pytest
 
-from stages.training.schedule import rate_factor
+from imageclf.training.schedule import rate_factor
 
 
 def curve(schedule: str, *, warmup: float = 0.0, final: float = 0.0, total: int = 100) -> list[float]:

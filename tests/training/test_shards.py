@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from stages.console.errors import MachineError
-from stages.model.freezing import freeze
-from stages.training.compute import choose_compute
-from stages.training.shards import Batch, shard_count
+from imageclf.models.device import choose_compute
+from imageclf.runtime.errors import MachineError
+from imageclf.training.step import Batch, shard_count
+from imageclf.weights.freezing import freeze
 from tests.training.sharded import augmented, make_pool, small_classifier, train_a_little
 
 

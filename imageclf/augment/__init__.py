@@ -1,0 +1,1 @@
+"""What training images go through before the network sees them."""

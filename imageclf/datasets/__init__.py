@@ -1,0 +1,1 @@
+"""Where images come from: built-in data sets, folders, labels.csv, downloads."""

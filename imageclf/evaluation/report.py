@@ -1,0 +1,237 @@
+"""metrics/report.html: a page with everything that evaluate found."""
+
+import base64
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, StrictUndefined
+
+from imageclf.config.params import flat
+from imageclf.evaluation.tables import worst_pairs
+from imageclf.models.card import Card
+
+EXAMPLES = 2  # paths
+
+
+@dataclass(frozen=True)
+class Remark:
+    """How many files or classes have a kind of problem, what was done with them, and some of them."""
+
+    kind: str
+    action: str
+    count: int
+    examples: list[str]
+
+
+def remarks_by_kind(report: pd.DataFrame) -> list[Remark]:
+    """A remark for each kind of problem and action of a report (path, problem, action), by action and kind."""
+    # A problem begins with its kind: "duplicate: same picture as ...", "not a picture (...)".
+    kinds = report["problem"].map(lambda problem: re.split(r": | \(", problem)[0])
+    return [
+        Remark(str(kind), str(action), len(paths), paths.head(EXAMPLES).tolist())
+        for (action, kind), paths in report["path"].groupby([report["action"], kinds])
+    ]
+
+
+WIDTH, HEIGHT = 420, 270  # of the canvas; the rest below in its units too
+LEFT, RIGHT, TOP, BOTTOM = 68, 12, 10, 42  # margins
+TICKS = 5  # of an axis, about
+
+Points = Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A mark on an axis: where, and what it says."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A named line: its corners (x, y) on the canvas."""
+
+    name: str
+    corners: list[tuple[float, float]]
+
+    @property
+    def points(self) -> str:
+        """The corners as an SVG polyline has them."""
+        return " ".join(f"{x:g},{y:g}" for x, y in self.corners)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Lines in a frame with two axes; `guide` is a dashed line of reference."""
+
+    title: str
+    x_label: str
+    y_label: str
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+    lines: list[Line]
+    guide: str | None
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    right: int = WIDTH - RIGHT
+    top: int = TOP
+    bottom: int = HEIGHT - BOTTOM
+
+
+def draw_chart(
+    title: str, lines: Mapping[str, Points], *, x_label: str, y_label: str, guide: Points | None = None
+) -> Chart:
+    """Fit lines of (x, y) to a canvas; those without a point are left out."""
+    filled = {name: points for name, points in lines.items() if points}
+    every = [point for points in [*filled.values(), guide or []] for point in points]
+    across, down = ([point[axis] for point in every] for axis in (0, 1))
+    # Epochs are whole: there is nothing at 1.5.
+    x_steps, y_steps = _steps(across, least=1.0 if all(x == int(x) for x in across) else 0.0), _steps(down)
+
+    def place(points: Points) -> list[tuple[float, float]]:
+        return [(_across(x, x_steps), _down(y, y_steps)) for x, y in points]
+
+    return Chart(
+        title,
+        x_label,
+        y_label,
+        [Tick(_across(step, x_steps), f"{step:g}") for step in x_steps],
+        [Tick(_down(step, y_steps), f"{step:g}") for step in y_steps],
+        [Line(name, place(points)) for name, points in filled.items()],
+        Line("", place(guide)).points if guide else None,
+    )
+
+
+def _steps(values: Sequence[float], *, least: float = 0.0) -> list[float]:
+    """Round numbers at equal distances, no less than `least`, from at most the lowest value to at least the highest."""
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    span = (high - low) or abs(high) or 1.0
+    power = 10.0 ** math.floor(math.log10(span / TICKS))
+    step = max(least, next(power * factor for factor in (1, 2, 5, 10) if power * factor * TICKS >= span * 0.999))
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(number * step, 12) for number in range(first, max(last, first + 1) + 1)]
+
+
+def _across(x: float, steps: list[float]) -> float:
+    share = (x - steps[0]) / (steps[-1] - steps[0])
+    return round(LEFT + share * (WIDTH - RIGHT - LEFT), 1)
+
+
+def _down(y: float, steps: list[float]) -> float:
+    share = (y - steps[0]) / (steps[-1] - steps[0])
+    return round(HEIGHT - BOTTOM - share * (HEIGHT - BOTTOM - TOP), 1)
+
+
+TEMPLATE = Path(__file__).with_suffix(".html")
+LARGEST_TABLE = 30  # classes; of more the worst, and the worst pairs, are shown
+PAIRS = 20
+
+
+def render_report(
+    card: Card,
+    scores: Mapping[str, Any],
+    *,
+    images: Mapping[str, int],
+    parameters: int,
+    history: pd.DataFrame,
+    classes: pd.DataFrame,
+    confusion: np.ndarray,
+    reliability: pd.DataFrame,
+    coverage: pd.DataFrame,
+    remarks: Sequence[Remark],
+    pictures: Mapping[str, Path],
+) -> str:
+    """The page. `images` counts each split, `confusion` is (classes, classes), `pictures` are PNG files by caption.
+
+    Names come from data: the template escapes whatever it is given, and the page's policy forbids scripts and requests.
+    """
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"percent": _percent, "count": _count}
+    few = len(card.classes) <= LARGEST_TABLE
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        card=card,
+        scores=scores,
+        images=images,
+        parameters=parameters,
+        charts=[*_history_charts(history), _reliability_chart(reliability), _coverage_chart(coverage, scores)],
+        remarks=remarks,
+        classes=classes.to_dict(orient="records"),
+        worst=None if few else classes.nsmallest(LARGEST_TABLE, "f1").to_dict(orient="records"),
+        confusion=_shares(confusion) if few else None,
+        pairs=[
+            (card.classes[a], card.classes[b], confusion[a, b])
+            for a, b in zip(*worst_pairs(confusion, PAIRS), strict=True)
+        ],
+        pictures={caption: base64.b64encode(path.read_bytes()).decode() for caption, path in pictures.items()},
+        params=flat(card.params),
+    )
+
+
+def _percent(share: float, digits: int = 1) -> str:
+    return "–" if np.isnan(share) else f"{100 * share:.{digits}f}"
+
+
+def _count(number: int) -> str:
+    return f"{number:,}"
+
+
+def _history_charts(history: pd.DataFrame) -> list[Chart]:
+    lines = {name: _points(history, "epoch", name) for name in history.columns if name != "epoch"}
+    return [
+        draw_chart(
+            "Loss by epoch",
+            {"training": lines["train_loss"], "validation": lines["val_loss"]},
+            x_label="epoch",
+            y_label="loss",
+        ),
+        draw_chart(
+            "Top-1 accuracy by epoch",
+            {"training": lines["train_top1"], "validation": lines["val_top1"]},
+            x_label="epoch",
+            y_label="top-1 accuracy (fraction)",
+        ),
+        draw_chart("Learning rate", {"at the end of the epoch": lines["lr"]}, x_label="epoch", y_label="learning rate"),
+    ]
+
+
+def _reliability_chart(table: pd.DataFrame) -> Chart:
+    return draw_chart(
+        "Reliability on the test split",
+        {str(name): _points(part, "confidence", "accuracy") for name, part in table.groupby("probabilities")},
+        x_label="mean probability of the answer",
+        y_label="share that is right",
+        guide=[(0, 0), (1, 1)],
+    )
+
+
+def _coverage_chart(table: pd.DataFrame, scores: Mapping[str, Any]) -> Chart:
+    asked = scores["selective"]["asked"] if "selective" in scores else None
+    return draw_chart(
+        "Precision by coverage on the test split",
+        {"the surest images first": _points(table, "coverage", "precision")},
+        x_label="coverage (share of the images)",
+        y_label="precision (share that is right)",
+        guide=[(0, asked), (1, asked)] if asked else None,
+    )
+
+
+def _points(table: pd.DataFrame, x: str, y: str) -> Points:
+    return [(float(a), float(b)) for a, b in zip(table[x], table[y], strict=True) if not np.isnan(b)]
+
+
+def _shares(confusion: np.ndarray) -> list[list[tuple[int, float]]]:
+    """Each cell's count, and its share of its row, which is a class's images."""
+    rows = confusion.sum(axis=1, keepdims=True)
+    shares = confusion / np.maximum(1, rows)
+    return [
+        [(int(count), round(float(share), 3)) for count, share in zip(*row, strict=True)]
+        for row in zip(confusion, shares, strict=True)
+    ]

@@ -1,0 +1,75 @@
+"""Scores of answers, and how sure they are."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Logarithms of the class probabilities, float64 (N, classes), from logits (N, classes)."""
+    shifted = logits - logits.max(axis=1, keepdims=True).astype(np.float64)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
+def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Mean of -log p(label), in nats, from logits (N, classes) and labels (N,)."""
+    return float(-log_softmax(logits)[np.arange(len(labels)), labels].mean())
+
+
+def top_k_accuracy(answers: np.ndarray, labels: np.ndarray, k: int) -> float:
+    """Share of images whose label is among the k best classes of `answers` (N, classes), logits or probabilities.
+
+    Of equal answers the lower class is the better one, as in argmax. With fewer than k classes all of them count.
+    """
+    own = np.take_along_axis(answers, labels[:, None], axis=1)
+    ahead = (answers > own) | ((answers == own) & (np.arange(answers.shape[1]) < labels[:, None]))
+    return float((ahead.sum(axis=1) < k).mean())
+
+
+NORMAL_95 = 1.959964  # 95 % of a normal distribution lies within so many standard deviations
+
+
+def wilson_interval(share: float, count: int) -> tuple[float, float]:
+    """The 95 % interval of a share seen in `count` trials (Wilson 1927, doi:10.1080/01621459.1927.10502953).
+
+    No trials say nothing: 0 to 1.
+    """
+    if count == 0:
+        return 0.0, 1.0
+    z = NORMAL_95
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    reach = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return max(0.0, centre - reach), min(1.0, centre + reach)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Logits float32 (N, classes) and labels int64 (N,)."""
+
+    logits: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def probabilities(self) -> np.ndarray:
+        """Of each class, float64 (N, classes)."""
+        return np.exp(log_softmax(self.logits))
+
+    @cached_property
+    def predictions(self) -> np.ndarray:
+        """The best class of each image, int64 (N,)."""
+        return self.probabilities.argmax(axis=1)
+
+    @cached_property
+    def right(self) -> np.ndarray:
+        """Whether that is the label, bool (N,)."""
+        return self.predictions == self.labels
+
+    @cached_property
+    def confidence(self) -> np.ndarray:
+        """Its probability, float64 (N,), 6 digits as in predictions.csv."""
+        return self.probabilities.max(axis=1).round(6)

@@ -1,0 +1,71 @@
+"""Does an exported file answer as the trained model does? Asked in a fresh process, on real images."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+import imageclf
+from imageclf.evaluation.scores import top_k_accuracy
+from imageclf.runtime.errors import UserError
+
+TIE = 1e-4  # two best classes closer than this may change places
+FAR = 1e-3  # no probability may differ by more; in fp32 they differ by some millionths
+
+
+def fresh_answers(reader: ModuleType, model: Path, images: Path) -> np.ndarray:
+    """Probabilities (N, classes) of the images in an .npy file, by `reader` run as a program of its own.
+
+    Raises:
+        UserError: it fails.
+    """
+    root = str(Path(imageclf.__file__).parents[1])
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
+    with tempfile.TemporaryDirectory() as folder:
+        answers = Path(folder) / "probabilities.npy"
+        command = [sys.executable, "-m", reader.__name__, str(model), str(images), str(answers)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            last = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
+            raise UserError(f"{model.name} does not run in a fresh process ({last}), so nothing was exported")
+        return np.load(answers)
+
+
+def agreement(answers: np.ndarray, trained: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Scores of an exported file's probabilities (N, classes), and how far they are from the trained model's."""
+    own = np.take_along_axis(answers, labels[:, None], axis=1).astype(np.float64)
+    # A probability may have become 0; the smallest normal number keeps its logarithm finite.
+    loss = -np.log(np.maximum(own, np.finfo(np.float32).tiny)).mean()
+    return {
+        "loss": round(float(loss), 6),
+        "top1": round(top_k_accuracy(answers, labels, 1), 6),
+        "same": int((answers.argmax(axis=1) == trained.argmax(axis=1)).sum()),
+        "images": len(labels),
+        "largest_difference": round(float(np.abs(answers - trained).max()), 6),
+    }
+
+
+def check_agreement(name: str, answers: np.ndarray, trained: np.ndarray) -> None:
+    """Let no other answers pass than the trained model's, but for ties.
+
+    Raises:
+        UserError: a prediction differs, or a probability does.
+    """
+    second, first = np.sort(trained, axis=1)[:, -2:].T
+    differ = (answers.argmax(axis=1) != trained.argmax(axis=1)) & (first - second >= TIE)
+    if differ.any():
+        raise UserError(
+            f"{name} answers otherwise than the trained model on {differ.sum():,} of {len(differ):,} test images (the "
+            f"first is number {differ.argmax()}), so nothing was exported; try another export.opset or train.model"
+        )
+    furthest = np.abs(answers - trained).max(axis=1)
+    if not (furthest <= FAR).all():  # nan neither
+        raise UserError(
+            f"{name} gives probabilities up to {furthest.max():.2g} from the trained model's, so nothing was exported; "
+            "try another export.opset or train.model"
+        )

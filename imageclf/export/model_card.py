@@ -1,0 +1,139 @@
+"""README.md of an exported classifier: what it is, how good it is, how to use it."""
+
+import html
+from collections.abc import Mapping
+from typing import Any
+
+from imageclf.config.params import flat
+from imageclf.images.decode import FILTER, GAP, SIXTEEN_BITS
+from imageclf.models.card import Card
+
+CLASSES_SHOWN = 20
+
+
+def model_card(card: Card, *, test: Mapping[str, Any], exports: Mapping[str, Mapping[str, Any]], pictures: str) -> str:
+    """Markdown, from the classifier's card, its test scores, those of each exported file, and the rule for pictures."""
+    height, width = card.size
+    count = len(card.classes)
+    shown = ", ".join(_plain(name) for name in card.classes[:CLASSES_SHOWN])
+    more = f" and {count - CLASSES_SHOWN} more" if count > CLASSES_SHOWN else ""
+    return f"""# {_plain(card.model)}, trained on {_plain(card.data)}
+
+Tells {count} classes of pictures apart: {shown}{more}.
+
+{_score_rows(test, _plain(card.data))}
+
+| file | size | top-1 | same prediction as the trained model |
+|---|---|---|---|
+{_file_rows(exports)}
+
+## In and out
+- In: `images`, uint8 (N, {height}, {width}, {card.channels}), {_channel_words(card.channels)} from 0 to 255, N from 1.
+  Scaling and normalisation are inside{_mirror_words(card)}.
+- Out: `probabilities`, float32 (N, {count}), in the order of `labels.txt`. They sum to 1.{_unsure_words(test)}
+- Pictures of any size and kind: {pictures}.{_window_words(card)}
+- The class names, the size and the data set's name are also inside the files: as JSON under `classifier` in the ONNX
+  file's metadata, and in `classifier.json` within the .pt2 file.
+
+## Use
+```python
+{_snippet(card)}
+```
+The .pt2 file runs in PyTorch: `torch.export.load("classifier.pt2").module()(images)` with a uint8 tensor. Loading one
+may run code that it holds, so load only those that you trust.
+
+## Made by
+{_made_by(card)}
+"""
+
+
+def _score_rows(test: Mapping[str, Any], data: str) -> str:
+    shares = {name: test[key] for key, name in (("top1", "top-1"), ("top5", "top-5")) if key in test}
+    scores = {name: f"{100 * share:.2f} %" for name, share in shares.items()} | {"loss": f"{test['loss']:.4f}"}
+    return "\n".join(
+        [
+            f"| on the test split of {data} | {' | '.join(scores)} |",
+            f"|---|{'---|' * len(scores)}",
+            f"| trained model | {' | '.join(scores.values())} |",
+        ]
+    )
+
+
+def _file_rows(exports: Mapping[str, Mapping[str, Any]]) -> str:
+    return "\n".join(
+        f"| classifier.{kind} | {report['bytes'] / 1e6:.1f} MB | {100 * report['top1']:.2f} % "
+        f"| {report['same']:,} of {report['images']:,} images |"
+        for kind, report in sorted(exports.items())
+    )
+
+
+def _channel_words(channels: int) -> str:
+    return "RGB" if channels == 3 else "grey"
+
+
+def _mirror_words(card: Card) -> str:
+    return "; the answer is the mean over each image and its mirror image" if card.mirror else ""
+
+
+def _window_words(card: Card) -> str:
+    return f" The window is {card.window}: its ends become black and white." if card.window else ""
+
+
+def _unsure_words(test: Mapping[str, Any]) -> str:
+    if "selective" not in test:
+        return ""
+    chosen = test["selective"]
+    return (
+        f"\n  The classifier is unsure where the highest is below {chosen['threshold']:g}: at or above it "
+        f"are {100 * chosen['coverage']:.1f} % of the test images, {100 * chosen['precision']:.1f} % of them right."
+    )
+
+
+def _snippet(card: Card) -> str:
+    """The code of `imageclf.images.decode` in short; `card.size` is square, as prepare makes images."""
+    side, _ = card.size
+    low, high = card.window or (0, SIXTEEN_BITS)
+    grey, pixels = ("", "[None]") if card.channels == 3 else ('.convert("L")', "[None, ..., None]")
+    return f"""from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from PIL import Image, ImageOps
+
+
+def read(path):
+    picture = Image.open(path)
+    drafted = picture.draft(None, ({side}, {side}))  # of a large JPEG a smaller scale will do
+    picture.load()
+    width, height = drafted[1][2:] if drafted else picture.size
+    turned = picture.getexif().get(0x112)  # as the camera was held
+    if picture.mode.startswith("I"):  # 16-bit grey: {low} becomes black and {high} white
+        values = np.asarray(picture).astype(np.int32).clip({low}, {high}) - {low}
+        picture = Image.fromarray(((values * 255 + {(high - low) // 2}) // {high - low}).astype(np.uint8))
+    elif picture.has_transparency_data:
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture.convert("RGBA"))
+    side = min(width, height)  # the square in the middle
+    box = ((width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2)
+    picture = picture.convert("RGB")
+    picture = picture.resize(({side}, {side}), Image.Resampling.{FILTER.name}, box, reducing_gap={GAP})
+    picture.getexif()[0x112] = turned
+    return np.asarray(ImageOps.exif_transpose(picture){grey}){pixels}
+
+
+session = onnxruntime.InferenceSession("classifier.onnx")
+labels = Path("labels.txt").read_text(encoding="utf-8").splitlines()
+images = read("picture.png")  # uint8 (1, {side}, {side}, {card.channels})
+(probabilities,) = session.run(["probabilities"], {{"images": images}})  # float32 (1, {len(card.classes)})
+print(labels[probabilities[0].argmax()], probabilities[0].max())"""
+
+
+def _made_by(card: Card) -> str:
+    facts = {"precision of the training": card.precision} | card.made_with | flat(card.params)
+    return "\n".join(f"- {_plain(name)}: {_plain(value)}" for name, value in facts.items())
+
+
+def _plain(value: object) -> str:
+    """Text that Markdown shows as it is: a class may be called <b> or a|b."""
+    escaped = html.escape(" ".join(str(value).split()), quote=False)
+    return "".join(f"&#{ord(character)};" if character in "|`*_[]\\" else character for character in escaped)

@@ -1,0 +1,77 @@
+"""An exported ONNX file at work, through onnxruntime on the CPU and without torch.
+
+python -m imageclf.export.onnx_answers classifier.onnx images.npy probabilities.npy
+"""
+
+import json
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from imageclf.runtime.errors import DataError
+from imageclf.runtime.files import brings
+from imageclf.runtime.platform import available_cores
+
+CHUNK_PIXELS = 200 * 32 * 32  # that go through the network at once
+
+
+@dataclass(frozen=True)
+class OnnxClassifier:
+    """A loaded file: what it classifies, and the session that does."""
+
+    session: onnxruntime.InferenceSession
+    classes: list[str]
+    size: tuple[int, int]  # height, width of the images, in pixels
+    network_size: tuple[int, int]  # that the network sees them in
+    channels: int
+    threshold: float | None = None  # an answer with a lower probability is unsure; None: every one is sure
+    window: list[int] | None = None  # values of 16-bit grey pictures that become black and white; None: 0 and 65535
+
+    def probabilities(self, images: np.ndarray, *, threads: int) -> np.ndarray:
+        """Class probabilities float32 (N, classes) of uint8 (N, H, W, C), N at least 1; no bit depends on `threads`."""
+        count = max(1, CHUNK_PIXELS // (self.network_size[0] * self.network_size[1]))
+        chunks = (np.ascontiguousarray(images[begin : begin + count]) for begin in range(0, len(images), count))
+        with ThreadPoolExecutor(threads) as pool:
+            answers = pool.map(lambda chunk: self.session.run(["probabilities"], {"images": chunk})[0], chunks)
+            return np.concatenate(list(answers))
+
+
+def load_onnx_classifier(path: Path) -> OnnxClassifier:
+    """Open an exported file.
+
+    Raises:
+        DataError: it is missing, or it is not a classifier that export wrote.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # fatal alone: what goes wrong is raised as well
+    # A file may name others that its weights lie in: they are looked for where nothing can lie.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
+    try:
+        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+        facts = json.loads(session.get_modelmeta().custom_metadata_map["classifier"])
+        size = tuple(facts["size"])
+        network_size = tuple(facts.get("network_size", size))
+        threshold = float(facts["threshold"]) if "threshold" in facts else None
+        return OnnxClassifier(
+            session, facts["classes"], size, network_size, facts["channels"], threshold, facts.get("window")
+        )
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing; run {brings('export')}") from None
+    except Exception:  # onnxruntime's own classes share no other base
+        raise DataError(f"{path} is not a classifier that export wrote, whole; run dvc repro -f export") from None
+
+
+def main(model: Path, images: Path, answers: Path) -> None:
+    classifier = load_onnx_classifier(model)
+    pixels = np.load(images, mmap_mode="r")
+    np.save(answers, classifier.probabilities(pixels, threads=available_cores()))
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

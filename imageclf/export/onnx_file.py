@@ -1,0 +1,39 @@
+"""An exported program as an ONNX file that says what it classifies and nothing about who made it where."""
+
+import json
+from typing import Any
+
+import onnx
+from torch.export import ExportedProgram
+
+from imageclf.models.card import Card
+from imageclf.models.tracing import translated
+
+FACTS = "classifier"  # the key of the one entry in metadata_props
+
+
+def onnx_bytes(program: ExportedProgram, card: Card, *, opset: int, facts: dict[str, Any]) -> bytes:
+    """The program as an ONNX file, weights inside, the same bytes from any folder.
+
+    Raises:
+        ParamsError: it cannot be translated.
+        onnx.checker.ValidationError: the result is not valid ONNX.
+    """
+    model = translated(program, card, opset=opset)
+    _strip(model)
+    del model.graph.value_info[:]  # shapes between the nodes: every runtime infers them
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    model.metadata_props.add(key=FACTS, value=json.dumps(facts, sort_keys=True))
+    onnx.checker.check_model(model, full_check=True)
+    return model.SerializeToString(deterministic=True)
+
+
+def _strip(message: Any) -> None:
+    """Clear documentation and metadata everywhere: stack traces with absolute paths hide in them."""
+    for field, value in message.ListFields():
+        if field.name in ("doc_string", "metadata_props"):
+            message.ClearField(field.name)
+        elif field.message_type is not None:
+            for part in [value] if hasattr(value, "ListFields") else value:  # one message, or several
+                _strip(part)

@@ -1,0 +1,1 @@
+"""Images: decoded, checked, split, packed, drawn."""

@@ -1,0 +1,181 @@
+"""The prepared data set: packed images, labels, samples.csv and dataset.json, written and read."""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from imageclf.runtime.errors import DataError
+from imageclf.runtime.files import brings, check_sums, sha256_of_array, write_json
+
+PREPARED = Path("data/prepared")
+SPLITS = ("train", "val", "test")
+RANKED = "RANKED_BY_VALIDATION"  # an environment variable that a sweep sets: training without validation is for nothing
+NOTHING_TO_RANK = "no validation images to rank it by; raise prepare.val_fraction, or give its images a val/"
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images uint8 (N, H, W, C), memory-mapped; labels int64 (N,)."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """dataset.json: the facts about a prepared data set that a model needs to know."""
+
+    name: str
+    classes: list[str]
+    size: tuple[int, int]  # height, width in pixels
+    channels: int
+    mean: list[float]  # of the training split, for each channel, on the scale 0 to 1
+    std: list[float]
+    counts: dict[str, int]  # images in each split
+    sha256: dict[str, str]  # of each array's values
+    window: list[int] | None = None  # values of 16-bit grey pictures that become black and white; None: 0 and 65535
+
+
+def read_dataset(folder: Path = PREPARED) -> Dataset:
+    """Read dataset.json, once every file beside it is known to be whole.
+
+    Raises:
+        DataError: a file is missing or damaged.
+    """
+    if not folder.exists():
+        raise DataError(f"{folder} is missing; run {brings('prepare')}")
+    check_sums(folder)
+    facts = json.loads((folder / "dataset.json").read_text())
+    return Dataset(**facts | {"size": tuple(facts["size"])})
+
+
+def read_split(name: str, folder: Path = PREPARED) -> Split:
+    """Map one split into memory; `read_dataset` has found its files whole."""
+    images = np.load(folder / f"{name}_images.npy", mmap_mode="r")
+    return Split(images, np.load(folder / f"{name}_labels.npy"))
+
+
+CHUNK = 4 * 2**20  # bytes of images at a time; keeps memory flat
+
+
+@dataclass(frozen=True)
+class Part:
+    """A split: what gives images uint8 (n, H, W, C) at `indices` (n,); and for each image label, id and path."""
+
+    take: Callable[[np.ndarray], np.ndarray]
+    indices: np.ndarray
+    labels: np.ndarray  # int64
+    ids: list[str]
+    paths: list[str]
+
+    def images(self, positions: np.ndarray | slice) -> np.ndarray:
+        """Those at positions in this split."""
+        return self.take(self.indices[positions])
+
+
+def pack(
+    folder: Path,
+    parts: dict[str, Part],
+    *,
+    name: str,
+    classes: list[str],
+    shape: tuple[int, int, int],
+    window: list[int] | None,
+) -> None:
+    """Write arrays, samples.csv and dataset.json; `shape` is (H, W, C), `window` what prepare.window was."""
+    sha256, counts = {}, {}
+    for split in SPLITS:
+        part = parts[split]
+        sha256[f"{split}_images"], counts[split] = _write_images(folder / f"{split}_images.npy", part, shape)
+        sha256[f"{split}_labels"] = sha256_of_array(part.labels)
+        np.save(folder / f"{split}_labels.npy", part.labels)
+    _samples(parts, classes).to_csv(folder / "samples.csv", index=False, lineterminator="\n")
+    mean, std = mean_and_std(counts["train"])
+    write_json(
+        folder / "dataset.json",
+        {
+            "name": name,
+            "classes": classes,
+            "size": shape[:2],
+            "channels": shape[2],
+            "mean": mean,
+            "std": std,
+            "counts": {split: len(parts[split].labels) for split in SPLITS},
+            "sha256": sha256,
+            "window": window,
+        },
+    )
+
+
+def _write_images(path: Path, part: Part, shape: tuple[int, int, int]) -> tuple[str, np.ndarray]:
+    """Write one split as np.save would: the sha256 of its values, and how often each stands in each channel."""
+    number = len(part.labels)
+    digest, counts = hashlib.sha256(), np.zeros((shape[2], 256), np.int64)
+    step = max(1, CHUNK // int(np.prod(shape)))
+
+    def look(images: np.ndarray) -> None:  # on another core than reads and writes
+        nonlocal counts
+        digest.update(images.data)
+        counts += count_values(images)
+
+    with path.open("wb") as file, ThreadPoolExecutor(1) as beside:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (number, *shape)}
+        np.lib.format.write_array_header_1_0(file, header)
+        looking: Future[object] = beside.submit(int)  # at nothing yet
+        for begin in range(0, number, step):
+            images = np.ascontiguousarray(part.images(slice(begin, begin + step)))
+            looking.result()  # so that no more than two chunks are in memory
+            looking = beside.submit(look, images)
+            file.write(images.data)
+        looking.result()
+    return digest.hexdigest(), counts
+
+
+def _samples(parts: dict[str, Part], classes: list[str]) -> pd.DataFrame:
+    """One line an image, in the order of the arrays: its id, where it came from, its class, its split."""
+    tables = [
+        pd.DataFrame(
+            {
+                "id": part.ids,
+                "path": part.paths,
+                "label": [classes[label] for label in part.labels],
+                "split": split,
+            }
+        )
+        for split, part in parts.items()
+    ]
+    return pd.concat(tables)
+
+
+def count_values(images: np.ndarray) -> np.ndarray:
+    """How often each of the 256 values stands in each channel of uint8 (N, H, W, C), int64 (C, 256).
+
+    Counts add up: neither the order nor the chunks in which images come can change a digit.
+    """
+    channels = images.shape[3]
+    pixels = images.reshape(-1, images.shape[2], channels)  # one tall picture
+    picture = Image.fromarray(pixels if channels == 3 else pixels[:, :, 0])
+    return np.asarray(picture.histogram(), np.int64).reshape(channels, 256)
+
+
+def mean_and_std(counts: np.ndarray) -> tuple[list[float], list[float]]:
+    """Mean and std of each channel on the scale 0 to 1, rounded to 8 digits, from the counts (C, 256) of values."""
+    mean, std = [], []
+    for histogram in counts.tolist():
+        number = sum(histogram)
+        total = sum(value * count for value, count in enumerate(histogram))
+        squares = sum(value * value * count for value, count in enumerate(histogram))
+        mean.append(round(total / number / 255, 8))
+        std.append(round(math.sqrt(number * squares - total * total) / number / 255, 8))
+    return mean, std

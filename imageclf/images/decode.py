@@ -1,0 +1,218 @@
+"""One picture file as the pixels that a classifier takes, the same in training and in prediction."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError, features
+
+from imageclf.images.kinds import CAMERA_RAW, WHOLE, is_camera_raw, name_of
+from imageclf.runtime.errors import DataError, printable
+
+# What Pillow reads without starting other programs, and what people have.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", *(["AVIF"] if features.check("avif") else []))
+LARGEST = 50_000_000  # pixels; four bytes each when decoded
+LARGEST_TEXT = 256 * 2**20  # bytes of text and of a colour profile beside the pixels of a PNG, unpacked
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = LARGEST_TEXT  # Pillow's own are 1 MB and 64 MB
+# As torchvision's Resize has it, and most of its weights were trained; bicubic takes half as long again.
+FILTER = Image.Resampling.BILINEAR
+RULE = (
+    "upright by EXIF, first frame, transparency over white, 16 bits to 8 (grey by the classifier's window, if it has "
+    f"one), cut to the middle of the right shape and resized by Pillow's {FILTER.name.lower()} filter, large JPEGs "
+    "from the smallest of the scales 1/8, 1/4, 1/2 that is no smaller"
+)
+# Modes with one meaning. 32-bit, float and LAB pixels have no range of their own.
+MODES = {"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "LA", "PA", "RGBA", "I;16", "I;16L", "I;16B"}
+SIXTEEN_BITS = 65535  # the largest value of 16 bits
+OUTLIERS = 0.001  # fraction of the pixels, at either end, that says nothing of the range of a picture
+ORIENTATION = 0x112  # its tag in EXIF
+BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF; two of their values:
+WHITE_IS_ZERO, SIGNED = 0, 2
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+SIDEWAYS = {UPRIGHT[orientation] for orientation in (5, 6, 7, 8)}
+GAP = 2.0  # a box filter takes what is more than twice too large to twice (Pillow's reducing_gap)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What was asked of a file, uint8 (H, W, C), and what the file holds."""
+
+    pixels: np.ndarray
+    width: int
+    height: int
+    mode: str  # Pillow's word for its kind of pixels
+    several: bool  # an animation or more than one page
+    odd_exif: bool  # EXIF that is damaged, or turns the picture in a way that there is not
+    values: tuple[int, int] | None  # the range of its values as stored, outliers aside; None: not 16-bit grey
+
+
+class Unfit(Exception):
+    """A file that gives no picture: which kind of fault, what was found, what to do."""
+
+    def __init__(self, kind: str, found: str, remedy: str) -> None:
+        super().__init__(kind, found, remedy)
+        self.kind, self.found, self.remedy = kind, found, remedy
+
+
+def read_picture(
+    path: Path, *, size: tuple[int, int], channels: int, window: Sequence[int] | None = None
+) -> np.ndarray:
+    """A picture of any size as uint8 (H, W, C), where `size` is (H, W) and `channels` 3 for RGB or 1 for grey.
+
+    `window` is that of `decode`.
+
+    Raises:
+        DataError: no such file, not a picture, damaged, too large, or of a kind without a rule.
+    """
+    name = printable(path)
+    try:
+        if not path.is_file():  # a pipe or a device would keep us waiting
+            raise DataError(f"{name}: not there, or not a file; check the path")
+        return decode(path.read_bytes(), size=size, channels=channels, window=window).pixels
+    except Unfit as fault:
+        raise DataError(f"{name}: {fault.found}; {fault.remedy}") from None
+    except PermissionError:
+        raise DataError(f"{name}: may not be read; change its permissions") from None
+    except OSError as error:
+        raise DataError(f"{name}: cannot be read ({error.strerror or error}); check the path") from None
+
+
+def decode(content: bytes, *, size: tuple[int, int], channels: int, window: Sequence[int] | None = None) -> Picture:
+    """The picture that a file's bytes hold, as uint8 (H, W, C), where `size` is (H, W) and `channels` 3 or 1.
+
+    The largest part in the middle that has the shape of `size` is kept, and resized. What is there already is not
+    touched: an 8-bit picture of the right size comes back pixel by pixel. `window` has the values of 16-bit grey
+    pictures that become black and white; None: 0 and 65535.
+
+    Raises:
+        Unfit: empty, not a picture, damaged, too large, or of a kind without a rule.
+    """
+    if not content:
+        raise Unfit("empty", "empty", WHOLE)
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+            _check(picture, content)
+            width, height, mode = *picture.size, picture.mode
+            drafted = picture.draft(None, (max(size), max(size)))  # JPEG alone: decode no finer than is needed
+            picture.load()
+            turn, odd_exif = _turn(picture)
+            # A reduced picture ends between two pixels, at the box that draft gives.
+            whole = drafted[1][2:] if drafted else picture.size
+            values = _values(picture) if picture.mode.startswith("I") else None
+            fitted = _fitted(_eight_bits(picture, window), whole, size[::-1] if turn in SIDEWAYS else size)
+            upright = fitted if turn is None else fitted.transpose(turn)
+            wanted = "RGB" if channels == 3 else "L"
+            shown = upright if upright.mode == wanted else upright.convert(wanted)
+            several = picture.format != "JPEG" and _has_several(content)
+    except Unfit:
+        raise
+    except UnidentifiedImageError:
+        raise Unfit(*name_of(content, read=", ".join(FORMATS))) from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise Unfit("too large", f"more than {LARGEST:,} pixels", "make it smaller") from None
+    except Exception as error:  # Pillow's decoders raise whatever they stumble over in a damaged file
+        if "MAX_TEXT" in str(error):
+            found = f"more than {LARGEST_TEXT:,} bytes of text beside its pixels"
+            raise Unfit("too large", found, "save it without") from None
+        raise damaged(str(error) or type(error).__name__) from None
+    return Picture(np.asarray(shown).reshape(*size, channels), width, height, mode, several, odd_exif, values)
+
+
+def damaged(words: str) -> Unfit:
+    """The fault of a file that a decoder gave up with these words."""
+    # Pillow says "image file is truncated", "unexpected end of file", "Truncated File Read", "buffer is not large".
+    short = any(word in words.lower() for word in ("truncated", "end of file", "eof", "not enough", "incomplete"))
+    return Unfit("truncated" if short else "damaged", f"cannot be read ({words})", WHOLE)
+
+
+def _check(picture: Image.Image, content: bytes) -> None:
+    """Refuse by the header, before a pixel is decoded."""
+    if picture.width * picture.height > LARGEST:
+        found = f"{picture.width}x{picture.height} is more than {LARGEST:,} pixels"
+        raise Unfit("too large", found, "make it smaller")
+    if is_camera_raw(content):
+        raise Unfit(*CAMERA_RAW)
+    # Pillow scales a PGM of more than 8 bits by its own largest value to 65535, and calls it I.
+    if picture.mode not in MODES and (picture.format, picture.mode) != ("PPM", "I"):
+        found = f"pixels of the kind {picture.mode} have no agreed range"
+        raise Unfit("unsupported kind", found, "save it with 8 or 16 bits")
+    strange = _misread(picture)
+    if strange:
+        raise Unfit("unsupported kind", f"{strange} would be shown wrong", "save it with 8 bits")
+
+
+def _misread(picture: Image.Image) -> str:
+    """What Pillow shows wrong without a word, found by giving it every kind that its plugins name; empty: nothing."""
+    if isinstance(picture, TiffImagePlugin.TiffImageFile):
+        bits, zero, kinds = (picture.tag_v2.get(tag) for tag in (BITS, PHOTOMETRIC, SAMPLE_FORMAT))
+        if picture.mode.startswith("I;16") and bits != (16,):
+            return "grey of 12 bits"
+        if picture.mode.startswith("I;16") and zero == WHITE_IS_ZERO:
+            return "16 bits with white as zero"
+        if kinds and SIGNED in kinds:
+            return "signed pixels"
+    if isinstance(picture, PngImagePlugin.PngImageFile) and "transparency" in picture.info:
+        packing = picture.tile[0][3]  # how pixels lie in the file; the transparent grey is not scaled with them
+        if packing in ("L;2", "L;4", "I;16B"):
+            return "a transparent grey of other than 8 bits"
+    return ""
+
+
+def _turn(picture: Image.Image) -> tuple[Image.Transpose | None, bool]:
+    """How to turn it, as its EXIF says, and whether that says nothing sensible: then it stays as it is."""
+    try:
+        orientation = picture.getexif().get(ORIENTATION, 1)
+        return UPRIGHT.get(orientation), orientation not in (1, *UPRIGHT)
+    except Exception:  # damaged EXIF; the pixels beside it are whole
+        return None, True
+
+
+def _values(picture: Image.Image) -> tuple[int, int]:
+    """The least and the largest value of 16-bit grey, but for outliers such as a dead pixel."""
+    seen = np.bincount(np.asarray(picture).ravel()).cumsum()
+    low, high = np.searchsorted(seen, (OUTLIERS * seen[-1], (1 - OUTLIERS) * seen[-1]))
+    return int(low), int(high)
+
+
+def _eight_bits(picture: Image.Image, window: Sequence[int] | None) -> Image.Image:
+    """L or RGB, from every mode that is let in."""
+    if picture.mode.startswith("I"):
+        # Pillow itself would cut off all above 255.
+        low, high = window or (0, SIXTEEN_BITS)
+        values = np.asarray(picture).astype(np.int32).clip(low, high) - low
+        return Image.fromarray(((values * 255 + (high - low) // 2) // (high - low)).astype(np.uint8))
+    if picture.has_transparency_data:
+        white = Image.new("RGBA", picture.size, "white")
+        return Image.alpha_composite(white, picture.convert("RGBA")).convert("RGB")
+    if picture.mode == "1":
+        return picture.convert("L")
+    return picture if picture.mode in ("L", "RGB") else picture.convert("RGB")
+
+
+def _fitted(picture: Image.Image, whole: tuple[float, float], size: tuple[int, int]) -> Image.Image:
+    """The largest middle part of the shape (H, W), resized to it; `whole` is how far (right, down) the picture goes."""
+    height, width = size
+    scale = min(whole[0] / width, whole[1] / height)
+    across, down = min(scale * width, whole[0]), min(scale * height, whole[1])
+    left, top = (whole[0] - across) / 2, (whole[1] - down) / 2
+    box = (left, top, left + across, top + down)
+    return picture.resize((width, height), FILTER, box, reducing_gap=GAP)
+
+
+def _has_several(content: bytes) -> bool:
+    """Whether there are more frames. In a second look: the first frame stands, however damaged the next one is."""
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+            return bool(getattr(picture, "is_animated", False))
+    except Exception:
+        return False

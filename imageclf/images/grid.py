@@ -1,0 +1,213 @@
+"""Pictures of many images: grids with captions."""
+
+import math
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from imageclf.runtime.errors import printable
+from imageclf.runtime.files import made
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+LACKING = "\uffff"  # no letter, which no font has
+
+
+def drawable(text: str, font: Font) -> str:
+    """One line without accents; a letter that the font lacks, as those of Chinese, becomes its escape."""
+    letters = unicodedata.normalize("NFKD", printable(text))
+    box = _shape(font, LACKING)
+    return "".join(
+        letter.encode("unicode_escape").decode() if _shape(font, letter) == box else letter
+        for letter in letters
+        if not unicodedata.combining(letter)
+    )
+
+
+def fitted(text: str, font: Font, width: float, *, keep_end: bool = False) -> str:
+    """The text, cut with an ellipsis to at most `width` pixels: at its end, or with `keep_end` at its beginning."""
+    if font.getlength(text) <= width:
+        return text
+    kept = len(text)
+    while font.getlength(_cut(text, kept, keep_end=keep_end)) > width and kept:
+        kept -= 1
+    return _cut(text, kept, keep_end=keep_end)
+
+
+def _cut(text: str, kept: int, *, keep_end: bool) -> str:
+    return "…" + text[len(text) - kept :] if keep_end else text[:kept] + "…"
+
+
+def _shape(font: Font, letter: str) -> bytes:
+    return b"%d " % font.getlength(letter) + bytes(font.getmask(letter))
+
+
+def drawn(path: Path, draw: Callable[[], Image.Image], **options: Any) -> bytes:
+    """What `draw` draws for `path`, as PNG with Pillow's `options`; an empty picture, and a line, where it fails."""
+    return made(path, lambda: _png(draw(), **options), instead=lambda _: _png(Image.new("RGB", (320, 40), "white")))
+
+
+def _png(picture: Image.Image, **options: Any) -> bytes:
+    file = BytesIO()
+    picture.save(file, format="PNG", **options)
+    return file.getvalue()
+
+
+PREVIEW_COLUMNS = 12  # images of a class
+ROWS = 20  # classes at most
+SCALE = 2  # where there is room for it
+LARGEST = 2500  # pixels, a side of the sheet
+PREVIEW_GAP = 4  # pixels
+TEXT = 130  # pixels for the class's name
+PREVIEW_LINE = 24  # pixels for what is not shown
+
+
+def first_of_each(labels: np.ndarray) -> np.ndarray:
+    """Where the images stand that a preview shows, of labels int64 (N,)."""
+    return np.sort(np.concatenate([np.flatnonzero(labels == label)[:PREVIEW_COLUMNS] for label in range(ROWS)]))
+
+
+def draw_preview(images: np.ndarray, labels: np.ndarray, classes: list[str]) -> Image.Image:
+    """The first images uint8 (N, H, W, C) of each class on white; of more than 20 classes the sheet says so."""
+    shown = classes[:ROWS]
+    height, width = _cell(*images.shape[1:3], rows=len(shown))
+    across, down = width + PREVIEW_GAP, height + PREVIEW_GAP
+    note = PREVIEW_LINE if len(classes) > len(shown) else 0
+    sheet = Image.new(
+        "RGB", (TEXT + PREVIEW_COLUMNS * across + PREVIEW_GAP, len(shown) * down + PREVIEW_GAP + note), "white"
+    )
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(size=15)
+    if note:
+        words = f"the first {len(shown)} of {len(classes):,} classes"
+        draw.text((8, sheet.height - PREVIEW_LINE / 2 - PREVIEW_GAP / 2), words, "black", font, anchor="lm")
+    for row, name in enumerate(shown):
+        top = PREVIEW_GAP + row * down
+        draw.text(
+            (8, top + down / 2 - PREVIEW_GAP), fitted(drawable(name, font), font, TEXT - 16), "black", font, anchor="lm"
+        )
+        for column, index in enumerate(np.flatnonzero(labels == row)[:PREVIEW_COLUMNS]):
+            sheet.paste(_scaled(images[index], (width, height)), (TEXT + column * across, top))
+    return sheet
+
+
+def _cell(height: int, width: int, *, rows: int) -> tuple[int, int]:
+    """Height and width of an image on the sheet: twice its own, or as much as the largest sheet has room for."""
+    room_across = (LARGEST - TEXT - PREVIEW_GAP) / PREVIEW_COLUMNS - PREVIEW_GAP
+    room_down = (LARGEST - PREVIEW_GAP - PREVIEW_LINE) / rows - PREVIEW_GAP
+    scale = min(SCALE, room_down / height, room_across / width)
+    return max(1, int(scale * height)), max(1, int(scale * width))
+
+
+def _scaled(image: np.ndarray, size: tuple[int, int]) -> Image.Image:
+    picture = Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0])
+    crisp = size == (SCALE * picture.width, SCALE * picture.height)
+    return picture.resize(size, Image.Resampling.NEAREST if crisp else Image.Resampling.BICUBIC)
+
+
+BOX = 192  # pixels, the side of the square that an image is enlarged to fit
+SHEET_GAP = 20  # between two cells, and around the sheet
+SHEET_LINE = 19  # height of a line of a caption
+SHEET_HEADER = 64
+SHEET_COLUMNS = (4, 12)  # at least, so that the title fits, and at most
+
+WHITE, BLACK, GREY = (255, 255, 255), (24, 24, 27), (113, 113, 122)
+GREEN, RED, FRAME = (21, 128, 61), (185, 28, 28), (228, 228, 231)
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """An image uint8 (H, W, C) with its name, its class, and the class and probability it was given."""
+
+    image: np.ndarray
+    name: str
+    label: str
+    prediction: str
+    probability: float
+
+
+def draw_mistakes(mistakes: list[Mistake], *, title: str, subtitle: str) -> Image.Image:
+    """All `mistakes`, left to right and down, under a title; with none the title stands alone."""
+    columns = min(max(math.ceil(math.sqrt(len(mistakes))), SHEET_COLUMNS[0]), SHEET_COLUMNS[1])
+    cell = (BOX + SHEET_GAP, BOX + 3 * SHEET_LINE + SHEET_GAP)
+    rows = math.ceil(len(mistakes) / columns)
+    sheet = Image.new("RGB", (SHEET_GAP + columns * cell[0], SHEET_GAP + SHEET_HEADER + rows * cell[1]), WHITE)
+    draw = ImageDraw.Draw(sheet)
+    width = columns * cell[0] - SHEET_GAP
+    _write(draw, (SHEET_GAP, SHEET_GAP), title, size=22, colour=BLACK, width=width)
+    _write(draw, (SHEET_GAP, SHEET_GAP + 30), subtitle, size=15, colour=GREY, width=width)
+    for position, mistake in enumerate(mistakes):
+        row, column = divmod(position, columns)
+        _draw_cell(sheet, draw, (SHEET_GAP + column * cell[0], SHEET_GAP + SHEET_HEADER + row * cell[1]), mistake)
+    return sheet
+
+
+def enlarge(image: np.ndarray) -> Image.Image:
+    """An image uint8 (H, W, C), C 1 or 3, as large as fits the box: whole multiples keep its pixels crisp."""
+    picture = Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0])
+    longest = max(picture.size)
+    if longest > BOX:
+        picture.thumbnail((BOX, BOX), Image.Resampling.LANCZOS)
+        return picture
+    factor = BOX // longest
+    return picture.resize((factor * picture.width, factor * picture.height), Image.Resampling.NEAREST)
+
+
+def _draw_cell(sheet: Image.Image, draw: ImageDraw.ImageDraw, corner: tuple[int, int], mistake: Mistake) -> None:
+    left, top = corner
+    picture = enlarge(mistake.image)
+    draw.rectangle((left - 1, top - 1, left + BOX, top + BOX), outline=FRAME)
+    sheet.paste(picture, (left + (BOX - picture.width) // 2, top + (BOX - picture.height) // 2))
+    below = top + BOX + 5
+    percent = f"  {100 * mistake.probability:.1f} %"
+    _write(draw, (left, below), f"is {mistake.label}", size=15, colour=GREEN, width=BOX)
+    _write(draw, (left, below + SHEET_LINE), f"said {mistake.prediction}", tail=percent, size=15, colour=RED, width=BOX)
+    # Of a path the end, which is the file's name.
+    _write(draw, (left, below + 2 * SHEET_LINE), mistake.name, keep_end=True, size=13, colour=GREY, width=BOX)
+
+
+def _write(
+    draw: ImageDraw.ImageDraw,
+    corner: tuple[int, int],
+    text: str,
+    *,
+    tail: str = "",
+    keep_end: bool = False,
+    size: int,
+    colour: tuple[int, int, int],
+    width: float,
+) -> None:
+    """Write one line, cut so that it and the whole of `tail` fit into `width` pixels."""
+    font = ImageFont.load_default(size=size)
+    line = fitted(drawable(text, font), font, width - font.getlength(tail), keep_end=keep_end)
+    draw.text(corner, line + tail, colour, font)
+
+
+AUGMENTED_COLUMNS = 8
+SIDE = 88  # pixels that an image is enlarged towards, by a whole factor
+AUGMENTED_GAP = 6
+AUGMENTED_HEADER = 34
+
+
+def draw_augmented(images: np.ndarray, title: str) -> Image.Image:
+    """Images uint8 (N, H, W, C), C 1 or 3, in rows of 8 under a title."""
+    count, height, width, channels = images.shape
+    factor = max(1, SIDE // max(height, width))
+    across, down = factor * width + AUGMENTED_GAP, factor * height + AUGMENTED_GAP
+    sheet = Image.new(
+        "RGB",
+        (AUGMENTED_GAP + AUGMENTED_COLUMNS * across, AUGMENTED_HEADER + -(-count // AUGMENTED_COLUMNS) * down),
+        "white",
+    )
+    ImageDraw.Draw(sheet).text((AUGMENTED_GAP, 8), title, "black", ImageFont.load_default(size=15))
+    for position, image in enumerate(images):
+        row, column = divmod(position, AUGMENTED_COLUMNS)
+        picture = Image.fromarray(image if channels == 3 else image[:, :, 0])
+        picture = picture.resize((factor * width, factor * height), Image.Resampling.NEAREST)
+        sheet.paste(picture, (AUGMENTED_GAP + column * across, AUGMENTED_HEADER + row * down))
+    return sheet

@@ -1,0 +1,212 @@
+"""What a file is, by its name and by its first bytes."""
+
+import io
+import os
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image, TiffImagePlugin
+
+from imageclf.images.decode import FORMATS
+
+HEAD = 1024  # bytes of a text that are looked at
+# How formats of pictures begin that are not read: where, the bytes, the name, what to do.
+AS_PNG, DEVELOP = "save it as PNG", "develop it as JPEG or PNG"
+SLICES = "save its slices as 16-bit PNG, and set prepare.window"
+FRAMES = "save frames of it as PNG"
+PICTURES = [
+    (128, b"DICM", "DICOM", "convert it to 16-bit PNG, with pydicom or dicom2jpg say, and set prepare.window"),
+    (344, b"n+1\0", "NIfTI", SLICES),
+    (344, b"ni1\0", "NIfTI", SLICES),
+    (4, b"n+2\0\r\n\x1a\n", "NIfTI", SLICES),
+    (0, b"\x93NUMPY", "a NumPy array", AS_PNG),
+    (0, b"\x89HDF\r\n\x1a\n", "HDF5", "save its images as PNG"),
+    (0, b"MATLAB 5.0", "a MATLAB file", "save its images as PNG"),
+    (0, b"8BPS", "PSD", AS_PNG),
+    (0, b"\0\0\1\0", "ICO", AS_PNG),
+    (0, b"\xff\x0a", "JPEG XL", AS_PNG),
+    (0, b"\0\0\0\x0cJXL ", "JPEG XL", AS_PNG),
+    (0, b"\0\0\0\x0cjP  ", "JPEG 2000", AS_PNG),
+    (0, b"\xff\x4f\xff\x51", "JPEG 2000", AS_PNG),
+    (0, b"\x76\x2f\x31\x01", "OpenEXR", AS_PNG),
+    (0, b"#?RADIANCE", "Radiance HDR", AS_PNG),
+    (0, b"P7\n", "PAM", AS_PNG),
+    (0, b"DDS ", "DDS", AS_PNG),
+    (0, b"qoif", "QOI", AS_PNG),
+    (4, b"ftypcrx", "a camera's raw file", DEVELOP),
+    (0, b"FUJIFILMCCD-RAW", "a camera's raw file", DEVELOP),
+    (0, b"IIRO", "a camera's raw file", DEVELOP),
+    (0, b"IIRS", "a camera's raw file", DEVELOP),
+    (0, b"IIU\0", "a camera's raw file", DEVELOP),
+]
+HEIC = (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
+# The same of files that are no pictures.
+OTHERS = [
+    (0, b"%PDF-", "a PDF", "save its pages or figures as PNG"),
+    (0, b"%!PS", "PostScript", AS_PNG),
+    (0, b"PK\x03\x04", "a ZIP archive", "unpack it"),
+    (0, b"\x1f\x8b", "a gzip archive", "unpack it"),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it"),
+    (0, b"Rar!\x1a\x07", "a RAR archive", "unpack it"),
+    (257, b"ustar", "a tar archive", "unpack it"),
+    (4, b"ftyp", "a video (MP4 or MOV)", FRAMES),
+    (4, b"moov", "a video (MOV)", FRAMES),
+    (8, b"AVI ", "a video (AVI)", FRAMES),
+    (0, b"\x1a\x45\xdf\xa3", "a video (WebM or MKV)", FRAMES),
+    (0, b"\0\0\1\xba", "a video (MPEG)", FRAMES),
+    (0, b"\0\0\1\xb3", "a video (MPEG)", FRAMES),
+]
+# Heads of the kinds that are read.
+READ = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG": "PNG",
+    b"GIF8": "GIF",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",
+    b"MM\0+": "TIFF",
+}
+MAKE, SUBFILE, DNG_VERSION = 271, 254, 50706  # tags of TIFF
+WHOLE = "get a whole copy"
+
+
+class Name(NamedTuple):
+    """The kind of fault, what was found, what to do."""
+
+    kind: str
+    found: str
+    remedy: str
+
+
+CAMERA_RAW = Name("unsupported kind", "a camera's raw file cannot be read", DEVELOP)
+
+
+def name_of(content: bytes, *, read: str) -> Name:
+    """The name of what is no picture; `read` lists the formats that can be read."""
+    if is_camera_raw(content):
+        return CAMERA_RAW
+    for beginning, name in READ.items():
+        if content.startswith(beginning):
+            return Name("damaged", f"cannot be read (the head of its {name} is broken)", WHOLE)
+    for place, beginning, name, remedy in PICTURES:
+        if content.startswith(beginning, place):
+            return Name("unsupported kind", f"{name} cannot be read", remedy)
+    if content[4:8] == b"ftyp" and content[8:12] in HEIC:
+        return Name("unsupported kind", "HEIC or AVIF, damaged or of a kind that cannot be read", "save it as JPEG")
+    for place, beginning, name, remedy in OTHERS:
+        if content.startswith(beginning, place):
+            return Name("not a picture", f"not a picture but {name}", remedy)
+    if not content.strip(b"\0"):
+        return Name("not a picture", "not a picture but zero bytes alone", WHOLE)
+    if _is_text(content[:HEAD]):
+        return _name_of_text(content[:HEAD].decode(errors="replace"))
+    return Name("not a picture", f"not a picture ({read} can be read)", "take it out or convert it")
+
+
+def is_camera_raw(content: bytes) -> bool:
+    """Whether a TIFF is a camera's raw file, of which a reader of TIFF would take the preview for the picture."""
+    if not content.startswith((b"II*\0", b"MM\0*")):
+        return False
+    if content.startswith(b"CR", 8):
+        return True
+    try:
+        tags = TiffImagePlugin.ImageFileDirectory_v2(content[:8])
+        with io.BytesIO(content) as file:
+            file.seek(tags.next)
+            tags.load(file)
+        return DNG_VERSION in tags or (tags.get(SUBFILE) == 1 and MAKE in tags)  # 1: a smaller copy of another page
+    except Exception:  # damaged, which Pillow will say
+        return False
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        head.decode()
+    except UnicodeDecodeError as error:
+        if error.start < HEAD - 4:  # not the last letter, which was cut
+            return False
+    return not any(byte < 9 or 13 < byte < 32 for byte in head)
+
+
+def _name_of_text(text: str) -> Name:
+    begun = text.lstrip("\ufeff \t\r\n").lower()
+    if begun.startswith("version https://git-lfs"):
+        return Name("Git LFS pointer", "Git LFS pointer, not the picture itself", "run git lfs pull")
+    if "/annex/objects/" in begun.partition("\n")[0]:
+        return Name("git-annex pointer", "git-annex pointer, not the picture itself", "run git annex get")
+    if "outs:" in begun and "path:" in begun and ("md5:" in begun or "hash:" in begun):
+        return Name("DVC pointer", "DVC pointer, not the picture itself", "run dvc pull, and take the pointer out")
+    if "<svg" in begun:
+        return Name("not a picture", "not a picture but an SVG drawing", "draw it as PNG")
+    if begun.startswith(("<!doctype html", "<html")):
+        page = "a web page, perhaps the error page of a download"
+        return Name("not a picture", f"not a picture but {page}", "download the picture again")
+    kinds = {"<": "XML", "{": "JSON", "[": "JSON"}
+    return Name("not a picture", f"not a picture but {kinds.get(begun[:1], 'text')}", "take it out")
+
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"}
+# What systems leave among pictures, beside everything whose name begins with a dot; "icon\r" is a Mac's.
+CLUTTER = {
+    *("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "picasa.ini", "icon\r", "wpsettings.dat"),
+    *("__macosx", "$recycle.bin", "recycler", "system volume information", "lost+found", "found.000"),
+    *("@eadir", "#recycle", "@recycle", "#snapshot", "network trash folder", "temporary items", "__pycache__"),
+}
+UNFINISHED = {".crdownload", ".part", ".partial", ".filepart", ".download", ".opdownload", ".aria2", ".tmp", ".temp"}
+EDITORS = {".swp", ".swo", ".bak", ".orig"}
+OF_DVC = "a file of DVC or a lock"
+CACHED = re.compile(r"/[0-9a-f]{2}/[0-9a-f]{30}$")  # how DVC names every file in any of its caches
+
+
+def find_pictures(folder: Path) -> tuple[list[Path], list[Path]]:
+    """All pictures below `folder`, by name or by content, and all other files, each sorted.
+
+    Links are among the others, as followed they may lead in circles; but those that DVC makes to files in its cache
+    are pictures like any. Clutter is neither. A folder that may not be read is among the others.
+    """
+    pictures: list[Path] = []
+    others: list[Path] = []
+
+    def unreadable(error: OSError) -> None:
+        others.append(Path(error.filename))
+
+    for place, folders, files in os.walk(folder, onerror=unreadable):
+        others += [Path(place, name) for name in folders if Path(place, name).is_symlink()]
+        folders[:] = [name for name in folders if not is_clutter(name)]
+        for path in (Path(place, name) for name in files if not is_clutter(name)):
+            (pictures if _is_picture(path) else others).append(path)
+    return sorted(pictures), sorted(others)
+
+
+def is_clutter(name: str) -> bool:
+    """Whether a file or folder of this name is hidden or a system's."""
+    return name.startswith(".") or name.lower() in CLUTTER
+
+
+def remnant(name: str) -> str:
+    """What programs have left a file of this name; empty if it is none that they leave."""
+    suffix = Path(name).suffix.lower()
+    if suffix in UNFINISHED:
+        return "an unfinished download or temporary file"
+    if suffix in EDITORS or name.startswith("~$") or name.endswith("~") or (name[0] == name[-1] == "#"):
+        return "an editor's copy or lock"
+    return OF_DVC if suffix in (".dvc", ".lock") else ""
+
+
+def cached_by_dvc(path: str | Path) -> str:
+    """The file in DVC's cache that a link leads to, be it there or not; empty if `path` is no such link."""
+    target = os.path.realpath(path) if os.path.islink(path) else ""  # noqa: PTH114 - ten times as fast as Path's
+    return target if CACHED.search(target) else ""
+
+
+def _is_picture(path: Path) -> bool:
+    if (path.is_symlink() and not cached_by_dvc(path)) or not path.is_file() or remnant(path.name):
+        return False
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    try:
+        Image.open(path, formats=FORMATS).close()  # reads the first bytes
+    except Exception:  # whatever it is, Pillow does not know it
+        return False
+    return True

@@ -1,0 +1,135 @@
+"""The classifier that train leaves in models/classifier: a network behind its preprocessing."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from imageclf.models.card import CLASSIFIER, Card, metadata_of, read_card
+from imageclf.models.networks.own import check_source
+from imageclf.models.registry import build_network
+from imageclf.runtime.files import replaced_folder, write_json
+
+
+def scaled_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
+    """(H, W) in pixels with both sides times `scale`, rounded, at least 1."""
+    height, width = size
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def scaled(images: Tensor, scale: float) -> Tensor:
+    """uint8 (N, H, W, C) -> uint8 (N, h, w, C), smoothly, for a `scale` of at most 1."""
+    if scale == 1:
+        return images
+    planes = images.permute(0, 3, 1, 2)  # channels last in memory
+    size = scaled_size((images.shape[1], images.shape[2]), scale)
+    return F.interpolate(planes, size=size, mode="bilinear", antialias=True).permute(0, 2, 3, 1)
+
+
+class Classifier(nn.Module):
+    """uint8 (N, H, W, C) in, logits (N, classes) out.
+
+    The network sees them in `network_size` (H, W), or as they are where that is None. With `mirror` the answer, not the
+    training, is the mean over an image and its mirror image.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        mean: list[float],
+        std: list[float],
+        *,
+        mirror: bool = False,
+        network_size: tuple[int, int] | None = None,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.mirror = mirror
+        self.network_size = network_size
+        self.frozen: tuple[nn.Module, ...] = ()  # parts that answer in training as they do after it
+        # On the scale 0 to 255, so that images need no division of their own.
+        self.register_buffer("mean", 255 * torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(std).view(-1, 1, 1), persistent=False)
+
+    def train(self, mode: bool = True) -> "Classifier":
+        super().train(mode)
+        for module in self.frozen:
+            module.eval()
+        return self
+
+    @contextmanager
+    def one_look(self) -> Iterator[None]:
+        """In the block an answer is that to the image itself, whatever `mirror` says: in half of the time."""
+        mirror, self.mirror = self.mirror, False
+        try:
+            yield
+        finally:
+            self.mirror = mirror
+
+    def forward(self, images: Tensor, scale: float = 1.0) -> Tensor:
+        pixels = self.pixels(images, scale)
+        if self.mirror and not self.training:
+            return (self.network(pixels) + self.network(pixels.flip(3))) / 2
+        return self.network(pixels)
+
+    def pixels(self, images: Tensor, scale: float = 1.0) -> Tensor:
+        """What the network sees of uint8 (N, H, W, C): float (N, C, h, w), channels last in memory, mean 0, std 1.
+
+        (h, w) is `network_size` times `scale`; the mean of a network made for colour makes three channels of one.
+        """
+        planes = images.permute(0, 3, 1, 2).float()
+        if self.network_size is not None:
+            # Not antialiased: then ONNX and .pt2 answer alike.
+            planes = F.interpolate(planes, scaled_size(self.network_size, scale), mode="bilinear")
+        return (planes - self.mean) / self.std
+
+
+def build_classifier(card: Card, begin: Callable[[nn.Module], object] = lambda network: None) -> Classifier:
+    """A classifier with fresh weights from torch's global generator, or with those that `begin` gives its network."""
+    network = build_network(
+        card.model,
+        classes=len(card.classes),
+        channels=card.channels,
+        size=card.network_size,
+        head=card.head,
+        begin=begin,
+    )
+    resized = card.network_size if card.network_size != card.size else None
+    return Classifier(network, card.mean, card.std, mirror=card.mirror, network_size=resized)
+
+
+def save_classifier(classifier: Classifier, card: Card, folder: Path = CLASSIFIER) -> None:
+    """Write weights.safetensors, which says by itself what it is, and card.json, whole or not at all."""
+    # Copies, as safetensors refuses a layer that is there under two names.
+    weights = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in classifier.network.state_dict().items()
+    }
+    with replaced_folder(folder) as temporary:
+        (temporary / "weights.safetensors").write_bytes(save(weights, metadata_of(card)))
+        write_json(temporary / "card.json", asdict(card))
+
+
+def load_classifier(folder: Path = CLASSIFIER) -> tuple[Classifier, Card]:
+    """The trained classifier, on the CPU, in fp32, ready to predict.
+
+    Raises:
+        DataError: a file is missing or damaged, or the user's own module is another than the one that was trained.
+    """
+    card = read_card(folder)
+    check_source(card.model, card.made_from)
+    classifier = build_classifier(card)
+    weights = OrderedDict(load_file(folder / "weights.safetensors"))
+    # The versions of its layers: without them mnasnet takes its weights for older ones.
+    weights._metadata = classifier.network.state_dict()._metadata  # type: ignore[attr-defined]
+    classifier.network.load_state_dict(weights)
+    return classifier.eval(), card

@@ -1,0 +1,133 @@
+"""Where, in which precision and by how many processes a network runs."""
+
+import os
+import platform
+import re
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from imageclf.runtime.errors import MachineError
+from imageclf.runtime.platform import available_cores, keep_freed_memory
+
+# From these flags torch chooses its kernels (aten/src/ATen/native/DispatchStub.cpp), and oneDNN those for bf16.
+SETS = {"AVX512": {"avx512vl", "avx512bw", "avx512dq", "fma"}, "AVX2": {"avx2", "fma"}}
+BF16_UNITS = {"AMX": {"amx_bf16", "amx_tile"}, "BF16": {"avx512_bf16"}}
+
+
+def instruction_set() -> str:
+    """`AVX512 AMX` say: torch's name for the set, and the unit for bf16 where there is one.
+
+    Read without torch on x86 Linux, asked of torch elsewhere and where ATEN_CPU_CAPABILITY overrides it.
+    """
+    flags = _flags()
+    asked = not flags or "ATEN_CPU_CAPABILITY" in os.environ
+    found = _asked_of_torch() if asked else _first(SETS, flags) or "DEFAULT"
+    return f"{found} {_first(BF16_UNITS, flags)}".rstrip()
+
+
+def _flags() -> set[str]:
+    listed = Path("/proc/cpuinfo")
+    if platform.machine() != "x86_64" or not listed.exists():
+        return set()
+    found = re.search(r"^flags\s*: (.*)$", listed.read_text(), re.MULTILINE)
+    return set(found[1].split()) if found else set()
+
+
+def _first(names: dict[str, set[str]], flags: set[str]) -> str:
+    return next((name for name, needed in names.items() if needed <= flags), "")
+
+
+def _asked_of_torch() -> str:
+    import torch  # two seconds
+
+    return torch.backends.cpu.get_cpu_capability()
+
+
+def choose_device(asked: str) -> torch.device:
+    """Resolve `runtime.device`: auto is cuda, else mps, else the CPU.
+
+    Raises:
+        MachineError: the device that is asked for is not there.
+    """
+    if asked == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    device = torch.device(asked)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise MachineError(
+            f"params.yaml: runtime.device is {asked}, and torch {torch.__version__} finds "
+            f"{torch.cuda.device_count()} CUDA devices here; set it to auto or cpu"
+        )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise MachineError("params.yaml: runtime.device is mps, and there is none here; set it to auto or cpu")
+    return device
+
+
+def make_deterministic() -> None:
+    """Hold torch to one compute thread, to algorithms that repeat, and fp32 to its full precision."""
+    # One compute thread: the bits then do not depend on the cores, and spinning threads do not collide.
+    torch.set_num_threads(1)
+    # cuBLAS reads this at its first call (https://docs.nvidia.com/cuda/cublas/#results-reproducibility).
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False  # true by default: convolutions would round their inputs to 10 bits
+    torch.backends.cuda.matmul.allow_tf32 = False  # true where TORCH_ALLOW_TF32_CUBLAS_OVERRIDE says so
+    # warn: on a GPU a few gradients (VGG's pooling) have no repeatable form, and torch then names them.
+    # Unlike use_deterministic_algorithms this does not import the compiler, which takes two seconds.
+    torch.set_deterministic_debug_mode("warn")
+    # Deterministic mode fills every new tensor in case someone reads it unwritten; that cost a tenth of the time.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A device, a precision (fp32 or bf16) and how many processes share the work; how images come to an accelerator."""
+
+    device: torch.device
+    precision: str
+    workers: int
+    prefetch: int = 0  # batches made ahead by a thread
+    pinned: bool = False  # host memory that the GPU reads by itself
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Runs convolutions and matrix products in bf16 where that is the precision; weights stay fp32."""
+        if self.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+
+def choose_compute(
+    device: str, precision: str, workers: int | str, *, shards: int, prefetch: int = 0, pin_memory: bool = False
+) -> Compute:
+    """Resolve every auto of `runtime` and `train.precision`, and make torch deterministic, single-threaded and quick.
+
+    Raises:
+        MachineError: the device that is asked for is not there.
+    """
+    chosen = choose_device(device)
+    make_deterministic()
+    keep_freed_memory()
+    if precision == "auto":
+        precision = "bf16" if _has_bf16(chosen) else "fp32"
+    if chosen.type == "cpu":
+        prefetch = 0  # there the cores that would work ahead are those that train
+    pinned = pin_memory and chosen.type == "cuda"
+    return Compute(chosen, precision, _choose_workers(chosen, workers, shards), prefetch, pinned)
+
+
+def _has_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+
+
+def _choose_workers(device: torch.device, asked: int | str, shards: int) -> int:
+    """The largest power of two that neither the request (or the cores) nor the shards exceed; 1 on an accelerator."""
+    if device.type != "cpu":
+        return 1
+    limit = asked if isinstance(asked, int) else available_cores()
+    return 2 ** (min(limit, shards).bit_length() - 1)

@@ -1,0 +1,1 @@
+"""Networks, a module each."""

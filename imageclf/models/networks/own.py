@@ -1,0 +1,143 @@
+"""A network of the user's own: package.module:Class, imported, checked, and what it says when it fails."""
+
+import ast
+import hashlib
+import importlib
+import inspect
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from imageclf.runtime.errors import DataError, ParamsError, UserError, printable
+from imageclf.runtime.files import sha256_of_file
+
+LONGEST = 200  # letters
+
+
+@contextmanager
+def told(model: str, what: str, remedy: str) -> Iterator[None]:
+    """In the block the model does `what`, in words that go after "cannot".
+
+    Raises:
+        ParamsError: something was raised, but for a lack of memory.
+    """
+    try:
+        yield
+    except (UserError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise ParamsError(f"params.yaml: train.model {model} cannot {what} ({cause(error)}); {remedy}") from None
+
+
+def cause(error: Exception) -> str:
+    """The first sentence of what was raised first, on one line, and where in the user's own code if it was there."""
+    first: BaseException = error
+    while first.__cause__:
+        first = first.__cause__
+    words = next((line.strip() for line in str(first).splitlines() if line.strip()), "")
+    words = printable(words).split(". ")[0][:LONGEST].rstrip(".")
+    if type(first) not in (AssertionError, RuntimeError, ValueError) or not words:
+        words = f"{type(first).__name__}: {words}".removesuffix(": ")
+    places = [
+        f"{Path(frame.filename).relative_to(Path.cwd())}, line {frame.lineno}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if is_own(Path(frame.filename))
+    ]
+    return f"{words}; {places[-1]}" if places else words
+
+
+def is_own(file: Path) -> bool:
+    """Whether a file lies below this folder, and neither among the packages installed there nor in stages."""
+    here = Path.cwd()
+    return here in file.parents and here / "stages" not in file.parents and "site-packages" not in file.parts
+
+
+def is_own_module(name: str) -> bool:
+    """Whether a model's name is of the form `package.module:Class`."""
+    return ":" in name
+
+
+def own_network(name: str, *, classes: int, channels: int) -> nn.Module:
+    """The class, called with `classes` and `channels`.
+
+    Raises:
+        ParamsError: there is no such module or class, or it cannot be called so, or it makes no network.
+    """
+    network_class = _class(name)
+    try:
+        inspect.signature(network_class).bind(classes=classes, channels=channels)
+    except (TypeError, ValueError) as error:
+        raise ParamsError(
+            f"params.yaml: train.model {name} is called with classes= and channels=, and its __init__ "
+            f"does not go with that ({error})"
+        ) from None
+    with told(name, "be built", "mend that"):
+        network = network_class(classes=classes, channels=channels)
+    if not isinstance(network, nn.Module):
+        raise ParamsError(f"params.yaml: train.model {name} makes a {type(network).__name__}, not a torch.nn.Module")
+    return network
+
+
+def source_sha256(name: str) -> str:
+    """Hex sha256 of the file that the class stands in, and of those below this folder that it imports."""
+    found, waiting = set[Path](), [Path(inspect.getfile(_class(name)))]
+    while waiting:
+        file = waiting.pop()
+        if file not in found:
+            found.add(file)
+            waiting += _imported(file)
+    return hashlib.sha256("".join(map(sha256_of_file, sorted(found))).encode()).hexdigest()
+
+
+def check_source(name: str, made_from: Mapping[str, str]) -> None:
+    """Hold a user's own module against the files that the training began with; other models pass.
+
+    Raises:
+        DataError: it has changed.
+    """
+    if is_own_module(name) and made_from["module"] != source_sha256(name):
+        raise DataError(f"{name} has changed since its training began; run dvc repro -f train")
+
+
+def _imported(file: Path) -> Iterator[Path]:
+    """The files below this folder that a file imports, but for packages installed there and stages, which has deps."""
+    here = Path.cwd()
+    for module in _named(file, here):
+        for source in (module.with_suffix(".py"), *(each / "__init__.py" for each in (module, *module.parents))):
+            if source.is_file() and is_own(source):
+                yield source
+
+
+def _named(file: Path, here: Path) -> Iterator[Path]:
+    """Where each module that a file may import would lie, without .py; `from a import b` may mean a or a.b."""
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (here.joinpath(*each.name.split(".")) for each in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = (file.parents[node.level - 1] if node.level else here).joinpath(*(node.module or "").split("."))
+            yield package
+            yield from (package / each.name for each in node.names)
+
+
+def _class(name: str) -> type:
+    module_name, _, class_name = name.partition(":")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise ParamsError(
+            f"params.yaml: train.model is {name!r}, and there is no module {error.name}; "
+            "write package.module:Class as seen from the folder of dvc.yaml"
+        ) from None
+    except Exception as error:
+        raise ParamsError(f"params.yaml: train.model {name} cannot be imported: {error}; mend that") from None
+    found = getattr(module, class_name, None)
+    if not isinstance(found, type):
+        raise ParamsError(f"params.yaml: train.model is {name!r}, and {module_name} has no class {class_name!r}")
+    return found

@@ -1,0 +1,84 @@
+"""Networks that others designed, torchvision's and timm's, and what their weights were made for."""
+
+import difflib
+import importlib.util
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from imageclf.runtime.errors import MachineError, ParamsError
+
+TIMM, TIMM_NEEDED = "timm/", "timm==1.0.31"
+SIZED = {"vit_": "image_size", "maxvit_": "input_size"}  # built for one size of image, by the start of their names
+# The first weights of these two came from TensorFlow; torchvision turns its usual normalisation into theirs.
+HALVED = ("googlenet", "inception_v3")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a network's published weights expect to see."""
+
+    size: tuple[int, int]  # height, width in pixels
+    mean: list[float]  # for each channel, on the scale 0 to 1
+    std: list[float]
+
+
+def torchvision_names() -> list[str]:
+    """Every classification model of torchvision."""
+    import torchvision.models as zoo  # here: it takes longer than all else of a stage, and our own need it not
+
+    return zoo.list_models(module=zoo)
+
+
+def is_in_zoo(name: str) -> bool:
+    """Whether torchvision or timm may know the name."""
+    return name.startswith(TIMM) or name in torchvision_names()
+
+
+def zoo_network(name: str, *, classes: int | None, size: tuple[int, int]) -> nn.Module:
+    """RGB pixels (N, 3, H, W) to logits (N, classes), with fresh weights; None: as many classes as it was made for.
+
+    Raises:
+        ParamsError: timm has no such model.
+        MachineError: timm is missing.
+    """
+    answers: dict[str, Any] = {} if classes is None else {"num_classes": classes}
+    if name.startswith(TIMM):
+        return _timm(name).create_model(name.removeprefix(TIMM), pretrained=False, **answers)
+    import torchvision.models as zoo
+
+    # The auxiliary heads of these two answer in training with a tuple; they serve networks trained on ImageNet.
+    extra: dict[str, Any] = {"aux_logits": False, "init_weights": True} if name in HALVED else {}
+    for beginning, argument in SIZED.items():
+        if name.startswith(beginning):
+            extra[argument] = size[0] if argument == "image_size" else size
+    return zoo.get_model(name, weights=None, **answers, **extra)
+
+
+def preprocessing(name: str) -> Preprocessing:
+    """What the model's published weights expect."""
+    if name.startswith(TIMM):
+        published = _timm(name).get_pretrained_cfg(name.removeprefix(TIMM))
+        return Preprocessing(tuple(published.input_size[1:]), list(published.mean), list(published.std))
+    import torchvision.models as zoo
+
+    transforms = zoo.get_model_weights(name).DEFAULT.transforms()
+    side = transforms.crop_size[0]
+    if name in HALVED:
+        return Preprocessing((side, side), [0.5] * 3, [0.5] * 3)
+    return Preprocessing((side, side), list(transforms.mean), list(transforms.std))
+
+
+def _timm(name: str) -> Any:
+    """The module timm, once it is known to have the model."""
+    if importlib.util.find_spec("timm") is None:
+        raise MachineError(f"params.yaml: train.model {name} is timm's, which is missing; pip install {TIMM_NEEDED}")
+    import timm
+
+    own = name.removeprefix(TIMM)
+    if not timm.is_model(own):
+        close = difflib.get_close_matches(own, timm.list_models(), n=1)
+        hint = f" (did you mean {TIMM}{close[0]}?)" if close else ""
+        raise ParamsError(f"params.yaml: train.model is {name!r}, which timm does not have{hint}")
+    return timm

@@ -1,0 +1,197 @@
+"""Networks by name, with a head for the classes, and what they can take."""
+
+import difflib
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+
+from imageclf.models.networks.cifarnet import WIDTHS, CifarNet
+from imageclf.models.networks.notes import notes_cnn
+from imageclf.models.networks.own import is_own_module, own_network, told
+from imageclf.models.networks.zoo import is_in_zoo, torchvision_names, zoo_network
+from imageclf.runtime.errors import ParamsError
+
+
+def last_layer(network: nn.Module) -> tuple[str, nn.Module]:
+    """Name and module of the last linear layer by definition; of the last convolution where there is none.
+
+    Raises:
+        ParamsError: there is neither, or a model of timm's has several heads.
+    """
+    get_classifier = getattr(network, "get_classifier", None)
+    answers = get_classifier() if callable(get_classifier) else None
+    if isinstance(answers, tuple | nn.ModuleList):
+        raise ParamsError(
+            f"params.yaml: train.model has {len(answers)} heads, and there is a rule for one; give it no weights, "
+            "and set train.head, train.freeze and train.head_lr back"
+        )
+    for kind in (nn.Linear, nn.Conv2d):
+        found = [(name, module) for name, module in network.named_modules() if isinstance(module, kind)]
+        if found:
+            return found[-1]
+    raise ParamsError(
+        "params.yaml: train.model has no linear layer or convolution that could be its last; "
+        "set train.head, train.freeze and train.head_lr back"
+    )
+
+
+def with_head(network: nn.Module, head: str, classes: int) -> nn.Module:
+    """The network with a layer more: `append` behind its last layer, `append_after` behind all of it.
+
+    With `replace` it is the network as it is: made for these classes from the start.
+    """
+    if head == "replace":
+        return network
+    name, last = last_layer(network)
+    if head == "append" and name:
+        above, _, own = name.rpartition(".")
+        setattr(network.get_submodule(above), own, nn.Sequential(last, _behind(last, classes)))
+        return network
+    return nn.Sequential(OrderedDict(network=network, head=nn.Linear(_outputs(last), classes)))
+
+
+def _behind(last: nn.Module, classes: int) -> nn.Module:
+    """Where the last layer answers in maps, as squeezenet's does, one that reads maps."""
+    return nn.Conv2d(_outputs(last), classes, 1) if isinstance(last, nn.Conv2d) else nn.Linear(_outputs(last), classes)
+
+
+def _outputs(last: nn.Module) -> int:
+    if isinstance(last, nn.Conv2d):
+        return last.out_channels
+    assert isinstance(last, nn.Linear)
+    return last.out_features
+
+
+MOST_BYTES = 2**31 - 2**20  # of weights in an ONNX file, whose format ends at 2 GiB
+OWN = (*WIDTHS, "notes_cnn", "notes_cnn_relu")
+
+
+def network_names() -> list[str]:
+    """Every name without a package before it: our own first, then torchvision's classification models."""
+    return [*OWN, *torchvision_names()]
+
+
+def build_network(
+    name: str,
+    *,
+    classes: int,
+    channels: int,
+    size: tuple[int, int],
+    head: str = "replace",
+    begin: Callable[[nn.Module], object] = lambda network: None,
+) -> nn.Module:
+    """A network with fresh weights from torch's global generator, for images of `size` (H, W).
+
+    `begin` may give it others before a layer is appended and before it is shown grey images as RGB.
+
+    Raises:
+        ParamsError: no such model, it does not go with `head`, or it cannot take images of this size.
+        MachineError: it is timm's, which is missing.
+    """
+    from_zoo = has_published_weights(name)
+    if head != "replace" and (name in OWN or is_own_module(name)):
+        raise ParamsError(
+            f"params.yaml: train.head is {head}, which goes with models that have classes of their own, torchvision's "
+            f"and timm's, and train.model is {name}; set it to replace"
+        )
+    if from_zoo:
+        with _told_of_size(name, size):
+            network = zoo_network(name, classes=classes if head == "replace" else None, size=size)
+    elif is_own_module(name):
+        network = own_network(name, classes=classes, channels=channels)
+    else:
+        network = _our_network(name, classes=classes, channels=channels, size=size)
+    begin(network)
+    network = with_head(network, head, classes)
+    if from_zoo and channels != 3:
+        network = ThreeChannels(network)
+    answer = check_takes(network, name, channels, size)
+    if getattr(answer, "shape", None) != (1, classes):
+        found = "x".join(map(str, answer.shape)) if isinstance(answer, Tensor) else f"a {type(answer).__name__}"
+        raise ParamsError(
+            f"params.yaml: train.model {name} answers {found} for one image, and 1x{classes} is needed: logits"
+        )
+    return network
+
+
+def has_published_weights(name: str) -> bool:
+    """Whether it is torchvision's or timm's."""
+    return name not in OWN and not is_own_module(name) and is_in_zoo(name)
+
+
+def _our_network(name: str, *, classes: int, channels: int, size: tuple[int, int]) -> nn.Module:
+    if name in WIDTHS:
+        return CifarNet(classes=classes, channels=channels, widths=WIDTHS[name])
+    if name in OWN:
+        return notes_cnn(classes=classes, channels=channels, size=size, activations=name.endswith("relu"))
+    close = difflib.get_close_matches(name, network_names(), n=1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    raise ParamsError(
+        f"params.yaml: train.model is {name!r}; it can be {', '.join(OWN)}, a classification model of torchvision, "
+        f"timm/NAME or package.module:Class{hint}"
+    )
+
+
+def _told_of_size(name: str, size: tuple[int, int]) -> AbstractContextManager[None]:
+    """In the block the model is given images of (H, W) pixels."""
+    remedy = "mend that" if is_own_module(name) else "set train.size to 224, or train.model to resnet18"
+    return told(name, f"take images of {size[1]}x{size[0]} pixels", remedy)
+
+
+class ThreeChannels(nn.Module):
+    """Shows grey images as RGB to a network made for colour."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.network(pixels.expand(-1, 3, -1, -1))
+
+
+def check_takes(network: nn.Module, name: str, channels: int, size: tuple[int, int]) -> object:
+    """A network's answer for one image of (H, W) pixels, on the device that it is on.
+
+    Raises:
+        ParamsError: it cannot.
+    """
+    training, device = network.training, next((each.device for each in network.parameters()), None)
+    with _told_of_size(name, size), torch.no_grad():
+        answer = network.eval()(torch.zeros(1, channels, *size, device=device))
+    network.train(training)
+    return answer
+
+
+def check_weight(network: nn.Module, name: str) -> None:
+    """Let no network pass whose weights are more than an ONNX file holds.
+
+    Raises:
+        ParamsError: they are.
+    """
+    size = sum(tensor.numel() * tensor.element_size() for tensor in network.parameters())
+    if size >= MOST_BYTES:
+        raise ParamsError(
+            f"params.yaml: train.model {name} has {size / 1e9:.1f} GB of weights, and the ONNX file that export writes "
+            "holds 2; take a smaller one"
+        )
+
+
+def check_takes_one(network: nn.Module, name: str, channels: int, size: tuple[int, int]) -> None:
+    """Train a copy on a single image of (H, W) pixels: batch norm cannot average over what is one pixel by then.
+
+    Raises:
+        ParamsError: it cannot.
+    """
+    copy = deepcopy(network).train()
+    try:
+        with torch.no_grad():
+            copy(torch.zeros(1, channels, *size, device=next(network.parameters()).device))
+    except ValueError as error:
+        raise ParamsError(
+            f"params.yaml: train.model {name} cannot be trained on a shard of one image ({error}); "
+            "set train.drop_last to true, or change train.batch_size or train.shards"
+        ) from None

@@ -1,0 +1,75 @@
+"""Faults that a user can mend. Each is one sentence: where, what was found, what to do."""
+
+import unicodedata
+
+
+class UserError(Exception):
+    """Ends a stage with its sentence on standard error and its class's exit code."""
+
+    exit_code = 1
+
+
+class ParamsError(UserError):
+    """params.yaml says something that cannot be done."""
+
+    exit_code = 2
+
+
+class DataError(UserError):
+    """Images, labels or an input file are missing or are not what they should be."""
+
+    exit_code = 3
+
+
+class SourceError(UserError):
+    """No source brought the data set whole."""
+
+    exit_code = 4
+
+
+class MachineError(UserError):
+    """The machine lacks something: a device, memory, disk, a program."""
+
+    exit_code = 5
+
+
+class Busy(UserError):
+    """Another process is at the same work."""
+
+    exit_code = 7
+
+
+class Stopped(UserError):
+    """A signal asked for the end, and everything is in order for the next time."""
+
+    def __init__(self, sentence: str, number: int) -> None:
+        super().__init__(sentence)
+        self.exit_code = 128 + number  # as a shell reports a signal
+
+
+class Diverged(UserError):
+    """The loss is no longer a number."""
+
+    exit_code = 6
+
+
+class Fault(Exception):
+    """A source failed. The message says what was found there, to stand after an address and a colon."""
+
+
+class TooSlow(Fault):
+    """The host brings bytes, but so few that another source comes first."""
+
+
+BREAKING = {"Cc", "Cs", "Zl", "Zp"}  # Unicode categories: controls, halves of broken bytes, line and paragraph ends
+
+
+def printable(text: object) -> str:
+    """`text` on one line that any terminal can show: control characters and broken bytes become escapes."""
+    words = str(text)
+    if words.isprintable():  # nearly all are, and this is a hundred times as fast
+        return words
+    return "".join(
+        character.encode("unicode_escape").decode() if unicodedata.category(character) in BREAKING else character
+        for character in words
+    )

@@ -1,0 +1,195 @@
+"""How a stage or a tool starts and ends: inputs watched, faults said in one sentence, signals heard."""
+
+import errno
+import json
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable
+from functools import reduce
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import yaml
+
+from imageclf.config.params import Yaml12Loader
+from imageclf.runtime.errors import DataError, UserError
+from imageclf.runtime.files import sha256_of_file, write_json
+from imageclf.runtime.platform import end_with_dvc
+
+
+class StopWish:
+    """Inside the block a first Ctrl-C or SIGTERM only sets `number`; a second Ctrl-C interrupts at once."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def __enter__(self) -> "StopWish":
+        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.number and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.number = number
+
+
+PIPELINE = Path("dvc.yaml")
+PARAMS = Path("params.yaml")
+CODE = {".py", ".html"}  # hashed; a template lies beside the module that fills it
+
+
+def inputs_of(stage: str) -> dict[str, str]:
+    """Every dep and every param of the stage with what it is now; empty where there is no pipeline file."""
+    if not PIPELINE.exists():
+        return {}
+    definition = _load(PIPELINE)["stages"][stage]
+    params = _load(PARAMS)
+    state = {
+        str(path): _state(path) for dep in definition.get("deps", []) for path in files_of(Path(filled_in(dep, params)))
+    }
+    for section in definition.get("params", []):
+        for key, value in _flat(section, params.get(section)):
+            state[f"{PARAMS} ({key})"] = json.dumps(value)
+    return state
+
+
+def first_change(before: dict[str, str], after: dict[str, str]) -> str:
+    """The name of the first input that differs, empty if none does."""
+    return next((name for name in sorted({*before, *after}) if before.get(name) != after.get(name)), "")
+
+
+def files_of(dep: Path) -> list[Path]:
+    """Every file below a folder, sorted; a file itself."""
+    return sorted(path for path in dep.rglob("*") if path.is_file()) if dep.is_dir() else [dep]
+
+
+def filled_in(path: str, params: Any) -> str:
+    """A path of dvc.yaml with each `${section.key}` replaced by the value in params.yaml."""
+
+    def value(found: re.Match[str]) -> str:
+        return str(reduce(lambda section, key: section[key], found[1].split("."), params))
+
+    return re.sub(r"\$\{([\w.]+)\}", value, path)
+
+
+def _state(path: Path) -> str:
+    if not path.exists():
+        return "missing"
+    if path.suffix in CODE:
+        return sha256_of_file(path)
+    # Data was held against its SHA256SUMS when it was read; here its place and time will do.
+    status = path.stat()
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ino}"
+
+
+def _flat(key: str, value: Any) -> list[tuple[str, Any]]:
+    if not isinstance(value, dict):
+        return [(key, value)]
+    return [pair for name, below in value.items() for pair in _flat(f"{key}.{name}", below)]
+
+
+def _load(path: Path) -> Any:
+    return yaml.load(path.read_text(encoding="utf-8"), Yaml12Loader)  # noqa: S506 - a SafeLoader
+
+
+FULL = "can't allocate memory"  # torch's words for what numpy calls a MemoryError
+GPU_FULL = "OutOfMemoryError"  # by name, as most stages need no torch
+SECONDS = Path("logs/seconds.json")
+
+
+def project_root() -> Path:
+    """The main checkout, also inside DVC's temporary workspaces; the current folder outside DVC."""
+    return Path(os.environ.get("DVC_ROOT", "."))
+
+
+def run_stage(name: str, main: Callable[[], str]) -> None:
+    """Run a stage's `main`, print its closing line with its time, and keep the time for the summary.
+
+    `main` prints its own opening line and returns the closing one. It ends as `run_tool` says; a change of what the
+    stage reads while it ran is a fault too, and DVC then does not accept what it wrote.
+    """
+
+    def timed() -> None:
+        end_with_dvc()
+        begun = time.monotonic()
+        before = _inputs(name)
+        closing = main()
+        seconds = time.monotonic() - begun
+        changed = first_change(before, _inputs(name))
+        if changed:
+            raise DataError(
+                f"{name}: {changed} changed while it ran, so the result does not count; run dvc repro again"
+            )
+        print(f"{name}: {closing}, {seconds:.1f} s", flush=True)
+        _remember_seconds(name, seconds)
+
+    run_tool(timed)
+
+
+def _inputs(name: str) -> dict[str, str]:
+    try:
+        return inputs_of(name)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, yaml.YAMLError):
+        return {}  # params.yaml is being edited, or is not as it should be: reading it says so in better words
+
+
+def run_tool(main: Callable[[], None]) -> None:
+    """Run `main`; a fault ends as one sentence and an exit code.
+
+    A UserError has its own code, a disk or a memory that takes no more 5, Ctrl-C 130, SIGTERM 143, and 141 as a shell
+    has it where nobody reads the output to its end.
+    """
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        main()
+    except UserError as error:
+        _fail(f"{error}", error.exit_code)
+    except KeyboardInterrupt:
+        _fail("stopped by Ctrl-C; run again to do it anew", 130)
+    except (MemoryError, RuntimeError) as error:
+        if type(error).__name__ == GPU_FULL:
+            _fail(
+                "the GPU's memory is full; raise train.shards, lower train.batch_size or set runtime.device to cpu", 5
+            )
+        if isinstance(error, RuntimeError) and FULL not in str(error):
+            raise
+        _fail("this machine's memory is full; lower train.batch_size or runtime.workers, or end other programs", 5)
+    except BrokenPipeError:
+        # `| head` has gone. Nobody is left to tell, and at exit Python would try to print the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EFBIG, errno.EDQUOT):
+            raise
+        _fail(f"cannot write {error.filename or 'the output'}: {error.strerror}; mend that and run again", 5)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    # DVC's and the kernel's come together; the second would cut the unwinding short.
+    signal.signal(number, signal.SIG_IGN)
+    # sys.exit unwinds, so that temporary files go and worker processes are ended.
+    print("stopped by SIGTERM; run again to do it anew", file=sys.stderr, flush=True)
+    sys.exit(128 + number)
+
+
+def _fail(sentence: str, exit_code: int) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+    sys.exit(exit_code)
+
+
+def _remember_seconds(name: str, seconds: float) -> None:
+    """Outside every DVC out: a time is never the same twice."""
+    path = project_root() / SECONDS
+    try:
+        known = json.loads(path.read_text())
+    except (OSError, ValueError):
+        known = {}
+    write_json(path, known | {name: round(seconds, 1)})

@@ -1,0 +1,119 @@
+"""Checkpoints of a run, which a fingerprint of all that shapes its result keeps apart from others."""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load, save
+from torch import Tensor
+
+import imageclf
+from imageclf.runtime.errors import Busy
+from imageclf.runtime.files import sha256_of_file, write_bytes
+from imageclf.runtime.platform import lock
+
+
+def fingerprint(facts: dict[str, Any]) -> str:
+    """Hex sha256 of `facts` (params, data, versions, precision) and of every file of ours that training may use."""
+    root = Path(imageclf.__file__).parent
+    files = {Path(file) for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None))}
+    files |= set((root / "model").glob("*.py"))  # of which some are imported when a network first needs them
+    code = {str(file.relative_to(root)): sha256_of_file(file) for file in files if file.is_relative_to(root)}
+    return hashlib.sha256(json.dumps({"facts": facts, "code": code}, sort_keys=True).encode()).hexdigest()
+
+
+CHECKPOINTS = Path(".checkpoints")
+KEPT = 2
+PATIENCE = 10.0  # seconds; the orphan of a killed dvc needs a moment to end
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a run stood after `step` steps: tensors by name, and facts that JSON can hold."""
+
+    step: int
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]
+
+
+@contextmanager
+def held_checkpoints(folder: Path) -> Iterator["Checkpoints"]:
+    """A run's checkpoints, for this process alone; removed when the block ends well, kept for a next try when not.
+
+    Raises:
+        Busy: another process has been holding them for longer than an orphan would.
+    """
+    with _locked(folder / "lock"):
+        checkpoints = Checkpoints(folder)
+        yield checkpoints
+        checkpoints.forget()
+        shutil.rmtree(folder, ignore_errors=True)  # NFS keeps the lock file under another name until it is closed
+    with suppress(OSError):  # it is gone, as a rule
+        folder.rmdir()
+
+
+class Checkpoints:
+    """Writes and reads the checkpoints in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Add one and forget all but the newest two."""
+        facts = json.dumps({"step": checkpoint.step, "facts": checkpoint.facts})
+        content = save({name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}, {"facts": facts})
+        path = self._folder / f"step-{checkpoint.step:09d}.safetensors"
+        write_bytes(path, content + hashlib.sha256(content).digest())
+        self.forget(all_but=KEPT)
+
+    def forget(self, *, all_but: int = 0) -> None:
+        """Remove them, but for the newest ones."""
+        for old in self._paths()[all_but:]:
+            old.unlink()
+
+    def newest(self) -> Checkpoint | None:
+        """The newest whole one; a damaged one is named and passed over."""
+        for path in self._paths():
+            content = path.read_bytes()
+            content, digest = content[:-32], content[-32:]
+            if hashlib.sha256(content).digest() == digest:
+                length = int.from_bytes(content[:8], "little")
+                facts = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["facts"])
+                return Checkpoint(facts["step"], load(content), facts["facts"])
+            print(f"train: {path.name} is damaged; the checkpoint before it is used", flush=True)
+        return None
+
+    def _paths(self) -> list[Path]:
+        return sorted(self._folder.glob("step-*.safetensors"), reverse=True)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock file that its last holder may have removed together with its folder."""
+    given_up = time.monotonic() + PATIENCE
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+") as file:
+            if not lock(file):
+                if time.monotonic() > given_up:
+                    file.seek(0)
+                    raise Busy(
+                        f"train: another run (process {file.read()}) is training just this; "
+                        "wait for it, or end it and run again"
+                    )
+                time.sleep(0.2)
+                continue
+            if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                file.truncate(0)
+                file.write(f"{os.getpid()}")
+                file.flush()
+                yield
+                return

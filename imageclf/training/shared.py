@@ -1,0 +1,149 @@
+"""What the processes of a run share: tensors laid one behind another, and the network whose tensors they are."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from imageclf.models.classifier import Classifier
+from imageclf.models.registry import last_layer
+from imageclf.runtime.errors import MachineError
+
+
+class Network:
+    """The tensors of a classifier, by how they change."""
+
+    def __init__(self, classifier: Classifier, *, head_lr: float = 1.0) -> None:
+        """`head_lr` times the run's is the learning rate of the last layer."""
+        self.classifier = classifier
+        self.trainable: list[nn.Parameter] = [each for each in classifier.parameters() if each.requires_grad]
+        self.rates = _rates(self.trainable, classifier, head_lr)  # of each, as shares of the run's
+        buffers = list(classifier.network.buffers())
+        # Batch norm's running mean and variance, and its count of batches: a forward pass changes them in place.
+        self.statistics = [buffer for buffer in buffers if buffer.is_floating_point()]
+        self.counters = [buffer for buffer in buffers if not buffer.is_floating_point()]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All of them by name."""
+        kinds: dict[str, Sequence[Tensor]] = {
+            "trainable": self.trainable,
+            "statistics": self.statistics,
+            "counters": self.counters,
+        }
+        return {f"{kind}.{index}": each.detach() for kind in kinds for index, each in enumerate(kinds[kind])}
+
+    def is_finite(self) -> bool:
+        """Whether every value is a number."""
+        return all(bool(torch.isfinite(each).all()) for each in self.tensors().values())
+
+    @torch.no_grad()
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Give each the value that `tensors` has under its name; other names are passed over."""
+        for name, tensor in self.tensors().items():
+            tensor.copy_(tensors[name])
+
+
+def _rates(trainable: Sequence[nn.Parameter], classifier: Classifier, head_lr: float) -> list[float]:
+    if head_lr == 1.0:
+        return [1.0] * len(trainable)
+    head = {id(parameter) for parameter in last_layer(classifier.network)[1].parameters()}
+    return [head_lr if id(parameter) in head else 1.0 for parameter in trainable]
+
+
+ALIGNMENT = 16  # elements; a tensor begins at a multiple of a cache line
+
+
+def flat_size(tensors: Sequence[Tensor]) -> int:
+    """Elements of the flat tensor that `views` cuts up for these tensors."""
+    return sum(_slot(tensor) for tensor in tensors)
+
+
+def views(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """Views into `flat`, one for each tensor of `like`: its shape, images' filters with the channels last."""
+    found, begin = [], 0
+    for tensor in like:
+        piece = flat[begin : begin + tensor.numel()]
+        if tensor.dim() == 4:
+            outputs, inputs, height, width = tensor.shape
+            found.append(piece.view(outputs, height, width, inputs).permute(0, 3, 1, 2))
+        else:
+            found.append(piece.view(tensor.shape))
+        begin += _slot(tensor)
+    return found
+
+
+@torch.no_grad()
+def move_into(flat: Tensor, tensors: Sequence[Tensor]) -> None:
+    """Let each tensor keep its value and live in `flat` from now on."""
+    for tensor, view in zip(tensors, views(flat, tensors), strict=True):
+        view.copy_(tensor)
+        tensor.data = view
+
+
+def _slot(tensor: Tensor) -> int:
+    return -(-tensor.numel() // ALIGNMENT) * ALIGNMENT
+
+
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - looked at, not written to
+
+
+@dataclass(frozen=True)
+class Board:
+    """Tensors that every process reads and writes.
+
+    Shapes: P parameters, B running statistics, S shards, K workers, N training images.
+    """
+
+    parameters: Tensor  # (P,)
+    statistics: Tensor  # (B,) as they stand before the step
+    gradients: Tensor  # (K, P) the sum over each worker's shards; after an update, in [0], over the whole batch
+    shard_statistics: Tensor  # (S, B) as each shard leaves them
+    shard_scores: Tensor  # (S, 2) sum of losses, number of right answers
+    losses: Tensor  # (N,) of each image when it was last trained on; infinite before
+
+    @property
+    def shards(self) -> int:
+        return len(self.shard_scores)
+
+    @property
+    def workers(self) -> int:
+        return len(self.gradients)
+
+
+def make_board(network: Network, *, images: int, shards: int, workers: int, device: torch.device) -> Board:
+    """Move the trainable parameters onto a board, which several workers share; `images` is the training split's size.
+
+    Raises:
+        MachineError: there is too little shared memory for it.
+    """
+    size, width = flat_size(network.trainable), flat_size(network.statistics)
+    if workers > 1:
+        _check_shared_memory(4 * ((1 + workers) * size + (1 + shards) * width + images))
+
+    def zeros(*shape: int) -> Tensor:
+        tensor = torch.zeros(*shape, device=device)
+        return tensor.share_memory_() if workers > 1 else tensor
+
+    board = Board(
+        zeros(size), zeros(width), zeros(workers, size), zeros(shards, width), zeros(shards, 2), zeros(images)
+    )
+    board.losses.fill_(float("inf"))
+    move_into(board.parameters, network.trainable)
+    for view, tensor in zip(views(board.statistics, network.statistics), network.statistics, strict=True):
+        view.copy_(tensor)
+    return board
+
+
+def _check_shared_memory(needed: int) -> None:
+    # Written past its end, shared memory kills the process without a word; containers often have 64 MB.
+    if not SHARED_MEMORY.exists():
+        return
+    free = shutil.disk_usage(SHARED_MEMORY).free
+    if needed > free:
+        raise MachineError(
+            f"train: its processes share {needed / 1e6:,.0f} MB and {SHARED_MEMORY} has {free / 1e6:,.0f} MB free; "
+            "set runtime.workers to 1, or give it more (docker run --shm-size)"
+        )

@@ -1,0 +1,222 @@
+"""The sharded step: a batch is a fixed number of shards, each computed alone, their gradients added as a fixed tree.
+
+Whoever computes a shard gets the same bits, and the tree does not depend on who computes which, so the number of
+workers cannot change a result. Floating-point addition is not associative; a fixed order is the whole trick.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from imageclf.augment.mixing import Mixed, Mixing, image_weights, soft_targets, weighted_shares
+from imageclf.augment.transforms import Augment
+from imageclf.images.dataset import Split
+from imageclf.models.classifier import scaled
+from imageclf.models.device import Compute
+from imageclf.randomness import torch_seed
+from imageclf.training.shared import Board, Network, move_into, views
+
+# Measured (benchmarks/PROFILE.md): smaller shards take longer for each image, and so do larger ones of larger images.
+LARGEST_SHARD = 256  # images
+SHARD_PIXELS = 2**19  # 128 images of 64x64
+SMALLEST_SHARD = 32  # images that batch norm is to average over, however large they are
+Objective = Callable[[Tensor, Tensor], Tensor]  # logits (n, classes), labels (n,) or (n, classes) -> losses (n,)
+
+
+def shard_count(batch_size: int, shards: int | str, size: tuple[int, int]) -> int:
+    """`train.shards` with auto resolved: the smallest power of two, at least 2, with small enough shards.
+
+    `size` (H, W) is what the network sees.
+    """
+    if isinstance(shards, int):
+        return shards
+    most = min(LARGEST_SHARD, max(SMALLEST_SHARD, SHARD_PIXELS // (size[0] * size[1])))
+    count = min(2, batch_size)
+    while batch_size > count * most:
+        count *= 2
+    return count
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's images: their indices in the training split, and where in the run the step stands."""
+
+    indices: np.ndarray
+    epoch: int
+    step: int  # counted over the whole run
+    scale: float = 1.0  # of the images' sides, as they are trained on
+    turns: np.ndarray | None = None  # of each image, where one can come twice in an epoch: its augmentation's epoch
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A shard's images uint8 (n, h, w, C) in host memory, as they are trained on, and how they were mixed, if so."""
+
+    indices: np.ndarray
+    images: Tensor
+    mixed: Mixed | None
+
+
+class ShardWorker:
+    """Computes its block of every batch's shards and leaves the sum of their gradients on the board."""
+
+    def __init__(
+        self,
+        rank: int,
+        board: Board,
+        network: Network,
+        split: Split,
+        *,
+        augment: Augment,
+        mixing: Mixing,
+        weighted: bool,
+        objective: Objective,
+        compute: Compute,
+        seed: int,
+    ) -> None:
+        """`weighted` makes every class count alike in the loss."""
+        self._rank, self._board, self._network, self._split = rank, board, network, split
+        self._augment, self._objective, self._compute, self._seed = augment, objective, compute, seed
+        self._mixing = mixing
+        self._weights = image_weights(split.labels) if weighted else None
+        self._thread = ThreadPoolExecutor(1)  # begins with the first batch that is expected
+        self._expected: dict[tuple[int, int], Future[Loaded]] = {}  # by step and shard
+        self.gradient = torch.zeros_like(board.parameters)  # (P,)
+        for parameter, view in zip(network.trainable, views(self.gradient, network.trainable), strict=True):
+            parameter.grad = view
+        # A forward pass changes the running statistics in place: each process needs its own.
+        self.statistics = torch.empty_like(board.statistics)
+        move_into(self.statistics, network.statistics)
+        block = board.shards // board.workers
+        # sums[0] is this worker's place on the board; the tree needs one more tensor a level.
+        spare = [torch.empty_like(self.gradient) for _ in range(block.bit_length() - 1)]
+        self._sums = [board.gradients[rank], *spare]
+
+    def catch_up(self) -> None:
+        """Give this process's network the running statistics of the board."""
+        self.statistics.copy_(self._board.statistics)
+
+    def expect(self, batch: Batch) -> None:
+        """Have a thread load this worker's shards of a batch that will be computed later."""
+        first, count = self._block()
+        shards = self._cut(batch)
+        for shard in range(first, first + min(count, len(batch.indices) - first)):  # the others have no images
+            self._expected[batch.step, shard] = self._thread.submit(self._load, batch, shards[shard], shard)
+
+    def compute(self, batch: Batch) -> None:
+        """Sum the gradients of this worker's shards of a batch."""
+        self._network.classifier.train()
+        self._counters_before = [counter.clone() for counter in self._network.counters]
+        self._sum_block(batch, self._cut(batch), *self._block(), level=0)
+
+    def _block(self) -> tuple[int, int]:
+        """The first of this worker's shards, and how many they are."""
+        count = self._board.shards // self._board.workers
+        return self._rank * count, count
+
+    def _cut(self, batch: Batch) -> list[np.ndarray]:
+        """The positions in the batch of each shard's images."""
+        return np.array_split(np.arange(len(batch.indices)), self._board.shards)
+
+    def _load(self, batch: Batch, positions: np.ndarray, shard: int) -> Loaded:
+        indices = batch.indices[positions]
+        turns = batch.epoch if batch.turns is None else batch.turns[positions]
+        augmented = self._augment(self._split.images, indices, turns)
+        mixed = self._mixing(augmented, step=batch.step, shard=shard) if self._mixing.on else None
+        images = torch.from_numpy(mixed.images if mixed else augmented)
+        if self._network.classifier.network_size is None:  # else it scales them itself, from the size that they have
+            images = scaled(images, batch.scale)
+        return Loaded(indices, images.pin_memory() if self._compute.pinned else images, mixed)
+
+    def _loaded(self, batch: Batch, positions: np.ndarray, shard: int) -> Loaded:
+        expected = self._expected.pop((batch.step, shard), None)
+        return expected.result() if expected else self._load(batch, positions, shard)
+
+    def _sum_block(self, batch: Batch, shards: list[np.ndarray], first: int, count: int, level: int) -> None:
+        """Leave in sums[level] the gradients of `count` shards from `first`, added as a balanced binary tree."""
+        if count == 1:
+            self._compute_shard(batch, shards[first], first)
+            self._sums[level].copy_(self.gradient)
+            return
+        self._sum_block(batch, shards, first, count // 2, level)
+        self._sum_block(batch, shards, first + count // 2, count // 2, level + 1)
+        self._sums[level].add_(self._sums[level + 1])
+
+    def _compute_shard(self, batch: Batch, positions: np.ndarray, shard: int) -> None:
+        self.gradient.zero_()
+        self.statistics.copy_(self._board.statistics)
+        for counter, before in zip(self._network.counters, self._counters_before, strict=True):
+            counter.copy_(before)
+        if len(positions) == 0:  # the last batch of an epoch can have fewer images than shards
+            self._board.shard_scores[shard] = 0
+            self._board.shard_statistics[shard] = self.statistics
+            return
+        loaded = self._loaded(batch, positions, shard)
+        indices, mixed = loaded.indices, loaded.mixed
+        images = loaded.images.to(self._compute.device, non_blocking=self._compute.pinned)
+        labels = self._on_device(self._split.labels[indices])
+        # The shard owns all that is random in it, dropout too: not the process, not the moment.
+        _seed(self._compute.device, torch_seed(self._seed, batch.step, shard))
+        with self._compute.autocast():
+            logits = self._network.classifier(images, batch.scale)  # (n, classes)
+        targets, answers, weights = self._aims(labels, indices, mixed, logits.shape[1])
+        losses = self._objective(logits.float(), targets)  # (n,)
+        self._board.losses[self._on_device(indices)] = losses.detach()
+        if weights is not None:
+            losses = losses * weights
+        (losses.sum() / len(batch.indices)).backward()
+        right = (logits.detach().argmax(1) == answers).sum()
+        self._board.shard_scores[shard] = torch.stack([losses.detach().sum(), right.float()])
+        self._board.shard_statistics[shard] = self.statistics
+
+    def _aims(
+        self, labels: Tensor, indices: np.ndarray, mixed: Mixed | None, classes: int
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Of each image what the loss compares it with, the right answer (n,), and its weight (n,) if it has one."""
+        weights = None if self._weights is None else self._on_device(self._weights[indices])
+        if mixed is None:
+            return labels, labels, weights
+        shares, partners = self._on_device(mixed.shares), self._on_device(mixed.partners)
+        targets = soft_targets(labels, labels[partners], shares, classes)
+        answers = targets.argmax(1)  # the class with the larger share
+        if weights is not None:
+            shares, weights = weighted_shares(shares, weights, weights[partners])
+            targets = soft_targets(labels, labels[partners], shares, classes)
+        return targets, answers, weights
+
+    def _on_device(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values).to(self._compute.device)
+
+
+def _seed(device: torch.device, seed: int) -> None:
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)  # the global call takes a millisecond: it thinks of GPUs too
+    else:
+        torch.manual_seed(seed)
+
+
+def choose_objective(loss: str, *, label_smoothing: float) -> Objective:
+    """A function of logits (N, classes) and labels (N,) that gives losses (N,).
+
+    cross_entropy takes targets (N, classes) too.
+    """
+
+    def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels, label_smoothing=label_smoothing, reduction="none")
+
+    def mse(logits: Tensor, labels: Tensor) -> Tensor:
+        return F.mse_loss(logits, _one_hot(logits, labels), reduction="none").mean(1)
+
+    def l1(logits: Tensor, labels: Tensor) -> Tensor:
+        return F.l1_loss(logits, _one_hot(logits, labels), reduction="none").mean(1)
+
+    return {"cross_entropy": cross_entropy, "mse": mse, "l1": l1}[loss]
+
+
+def _one_hot(logits: Tensor, labels: Tensor) -> Tensor:
+    return F.one_hot(labels, logits.shape[1]).to(logits.dtype)

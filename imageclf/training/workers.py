@@ -1,0 +1,247 @@
+"""Processes that compute a batch's shards together and update the weights: this one and its children, a thread each."""
+
+import math
+import signal
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Any
+
+import torch
+import torch.multiprocessing as multiprocessing
+from safetensors.torch import load, save
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from imageclf.augment.mixing import Mixing
+from imageclf.augment.transforms import Augment
+from imageclf.config.schema import TrainParams
+from imageclf.images.dataset import Split
+from imageclf.models.device import Compute
+from imageclf.runtime.errors import MachineError
+from imageclf.training.optimizers import make_optimizers, optimizer_tensors, restore_optimizers, set_rate
+from imageclf.training.shared import Board, Network, views
+from imageclf.training.step import Batch, Objective, ShardWorker
+
+MakeOptimizers = Callable[[Sequence[Tensor], Sequence[float]], list[Optimizer]]
+
+
+class Updater:
+    """Changes its share of the parameters: whole tensors, so that no bit depends on who has which."""
+
+    def __init__(
+        self,
+        rank: int,
+        board: Board,
+        like: Sequence[Tensor],
+        rates: Sequence[float],
+        make: MakeOptimizers,
+        memory: dict[str, Tensor],
+    ) -> None:
+        """`like` are the trainable tensors, `rates` their shares of the learning rate.
+
+        `memory` is what updaters kept when a run was stopped, or empty.
+        """
+        self._rank, self._board = rank, board
+        self._mine = mine = sorted(range(len(like)), key=lambda index: like[index].numel())[rank :: board.workers]
+        partial = [views(gradient, like) for gradient in board.gradients]  # of each worker
+        self._sums = [[tensors[index] for tensors in partial] for index in mine]
+        parameters = [nn.Parameter(views(board.parameters, like)[index]) for index in mine]
+        for parameter, sums in zip(parameters, self._sums, strict=True):
+            parameter.grad = sums[0]
+        self._optimizers = make(parameters, [rates[index] for index in mine]) if mine else []
+        restore_optimizers(self._optimizers, memory, base=board.parameters)
+
+    @torch.no_grad()
+    def squares(self, _: None) -> dict[int, float]:
+        """Add up the gradients ahead of `update`: the squared norm of each tensor of this share, by its position."""
+        self._add_up()
+        return {index: sums[0].square().sum().item() for index, sums in zip(self._mine, self._sums, strict=True)}
+
+    @torch.no_grad()
+    def update(self, step: tuple[float, float | None]) -> None:
+        """Add up the gradients and take a step along the sum, given the learning rate and None.
+
+        Given a factor in place of None, the gradients are added up already, and are multiplied by it. The running
+        statistics after a step are the mean of those that its shards leave.
+        """
+        rate, factor = step
+        if factor is None:
+            self._add_up()
+        else:
+            for sums in self._sums:
+                sums[0].mul_(factor)
+        set_rate(self._optimizers, rate)
+        for optimizer in self._optimizers:
+            optimizer.step()
+        if self._rank == 0:
+            torch.mean(self._board.shard_statistics, 0, out=self._board.statistics)
+
+    def _add_up(self) -> None:
+        """Leave the workers' gradients in the first one's, added as a fixed tree."""
+        for sums in self._sums:
+            level = sums
+            while len(level) > 1:
+                level = [left.add_(right) for left, right in zip(level[::2], level[1::2], strict=True)]
+
+    def memory(self) -> dict[str, Tensor]:
+        """What the optimisers remember of this share, by names that no other share has."""
+        return optimizer_tensors(self._optimizers, base=self._board.parameters)
+
+
+def clip_factor(squares: Iterable[dict[int, float]], clip_norm: float) -> float:
+    """What the gradient is multiplied by to have at most the norm `clip_norm`, from the workers' `squares`.
+
+    They are added in the order of the tensors, whoever computed them.
+    """
+    each = {index: square for part in squares for index, square in part.items()}
+    norm = math.sqrt(sum(each[index] for index in sorted(each)))
+    return min(1.0, clip_norm / norm) if norm else 1.0
+
+
+class Worker:
+    """The part of one process in every step."""
+
+    def __init__(self, shards: ShardWorker, updater: Updater) -> None:
+        self._shards, self._updater = shards, updater
+        self.compute, self.squares, self.update = shards.compute, updater.squares, updater.update
+        self.catch_up, self.expect = shards.catch_up, shards.expect
+
+    def memory(self, _: None) -> bytes:
+        """What its optimisers remember, as safetensors."""
+        return save({name: tensor.contiguous() for name, tensor in self._updater.memory().items()})
+
+
+def make_worker(
+    rank: int,
+    *,
+    board: Board,
+    network: Network,
+    split: Split,
+    augment: Augment,
+    objective: Objective,
+    compute: Compute,
+    recipe: TrainParams,
+    memory: dict[str, Tensor],
+) -> Worker:
+    """The worker `rank` of a run; `memory` is what optimisers kept when it was stopped, or empty."""
+    shards = ShardWorker(
+        rank,
+        board,
+        network,
+        split,
+        augment=augment,
+        mixing=Mixing(recipe.seed, recipe.augment.mixup, recipe.augment.cutmix),
+        weighted=recipe.class_weights == "balanced",
+        objective=objective,
+        compute=compute,
+        seed=recipe.seed,
+    )
+    make = partial(
+        make_optimizers,
+        recipe.optimizer,
+        lr=recipe.lr,
+        momentum=recipe.momentum,
+        nesterov=recipe.nesterov,
+        weight_decay=recipe.weight_decay,
+    )
+    return Worker(shards, Updater(rank, board, network.trainable, network.rates, make, memory))
+
+
+MakeWorker = Callable[[int], Worker]
+
+
+class WorkerPool:
+    """`board.workers` processes, of which this is the first. Leaving the block ends the others."""
+
+    def __init__(self, board: Board, make_worker: MakeWorker) -> None:
+        self._board, self._step = board, 0
+        # fork: a child starts at once and shares the images' memory. It is safe while this process has one thread.
+        context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+        self._pipes: list[Connection] = []
+        self._children = []
+        for rank in range(1, board.workers):
+            ours, theirs = context.Pipe()
+            child = context.Process(target=_serve, args=(make_worker, rank, theirs, [*self._pipes, ours]), daemon=True)
+            child.start()
+            theirs.close()
+            self._pipes.append(ours)
+            self._children.append(child)
+        self._own = make_worker(0)
+
+    def __enter__(self) -> "WorkerPool":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
+        for pipe in self._pipes:
+            pipe.close()  # the child reads an end of file, and ends
+        for child in self._children:
+            if kind is not None:
+                child.terminate()
+            child.join()
+
+    def expect(self, batch: Batch) -> None:
+        """Have this process load its shards of a batch that will be computed later, while it computes others."""
+        self._own.expect(batch)
+
+    @property
+    def losses(self) -> Tensor:
+        """Of each training image when it was last trained on, (N,); infinite before."""
+        return self._board.losses
+
+    def compute(self, batch: Batch) -> tuple[float, float]:
+        """Compute a batch's gradients; return its sum of losses and its number of right answers.
+
+        Raises:
+            MachineError: a worker process has gone, for want of memory as a rule.
+        """
+        self._step = batch.step
+        self._all("compute", batch)
+        loss, right = self._board.shard_scores.cpu().double().sum(0).tolist()
+        return loss, right
+
+    def update(self, rate: float, *, clip_norm: float = 0.0) -> None:
+        """Change parameters and running statistics by what was computed, its norm at most `clip_norm` if above 0."""
+        factor = clip_factor(self._all("squares", None), clip_norm) if clip_norm else None
+        self._all("update", (rate, factor))
+        self._own.catch_up()  # the classifier of this process is whole again
+
+    def memory(self) -> dict[str, Tensor]:
+        """What the optimisers remember, by name."""
+        return {name: tensor for part in self._all("memory", None) for name, tensor in load(part).items()}
+
+    def _all(self, call: str, argument: object) -> list[Any]:
+        """The answers of every worker to one call."""
+        try:
+            for pipe in self._pipes:
+                pipe.send((call, argument))
+            own = getattr(self._own, call)(argument)
+            return [own, *(pipe.recv() for pipe in self._pipes)]
+        except torch.OutOfMemoryError:
+            raise MachineError(
+                f"train: the GPU's memory is full at step {self._step + 1}; "
+                "raise train.shards, or lower train.batch_size"
+            ) from None
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            raise MachineError(
+                f"train: a worker process ended at step {self._step}, perhaps for want of memory; "
+                "lower runtime.workers or train.batch_size"
+            ) from None
+
+
+def _serve(make_worker: MakeWorker, rank: int, pipe: Connection, inherited: list[Connection]) -> None:
+    """A child's life: answer every call that comes, until the pipe closes."""
+    for other in inherited:
+        other.close()  # a copy of the parent's end here would keep the end of file from coming
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the stage's, which speaks
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends the others
+    torch.set_num_threads(1)
+    worker = make_worker(rank)
+    try:
+        while True:
+            call, argument = pipe.recv()
+            pipe.send(getattr(worker, call)(argument))
+    except (EOFError, BrokenPipeError):
+        return

@@ -1,0 +1,1 @@
+"""Weights that training starts from: read, matched, loaded, frozen."""

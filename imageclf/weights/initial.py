@@ -1,0 +1,232 @@
+"""The weights that a run starts from: fresh, published or from a file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from imageclf.config.schema import NO_FILE, TrainParams
+from imageclf.datasets.source import Patience, PinnedFile, digest_of
+from imageclf.datasets.web import Web
+from imageclf.images.dataset import Dataset
+from imageclf.models.card import Card, Metadata
+from imageclf.models.classifier import Classifier, build_classifier
+from imageclf.models.networks.own import is_own_module, source_sha256
+from imageclf.models.networks.zoo import TIMM, Preprocessing, preprocessing, torchvision_names
+from imageclf.models.registry import ThreeChannels, has_published_weights, last_layer
+from imageclf.runtime.errors import Fault, ParamsError, SourceError, printable
+from imageclf.runtime.files import sha256_of_file
+from imageclf.runtime.platform import lock
+
+
+class StampedFile(PinnedFile):
+    """A file that is known by the beginning of its hash, which torchvision writes into its name."""
+
+    def check(self, path: Path) -> None:
+        """Compare the file at `path` in hash.
+
+        Raises:
+            Fault: it is another file, or none; the message stands after the file's name.
+        """
+        if not path.is_file():
+            raise Fault("is not there")
+        found = digest_of(path)
+        if not found.startswith(self.digest):
+            raise Fault(f"has {found[: len(self.digest)]}…, not {self.digest}…")
+
+
+def published_weights(model: str, folder: Path) -> Path:
+    """The file with the model's published weights, in `folder` from an earlier run or after a download.
+
+    Raises:
+        ParamsError: the model is not torchvision's.
+        SourceError: the host cannot be reached, or brings something else.
+    """
+    if model.startswith(TIMM) or model not in torchvision_names():
+        raise ParamsError(
+            f"params.yaml: train.pretrained goes with torchvision's models, and train.model is {model}; "
+            "get its weights as a file and give the path as train.weights"
+        )
+    import torchvision.models as zoo
+
+    return fetch_stamped(zoo.get_model_weights(model).DEFAULT.url, folder)
+
+
+def fetch_stamped(url: str, folder: Path, *, web: Web | None = None, patience: Patience | None = None) -> Path:
+    """The file behind `url`, whose name ends in `-` and the beginning of its sha256, below `folder`.
+
+    Raises:
+        SourceError: it does not come, or is another one.
+    """
+    above, _, name = url.rpartition("/")
+    web, patience = web or Web(f"{above}/"), (patience or Patience()).endless()
+    stamp = f"sha256:{name.rpartition('.')[0].rpartition('-')[2]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    with (folder / f"{name}.lock").open("w") as file:
+        lock(file, wait=True)  # another run may be at it; then it is here when that one is done
+        try:
+            StampedFile(name, 0, stamp).check(path)
+        except Fault:
+            try:
+                web.fetch(StampedFile(name, _size_of(url, web, patience), stamp), path, patience)
+            except Fault as fault:
+                raise SourceError(
+                    f"{url}: {fault}; run again, or get it elsewhere and give its path as train.weights"
+                ) from None
+    return path
+
+
+def _size_of(url: str, web: Web, patience: Patience) -> int:
+    """Bytes, as the host says.
+
+    Raises:
+        Fault: it does not answer, or does not say.
+    """
+    import requests
+
+    try:
+        with web.session() as session:
+            answer = session.head(url, allow_redirects=True, timeout=(patience.connect, patience.stall))
+            answer.raise_for_status()
+    except requests.RequestException as error:
+        raise Fault(f"it cannot be reached ({type(error).__name__})") from None
+    length = answer.headers.get("Content-Length", "")
+    if not length.isdecimal():
+        raise Fault("the host does not say how large it is")
+    return int(length)
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """A file of weights, if there is one, and what the network is to see."""
+
+    weights: Path | None
+    metadata: Metadata | None  # of the weights, if a classifier was trained here with them
+    sees: Preprocessing
+    reason: str  # that it sees this
+    made_from: dict[str, str]  # sha256 of what shaped the network and lies outside the project's own code
+
+
+def choose_beginning(recipe: TrainParams, dataset: Dataset, downloads: Path) -> Beginning:
+    """Resolve `train.pretrained`, `train.weights` and `train.size`.
+
+    Raises:
+        ParamsError: the model has no published weights, or no such module, or is not that of the weights.
+        SourceError: they cannot be downloaded.
+        DataError: their metadata is damaged.
+    """
+    weights = _weights(recipe, downloads)
+    metadata = _metadata(weights, recipe) if weights else None
+    if metadata:
+        sees = Preprocessing(metadata.network_size, metadata.mean, metadata.std)
+        reason = "as when those were trained"
+    elif weights and has_published_weights(recipe.model):
+        sees, reason = preprocessing(recipe.model), f"as the published weights of {recipe.model} were made for"
+    else:
+        sees, reason = Preprocessing(dataset.size, dataset.mean, dataset.std), "as the prepared images are"
+    if isinstance(recipe.size, int):
+        sees, reason = Preprocessing((recipe.size, recipe.size), sees.mean, sees.std), f"{reason}, but for train.size"
+    made_from = {"weights": sha256_of_file(weights)} if weights and weights.is_file() else {}
+    if is_own_module(recipe.model):
+        made_from["module"] = source_sha256(recipe.model)
+    return Beginning(weights, metadata, sees, reason, made_from)
+
+
+def begun_classifier(card: Card, beginning: Beginning) -> Classifier:
+    """The classifier of a card, its network given what it begins from; that is printed.
+
+    Raises:
+        DataError: the file is no file of weights, or of other weights.
+    """
+    if beginning.weights is None:
+        return build_classifier(card)
+    weights, words = beginning.weights, list[str]()
+    if beginning.metadata:
+        classifier = build_classifier(card)
+        words += _go_on(classifier.network, weights, beginning.metadata.classes, card.classes)
+    else:
+        has_own_classes = card.head != "replace"
+        classifier = build_classifier(card, lambda network: words.extend(_begin(network, weights, has_own_classes)))
+    print(f"train: {'; '.join([*words, _seen(beginning)])}", flush=True)
+    return classifier
+
+
+def keeps_last_layer(card: Card, beginning: Beginning) -> bool:
+    """Whether the weights bring a last layer for the very classes of the card."""
+    return beginning.metadata is not None and _are_the_same(beginning.metadata.classes, card.classes)
+
+
+def _weights(recipe: TrainParams, downloads: Path) -> Path | None:
+    if recipe.pretrained:
+        # Here, not above: what speaks to the network takes time to import.
+
+        return published_weights(recipe.model, downloads)
+    return Path(recipe.weights) if recipe.weights != NO_FILE else None
+
+
+def _metadata(weights: Path, recipe: TrainParams) -> Metadata | None:
+    from imageclf.weights.matching import read_metadata
+
+    metadata = read_metadata(weights)
+    if not metadata:
+        return None
+    both_own = is_own_module(metadata.model) and is_own_module(recipe.model)  # a module may have moved
+    for name, theirs, mine in (("model", metadata.model, recipe.model), ("head", metadata.head, recipe.head)):
+        if theirs != mine and not (name == "model" and both_own):
+            raise ParamsError(
+                f"params.yaml: train.weights is {printable(weights)}, trained with train.{name} {printable(theirs)}, "
+                f"and train.{name} is {mine}; set one of them to go with the other"
+            )
+    return metadata
+
+
+def _go_on(network: nn.Module, weights: Path, before: list[str], classes: list[str]) -> list[str]:
+    """Give the network of a classifier the weights of another one of ours; what was kept, and what is fresh."""
+    network = network.network if isinstance(network, ThreeChannels) else network
+    if not _are_the_same(before, classes):
+        return [_fill(network, weights, _refreshed(network)), "the last layer is fresh, for the classes are others"]
+    words = _fill(network, weights, None)
+    if before == classes:
+        return [words, "the last layer is kept, for the classes are the same"]
+    order = [before.index(name) for name in classes]
+    with torch.no_grad():
+        for parameter in last_layer(network)[1].parameters():
+            parameter.copy_(parameter[order].clone())
+    return [words, "the last layer is kept, its rows in the new order of the same classes"]
+
+
+def _begin(network: nn.Module, weights: Path, has_own_classes: bool) -> list[str]:
+    """Give a network weights from elsewhere; `has_own_classes` where a layer for the data's is to come behind them."""
+    if has_own_classes:
+        return [_fill(network, weights, None), "a fresh layer follows"]
+    return [_fill(network, weights, _refreshed(network)), "the last layer is fresh"]
+
+
+def _fill(network: nn.Module, weights: Path, fresh: str | None) -> str:
+    from imageclf.weights.matching import begin_from, is_in_order, read_weights
+
+    source = printable(weights.name)
+    return begin_from(network, read_weights(weights), fresh=fresh, source=source, in_order=is_in_order(weights))
+
+
+def _refreshed(network: nn.Module) -> str:
+    """The name of the last layer, made anew.
+
+    Some networks begin with a large one, made for all else being fresh: behind trained weights the loss would begin
+    at 9.
+    """
+    name, layer = last_layer(network)
+    layer.reset_parameters()  # type: ignore[operator]
+    return name
+
+
+def _seen(beginning: Beginning) -> str:
+    height, width = beginning.sees.size
+    mean, std = (" ".join(f"{value:.3f}" for value in values) for values in (beginning.sees.mean, beginning.sees.std))
+    return f"the network sees {width}x{height} pixels, mean {mean}, std {std}, {beginning.reason}"
+
+
+def _are_the_same(before: list[str], classes: list[str]) -> bool:
+    return sorted(before) == sorted(classes)

@@ -1,1 +1,0 @@
-"""What compare needs, and sweep to rank: revisions, their predictions, and what a difference means."""

@@ -1,1 +1,0 @@
-"""Prepared images, their order and their augmentation."""

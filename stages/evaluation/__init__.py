@@ -1,1 +1,0 @@
-"""What evaluate alone needs."""

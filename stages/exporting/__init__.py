@@ -1,1 +1,0 @@
-"""Classifiers as files that other programs run."""

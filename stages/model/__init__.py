@@ -1,1 +1,0 @@
-"""Networks by name, and the classifier that a run leaves behind."""

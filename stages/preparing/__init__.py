@@ -1,1 +1,0 @@
-"""What prepare alone needs."""

@@ -1,1 +1,0 @@
-"""Predictions, and the scores that are pure functions of them."""

@@ -1,1 +1,0 @@
-"""Where the built-in data sets come from."""

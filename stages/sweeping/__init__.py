@@ -1,1 +1,0 @@
-"""What sweep.py runs and how it ranks."""

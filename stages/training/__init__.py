@@ -1,1 +1,0 @@
-"""The sharded training step and what steers it."""

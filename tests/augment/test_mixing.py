@@ -1,0 +1,59 @@
+"""Mixed images hold what their shares say, and their chances hang on (seed, step, shard) alone."""
+
+import numpy as np
+import pytest
+
+from imageclf.augment.mixing import Mixed, Mixing
+
+# Each image is one colour, the next one's is 2 more: what is in a mixture can be read off it.
+FLAT = np.broadcast_to(2 * np.arange(100, dtype=np.uint8)[:, None, None, None], (100, 12, 10, 3))
+
+
+def mix(mixing: Mixing, *, step: int = 0, shard: int = 0) -> Mixed:
+    return mixing(FLAT.copy(), step=step, shard=shard)
+
+
+def test_a_blend_is_its_share_of_both() -> None:
+    contrast = np.where(np.arange(100) % 2, 255, 0).astype(np.uint8)[:, None, None, None].repeat(12, 1)
+    mixed = Mixing(0, mixup=1.0)(contrast, step=0, shard=0)
+    expected = mixed.shares * contrast[:, 0, 0, 0] + (1 - mixed.shares) * contrast[mixed.partners, 0, 0, 0]
+    assert abs(mixed.images[:, 0, 0, 0] - expected).max() <= 0.5
+    assert 0.4 < mixed.shares.mean() < 0.6
+    assert mixed.shares.min() < 0.1
+    assert mixed.shares.max() > 0.9
+
+
+def test_a_small_alpha_leaves_most_images_almost_whole() -> None:
+    shares = mix(Mixing(0, mixup=0.05)).shares
+    assert ((shares < 0.02) | (shares > 0.98)).mean() > 0.7
+
+
+def test_a_pasted_box_is_one_rectangle_with_the_rest_of_the_share() -> None:
+    mixed = mix(Mixing(0, cutmix=1.0))
+    own = (mixed.images == FLAT).all(3)
+    pasted = (mixed.images == FLAT[mixed.partners]).all(3)
+    assert (own ^ pasted).all()
+    assert mixed.shares == pytest.approx(own.mean((1, 2)), abs=1e-6)
+    for mask in pasted:
+        assert (mask == mask.any(1)[:, None] & mask.any(0)[None]).all()
+    assert 0.4 < mixed.shares.mean() < 0.85
+
+
+def test_with_both_each_image_has_one_of_them() -> None:
+    mixed = mix(Mixing(0, mixup=1.0, cutmix=1.0))
+    inner = ((mixed.images != FLAT) & (mixed.images != FLAT[mixed.partners])).any((1, 2, 3))
+    boxes = (mixed.images != mixed.images[:, :1, :1]).any((1, 2, 3))
+    assert not (inner & boxes).any()
+    assert 20 < boxes.sum() < 60
+
+
+def test_chances_are_of_seed_step_and_shard() -> None:
+    mixing = Mixing(0, mixup=0.5, cutmix=0.5)
+    assert (mix(mixing).images == mix(mixing).images).all()
+    others = [mix(mixing, step=1), mix(mixing, shard=1), mix(Mixing(1, mixup=0.5, cutmix=0.5))]
+    assert all((other.shares != mix(mixing).shares).any() for other in others)
+
+
+def test_one_image_alone_stays_as_it_is() -> None:
+    alone = Mixing(0, mixup=1.0, cutmix=1.0)(FLAT[3:4].copy(), step=0, shard=0)
+    assert (alone.images == FLAT[3:4]).all()

@@ -1,0 +1,67 @@
+"""A folder gives up its pictures, sorted, and hides nothing else."""
+
+import os
+from pathlib import Path
+
+from PIL import Image
+
+from imageclf.images.kinds import find_pictures
+
+
+def make(folder: Path, name: str, content: bytes = b"x") -> None:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(content)
+
+
+def names(folder: Path) -> tuple[list[str], list[str]]:
+    pictures, others = find_pictures(folder)
+    return [str(path.relative_to(folder)) for path in pictures], [str(path.relative_to(folder)) for path in others]
+
+
+def test_pictures_at_any_depth_come_sorted(tmp_path: Path) -> None:
+    for name in ("b.PNG", "a/z.jpeg", "a/b/c.webp", "c.tif"):
+        make(tmp_path, name)
+    assert names(tmp_path) == (["a/b/c.webp", "a/z.jpeg", "b.PNG", "c.tif"], [])
+
+
+def test_a_picture_is_known_by_its_content_where_its_name_says_nothing(tmp_path: Path) -> None:
+    Image.new("RGB", (2, 2)).save(tmp_path / "photo.jfif", format="JPEG")
+    make(tmp_path, "notes.txt")
+    assert names(tmp_path) == (["photo.jfif"], ["notes.txt"])
+
+
+def test_clutter_of_systems_is_neither_a_picture_nor_another_file(tmp_path: Path) -> None:
+    for name in (
+        ".hidden.png",
+        ".ipynb_checkpoints/a.png",
+        "__MACOSX/a.png",
+        "Thumbs.db",
+        "._a.png",
+        "@eaDir/a.png",
+        "Icon\r",
+    ):
+        make(tmp_path, name)
+    assert names(tmp_path) == ([], [])
+
+
+def test_what_programs_leave_is_named_and_no_picture(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png~", "~$c.png", "d.png.crdownload", "e.png.dvc", "ehthumbs.db", "lost+found/f.png"):
+        make(tmp_path, name)
+    assert names(tmp_path) == (["a.png"], ["b.png~", "d.png.crdownload", "e.png.dvc", "~$c.png"])
+
+
+def test_links_to_the_cache_of_dvc_are_pictures(tmp_path: Path) -> None:
+    cached = f"cache/files/md5/0a/{'b' * 30}"
+    make(tmp_path, cached)
+    make(tmp_path, "own/c.png")
+    (tmp_path / "own/a.png").symlink_to(tmp_path / cached)
+    (tmp_path / "own/gone.png").symlink_to(tmp_path / cached.replace("b", "c"))
+    assert names(tmp_path / "own") == (["a.png", "c.png"], ["gone.png"])
+
+
+def test_links_and_pipes_are_never_followed(tmp_path: Path) -> None:
+    make(tmp_path, "a.png")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "link.png").symlink_to("a.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    assert names(tmp_path) == (["a.png"], ["link.png", "loop", "pipe.png"])

@@ -1,0 +1,58 @@
+"""The device is what was asked for, or the best there is, or a sentence; no GPU is needed to test it."""
+
+import pytest
+import torch
+
+from imageclf.models.device import choose_compute, choose_device
+from imageclf.runtime.errors import MachineError
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, *, cuda: int, mps: bool = False) -> None:
+    """A machine with so many CUDA devices, and with or without Apple's."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "chosen"), [(0, False, "cpu"), (1, False, "cuda"), (0, True, "mps"), (2, True, "cuda")]
+)
+def test_auto_takes_the_best_there_is(monkeypatch: pytest.MonkeyPatch, cuda: int, mps: bool, chosen: str) -> None:
+    pretend(monkeypatch, cuda=cuda, mps=mps)
+    assert choose_device("auto") == torch.device(chosen)
+
+
+@pytest.mark.parametrize(("asked", "cuda"), [("cpu", 1), ("cuda", 1), ("cuda:1", 2)])
+def test_what_is_asked_for_and_there_is_taken(monkeypatch: pytest.MonkeyPatch, asked: str, cuda: int) -> None:
+    pretend(monkeypatch, cuda=cuda)
+    assert choose_device(asked) == torch.device(asked)
+
+
+@pytest.mark.parametrize(("asked", "cuda"), [("cuda", 0), ("cuda:1", 1), ("mps", 1)])
+def test_what_is_missing_is_one_sentence(monkeypatch: pytest.MonkeyPatch, asked: str, cuda: int) -> None:
+    pretend(monkeypatch, cuda=cuda)
+    with pytest.raises(MachineError, match=f"runtime.device is {asked}.*set it to auto or cpu"):
+        choose_device(asked)
+
+
+def test_a_gpu_is_one_worker_in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, cuda=1)
+    compute = choose_compute("auto", "auto", "auto", shards=8)
+    assert (compute.device.type, compute.precision, compute.workers) == ("cuda", "bf16", 1)
+
+
+@pytest.mark.parametrize(("device", "prefetch", "pinned"), [("cpu", 0, False), ("cuda", 3, True), ("mps", 3, False)])
+def test_only_a_device_apart_has_batches_made_ahead_and_only_cuda_reads_pinned_memory(
+    monkeypatch: pytest.MonkeyPatch, device: str, prefetch: int, pinned: bool
+) -> None:
+    pretend(monkeypatch, cuda=1, mps=True)
+    compute = choose_compute(device, "fp32", "auto", shards=8, prefetch=3, pin_memory=True)
+    assert (compute.prefetch, compute.pinned) == (prefetch, pinned)
+
+
+def test_a_processor_without_bf16_gets_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, cuda=0)
+    for native, precision in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda native=native: native)
+        assert choose_compute("cpu", "auto", 1, shards=2).precision == precision

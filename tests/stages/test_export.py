@@ -1,0 +1,233 @@
+"""export: proven before it counts, the same bytes from anywhere, nothing of this machine inside."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import onnx
+import onnxruntime
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from imageclf.evaluation.tables import prediction_table
+from imageclf.models.card import Card
+from imageclf.models.classifier import load_classifier
+from imageclf.runtime.errors import DataError, UserError
+from imageclf.runtime.files import sha256_of_file
+from stages import export
+from tests.conftest import HANGS
+from tests.imports import ROOT
+from tests.small_run import make_card, make_run, random_images
+
+FILES = ("classifier.onnx", "classifier.pt2", "labels.txt", "README.md")
+SCORES = {
+    "loss": 1.25,
+    "top1": 0.25,
+    "top5": 1.0,
+    "per_class": {},
+    "calibration": {"temperature": 0.5, "loss": 1.0, "ece": 0.0},
+    "selective": {"threshold": 0.625, "asked": 0.9, "coverage": 0.5, "precision": 0.875},
+}
+# One process has one core, the other all; each has another hash seed, home, user and host.
+RUN = (
+    "import os, runpy, socket; {pin}; socket.gethostname = lambda: {host!r}; "
+    "runpy.run_module('stages.export', run_name='__main__')"
+)
+PINS = ("os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})", "None")
+USERS, HOSTS = ("user-of-one", "user-of-another"), ("host-of-one", "host-of-another")
+
+
+@dataclass
+class Exported:
+    """A folder in which `python -m stages.export` has run, and what it printed."""
+
+    folder: Path
+    output: str
+    complaints: str
+
+    @property
+    def files(self) -> list[Path]:
+        return [self.folder / "models/export" / name for name in FILES] + [self.folder / "metrics/export.json"]
+
+
+def make_ready(folder: Path, card: Card | None = None) -> None:
+    """All that export reads: 300 test images, an untrained classifier, its scores and its predictions."""
+    card = card or make_card()
+    images, labels = random_images(300, card), np.arange(300) % 3
+    make_run(folder, card, images=images, labels=labels)
+    (folder / "metrics/evaluate.json").write_text(json.dumps(SCORES))
+    classifier, _ = load_classifier(folder / "models/classifier")
+    with torch.no_grad():
+        probabilities = classifier(torch.from_numpy(images)).softmax(1).numpy()
+    samples = pd.read_csv(folder / "data/prepared/samples.csv").query("split == 'test'")
+    table = prediction_table(samples, probabilities, card.classes)
+    table.to_csv(folder / "metrics/predictions.csv", index=False, float_format="%.6f")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Exported]:
+    folders = [tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp("another place")]
+    started = []
+    for number, folder in enumerate(folders):
+        make_ready(folder)
+        environment = os.environ | {
+            "PYTHONPATH": str(ROOT),
+            "PYTHONHASHSEED": str(number),
+            "HOME": str(folder / "home"),
+            "LOGNAME": USERS[number],
+        }
+        command = [sys.executable, "-c", RUN.format(pin=PINS[number], host=HOSTS[number])]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        started.append(subprocess.Popen(command, cwd=folder, env=environment, text=True, **pipes))  # type: ignore[call-overload]
+    ended = []
+    for folder, process in zip(folders, started, strict=True):
+        output, complaints = process.communicate(timeout=HANGS)
+        assert process.returncode == 0, complaints
+        ended.append(Exported(folder, output, complaints))
+    return ended
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    make_ready(tmp_path)
+    return tmp_path
+
+
+def test_two_processes_in_two_folders_write_the_same_bytes(runs: list[Exported]) -> None:
+    first, second = ([sha256_of_file(file) for file in run.files] for run in runs)
+    assert first == second
+
+
+def test_no_artefact_names_a_folder_a_user_or_a_host(runs: list[Exported]) -> None:
+    words = [str(runs[0].folder), str(ROOT), sys.prefix, "site-packages", USERS[0], HOSTS[0]]
+    for file in runs[0].files:
+        content = file.read_bytes()
+        assert not [word for word in words if word.encode() in content], file
+        assert b"stack_trace" not in content
+
+
+def test_the_archive_of_the_pt2_is_uncompressed_and_undated(runs: list[Exported]) -> None:
+    # So that the search above sees all of it.
+    for member in zipfile.ZipFile(runs[0].folder / "models/export/classifier.pt2").infolist():
+        assert member.compress_type == zipfile.ZIP_STORED
+        assert member.date_time == (1980, 0, 0, 0, 0, 0)
+
+
+def test_the_terminal_shows_an_opening_and_a_closing_line(runs: list[Exported]) -> None:
+    opening, *progress, closing = runs[0].output.splitlines()
+    assert all(
+        re.match(r"export: \d+ img, ", line) for line in progress
+    )  # after every 15 seconds, if there are as many
+    assert opening == "export: cifarnet as ONNX (opset 18) and .pt2; 300 test images must agree"
+    assert re.fullmatch(
+        r"export: models/export, same answers as the trained model on 300 of 300 test images, [\d.]+ s", closing
+    )
+    assert runs[0].complaints == ""
+
+
+def test_the_onnx_file_is_valid_whole_and_says_what_it_classifies(runs: list[Exported]) -> None:
+    model = onnx.load(runs[0].folder / "models/export/classifier.onnx", load_external_data=False)
+    onnx.checker.check_model(model, full_check=True)
+    assert not any(tensor.external_data for tensor in model.graph.initializer)
+    assert [entry.key for entry in model.metadata_props] == ["classifier"]
+    facts = json.loads(model.metadata_props[0].value)
+    assert facts.pop("pictures")
+    assert {name: facts.pop(name) for name in ("threshold", "temperature")} == {"threshold": 0.625, "temperature": 0.5}
+    assert facts == {"classes": ["ant", "bee", "cat"], "size": [16, 16], "channels": 3, "data": "tiny"}
+    parts = [model.graph, *model.graph.node, *model.graph.input, *model.graph.output, *model.graph.initializer]
+    assert not any(part.doc_string or part.metadata_props for part in parts)
+
+
+def test_the_onnx_file_keeps_the_contract_of_its_input_and_output(runs: list[Exported]) -> None:
+    session = onnxruntime.InferenceSession(runs[0].folder / "models/export/classifier.onnx")
+    (images,), (probabilities,) = session.get_inputs(), session.get_outputs()
+    assert (images.name, images.type, images.shape) == ("images", "tensor(uint8)", ["batch", 16, 16, 3])
+    assert (probabilities.name, probabilities.type) == ("probabilities", "tensor(float)")
+    assert probabilities.shape == ["batch", 3]
+
+
+def test_the_pt2_file_says_what_it_classifies(runs: list[Exported]) -> None:
+    inside = {"classifier.json": ""}
+    program = torch.export.load(runs[0].folder / "models/export/classifier.pt2", extra_files=inside)
+    assert json.loads(inside["classifier.json"])["classes"] == ["ant", "bee", "cat"]
+    assert program.module()(torch.zeros(7, 16, 16, 3, dtype=torch.uint8)).shape == (7, 3)
+
+
+def test_metrics_give_each_files_scores_agreement_and_size(runs: list[Exported]) -> None:
+    metrics = json.loads((runs[0].folder / "metrics/export.json").read_text())
+    for kind in ("onnx", "pt2"):
+        report = metrics[kind]
+        assert report["same"] == report["images"] == 300
+        assert report["largest_difference"] < 1e-5
+        assert report["bytes"] == (runs[0].folder / f"models/export/classifier.{kind}").stat().st_size
+        assert report["top1"] == metrics["onnx"]["top1"]
+
+
+def test_labels_are_a_class_a_line(runs: list[Exported]) -> None:
+    assert (runs[0].folder / "models/export/labels.txt").read_text() == "ant\nbee\ncat\n"
+
+
+def test_the_model_cards_snippet_runs(runs: list[Exported], tmp_path: Path) -> None:
+    source = runs[0].folder / "models/export"
+    (snippet,) = re.findall(r"```python\n(.*?)```", (source / "README.md").read_text(), re.DOTALL)
+    for name in ("classifier.onnx", "labels.txt"):
+        (tmp_path / name).symlink_to(source / name)
+    Image.new("RGBA", (40, 30), "red").save(tmp_path / "picture.png")
+    done = subprocess.run([sys.executable, "-c", snippet], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert re.fullmatch(r"(ant|bee|cat) 0\.\d+\n", done.stdout), done.stderr
+
+
+def test_an_answer_that_differs_leaves_nothing(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def reversed_answers(reader: ModuleType, model: Path, images: Path) -> np.ndarray:
+        assert model.is_file()
+        return np.tile([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]], (100, 1))
+
+    monkeypatch.setattr(export, "fresh_answers", reversed_answers)
+    with pytest.raises(UserError, match=r"answers otherwise than the trained model on .* so nothing was exported"):
+        export.main()
+    assert [path.name for path in Path("models").iterdir()] == ["classifier"]
+    assert not Path("metrics/export.json").exists()
+
+
+@pytest.mark.parametrize("name", ["evaluate.json", "predictions.csv"])
+def test_without_what_evaluate_leaves_the_sentence_says_so(workspace: Path, name: str) -> None:
+    Path("metrics", name).unlink()
+    with pytest.raises(DataError, match=rf"metrics/{name} is missing; run dvc repro evaluate"):
+        export.main()
+
+
+def test_predictions_of_other_images_are_refused(workspace: Path) -> None:
+    predictions = Path("metrics/predictions.csv")
+    predictions.write_text(predictions.read_text()[:-200])
+    with pytest.raises(DataError, match="not of these test images and classes"):
+        export.main()
+
+
+@pytest.mark.parametrize("sound", [True, False])
+def test_of_many_classes_every_probability_is_still_held_to_the_trained_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, sound: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_ready(tmp_path, make_card(classes=tuple(f"c{number}" for number in range(101))))
+    assert "p_c0" not in Path("metrics/predictions.csv").read_text().splitlines()[0]
+    classifier, _ = load_classifier()
+    with torch.no_grad():
+        answers = classifier(torch.from_numpy(np.load("data/prepared/test_images.npy"))).softmax(1).numpy()
+    least = answers[0].argmin()
+    answers[0, least] -= 0 if sound else 0.002
+    monkeypatch.setattr(export, "fresh_answers", lambda *_: answers)
+    if sound:
+        assert "300 of 300" in export.main()
+    else:
+        with pytest.raises(UserError, match=r"gives probabilities up to 0\.002 from the trained model's"):
+            export.main()

@@ -1,0 +1,100 @@
+"""A small real repository of git and DVC whose pipeline takes milliseconds: its stages write what the real ones would.
+
+The more lr is away from 0.1, the more images are wrong; the seed says which.
+"""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from imageclf.images.dataset import NOTHING_TO_RANK
+from tests.conftest import Project
+from tests.imports import ROOT
+
+PIPELINE = """
+stages:
+  train:
+    cmd: python train.py
+    deps: [train.py]
+    params: [train]
+    outs: [models/classifier]
+    metrics: [metrics/train.json: {cache: false}]
+  evaluate:
+    cmd: python evaluate.py
+    deps: [evaluate.py, models/classifier]
+    outs: [metrics/predictions.csv]
+"""
+TRAIN = (
+    f"""
+NO_VAL = 'train: there are {NOTHING_TO_RANK}'
+"""
+    + """
+import json, os, pathlib, random, re, sys, time
+text = pathlib.Path('params.yaml').read_text()
+lr, seed = (float(re.findall(rf'^  {key}: (\\S+)', text, re.M)[-1]) for key in ('lr', 'seed'))
+root = pathlib.Path(os.environ.get('DVC_ROOT', '.'))
+fail = root / f'fail-{lr}-{seed:.0f}'
+if (root / 'no-val').exists() and 'RANKED_BY_VALIDATION' in os.environ:
+    fail = root / 'no-val'
+if fail.exists():
+    print(NO_VAL if fail.name == 'no-val' else 'lost its way; lower train.lr', file=sys.stderr)
+    sys.exit(int(fail.read_text() or 3))
+if (root / f'wait-{lr}-{seed:.0f}').exists():
+    (root / 'train.pid').write_text(str(os.getpid()))
+    time.sleep(3600)
+draw = random.Random(f'{lr} {seed}')
+right = [draw.random() > 0.1 + abs(lr - 0.1) for _ in range(400)]
+pathlib.Path('models').mkdir(exist_ok=True)
+pathlib.Path('models/classifier').write_text(json.dumps(right))
+pathlib.Path('metrics').mkdir(exist_ok=True)
+top1 = round(0.9 - abs(lr - 0.1) + seed / 1000, 4)
+pathlib.Path('metrics/train.json').write_text(json.dumps({'val': {'top1': top1, 'loss': 0.3}}))
+with (root / 'runs.txt').open('a') as file:
+    file.write(f'{lr} {seed:.0f}\\n')
+"""
+)
+EVALUATE = """
+import csv, json, pathlib
+classes = json.loads(pathlib.Path('classes.json').read_text())
+right = json.loads(pathlib.Path('models/classifier').read_text())
+with open('metrics/predictions.csv', 'w', newline='', encoding='utf-8') as file:
+    writer = csv.writer(file, lineterminator='\\n')
+    writer.writerow(['id', 'path', 'label', 'prediction', 'confidence', *(f'p_{name}' for name in classes)])
+    for place, good in enumerate(right):
+        label, other = classes[place % 2], classes[1 - place % 2]
+        said = label if good else other
+        shares = ['0.900000' if name == said else '0.100000' for name in classes]
+        writer.writerow([f'test-{place}', f'stub/{place}', label, said, '0.900000', *shares])
+"""
+
+
+def make_stub(folder: Path, classes: str = '["cat", "dog"]') -> Project:
+    """The repository before anything ran; params.yaml is the shipped one."""
+    files = {"dvc.yaml": PIPELINE, "train.py": TRAIN, "evaluate.py": EVALUATE, "classes.json": classes}
+    folder.mkdir(parents=True)
+    for name, content in files.items():
+        (folder / name).write_text(content)
+    (folder / ".gitignore").write_text(
+        "/models\n/metrics/predictions.csv\n/metrics/compare\n/logs\n/runs.txt\n/fail-*\n/no-val\n/wait-*\n/train.pid\n/stages\n"
+    )
+    shutil.copy(ROOT / "params.yaml", folder)
+    (folder / ".dvc").mkdir()
+    (folder / ".dvc/config").write_text((ROOT / ".dvc/config").read_text().partition("[plots]")[0])
+    (folder / "stages").symlink_to(ROOT / "stages")
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "DVC_SITE_CACHE_DIR": str(folder.with_name(f"{folder.name}-site")),
+        "DVC_NO_ANALYTICS": "1",
+        **{f"GIT_{who}_{what}": "someone@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
+    }
+    for name in ("DVC_ROOT", "DVC_EXP_NAME"):
+        environment.pop(name, None)
+    project = Project(folder, environment)
+    project.run("git", "init", "-q", "-b", "main")
+    return project
+
+
+def commit(project: Project, message: str) -> None:
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-q", "-m", message)

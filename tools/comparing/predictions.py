@@ -1,0 +1,279 @@
+"""The predictions of two revisions, found by name and checked to be of the same test images."""
+
+import csv
+import difflib
+import hashlib
+import io
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from imageclf.config.params import read_params
+from imageclf.runtime.errors import DataError, printable
+from imageclf.runtime.files import has_remote
+from tools.repository import LOCK, Cache, Damaged, Entry, Hashes, Stage, git, parse_lock, read_lock, read_pipeline
+from tools.verifying.outputs import changes, words
+
+WORKSPACE = "workspace"
+EXPERIMENTS = "refs/exps/"  # below it the baseline's hash, cut after two digits, and the name
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A state by its name, its commit (empty for the workspace), and what its dvc.lock says was made from what."""
+
+    name: str
+    commit: str
+    kind: str  # workspace, branch, tag, experiment or commit
+    stages: list[Stage]
+
+    @property
+    def title(self) -> str:
+        """The name, and the commit where the name does not say it."""
+        name, short = printable(self.name), self.commit[:7]
+        return name if not short or self.commit.startswith(self.name) else f"{name} ({short})"
+
+    @property
+    def again(self) -> str:
+        """The command line that makes its results anew."""
+        name = shlex.quote(self.name)
+        back = {WORKSPACE: "", "experiment": f"dvc exp apply {name}; "}
+        files = " ." if self.name == "HEAD" else ""  # without, git would keep what was changed
+        return back.get(self.kind, f"git checkout {name}{files} && ") + "dvc repro"
+
+    @property
+    def way(self) -> str:
+        """How to get its results anew, as the end of a sentence."""
+        return f"{self.first}run {self.again}"
+
+    @property
+    def first(self) -> str:
+        """What is to be done before that: to keep what was changed since the last commit, if anything was."""
+        changed = self.kind != WORKSPACE and git("diff", "--quiet", "HEAD") is None
+        return "git stash keeps your changes, do that first; " if changed else ""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What `dvc exp run` left: a commit beside the branches."""
+
+    name: str
+    baseline: str
+    commit: str
+
+
+def find_revision(name: str) -> Revision:
+    """Find a state by its name, as DVC does: first what git knows, then the experiments.
+
+    Raises:
+        DataError: there is none, or more than one, or it has no results.
+    """
+    if name == WORKSPACE:
+        return Revision(name, "", WORKSPACE, read_lock())
+    commit, kind = _in_git(name) or _among_experiments(name)
+    text = git("show", f"{commit}:./{LOCK}")
+    if text is None:
+        raise DataError(f"{printable(name)} has no {LOCK}: nothing was committed after a dvc repro; compare another")
+    try:
+        return Revision(name, commit, kind, parse_lock(text))
+    except Damaged as fault:
+        raise DataError(f"{printable(name)}: its {LOCK} is damaged ({fault}); compare another") from None
+
+
+def experiments() -> list[Experiment]:
+    """All experiments of this repository."""
+    found = []
+    for line in (git("for-each-ref", "--format=%(objectname) %(refname)", EXPERIMENTS) or "").splitlines():
+        commit, _, ref = line.partition(" ")
+        first, _, rest = ref.removeprefix(EXPERIMENTS).partition("/")
+        second, _, name = rest.partition("/")
+        if len(first + second) == 40:  # the others are DVC's own, of runs and of its queue
+            found.append(Experiment(name, first + second, commit))
+    return found
+
+
+def _in_git(name: str) -> tuple[str, str] | None:
+    """The commit of a name that git knows, and its kind."""
+    # An experiment's name may begin with a dash; nothing that git resolves does.
+    commit = None if name.startswith("-") else git("rev-parse", "--quiet", "--verify", f"{name}^{{commit}}")
+    if commit is None:
+        return None
+    for kind, folder in (("branch", "refs/heads"), ("tag", "refs/tags")):
+        if git("rev-parse", "--quiet", "--verify", f"{folder}/{name}") is not None:
+            return commit.strip(), kind
+    return commit.strip(), "commit"
+
+
+def _among_experiments(name: str) -> tuple[str, str]:
+    every = experiments()
+    named = [experiment for experiment in every if experiment.name == name]
+    head = (git("rev-parse", "HEAD") or "").strip()
+    of_head = [experiment for experiment in named if experiment.baseline == head]
+    chosen = of_head or named
+    if len(chosen) > 1:
+        commits = " or ".join(experiment.commit[:7] for experiment in chosen)
+        raise DataError(
+            f"{printable(name)} is the name of {len(chosen)} experiments; name one by its commit: {commits}"
+        )
+    if not chosen:
+        raise DataError(_unknown(name, [experiment.name for experiment in every]))
+    return chosen[0].commit, "experiment"
+
+
+def _unknown(name: str, names: list[str]) -> str:
+    if not Path(".git").exists() and git("rev-parse", "--git-dir") is None:
+        return "this folder is in no git repository; run in the folder of dvc.yaml"
+    if git("rev-parse", "--quiet", "--verify", "HEAD") is None:
+        return f"{printable(name)} is not known: nothing is committed yet; git add -A && git commit after dvc repro"
+    branches = git("for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags") or ""
+    known = [*dict.fromkeys([*names, *branches.splitlines(), "HEAD", WORKSPACE])]
+    near = difflib.get_close_matches(name, known, n=3)
+    hint = f"did you mean {' or '.join(map(printable, near))}?" if near else "dvc exp show and git branch list them"
+    return f"{printable(name)} is no experiment, branch, tag or commit here; {hint}"
+
+
+PREDICTIONS = Path("metrics/predictions.csv")
+COLUMNS = ["id", "path", "label", "prediction", "confidence"]
+LEAST = 5e-7  # a probability of 0 in the file's 6 digits is anything up to this
+BRING = {  # what a kind of revision needs; of the options, none works with a single file
+    WORKSPACE: f"dvc pull {PREDICTIONS}",
+    "branch": "dvc fetch --all-branches",
+    "tag": "dvc fetch --all-tags",
+    "commit": "dvc fetch --all-commits",
+}
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """For each of N test images: what it is, what it was taken for, and how sure of that. Text arrays hold str."""
+
+    md5: str
+    ids: list[str]
+    paths: list[str]
+    labels: np.ndarray
+    answers: np.ndarray
+    confidences: np.ndarray
+    probabilities: np.ndarray  # of the right class
+
+    @property
+    def right(self) -> np.ndarray:
+        """Whether each image was taken for what it is, bool (N,)."""
+        return self.answers == self.labels
+
+    @property
+    def losses(self) -> np.ndarray:
+        """The loss of each image in nats, (N,); probabilities below half of the file's last digit count as that."""
+        return -np.log(np.maximum(self.probabilities, LEAST))
+
+
+def read_predictions(revision: Revision) -> Predictions:
+    """Read a revision's predictions.
+
+    Raises:
+        DataError: it has none, they are not of its classifier, or they are not at hand; says what brings them.
+    """
+    maker, entry = _made_by(revision)
+    dep = _changed_since(maker, {out.path: (stage, out) for stage in revision.stages for out in stage.outs})
+    if dep:
+        raise DataError(f"{revision.title}: {PREDICTIONS} is of another {dep} than its dvc.lock has; {revision.way}")
+    try:
+        return _parse(_bytes(revision, entry).decode(), entry.md5)
+    except (ValueError, KeyError, IndexError, csv.Error):
+        raise DataError(f"{revision.title}: {PREDICTIONS} is not a table of predictions; {revision.way}") from None
+
+
+def check_same_images(one: Predictions, name: str, other: Predictions, other_name: str) -> None:
+    """Two classifiers can be compared image by image on one test set only.
+
+    Raises:
+        DataError: the images or their labels differ, or there is but one.
+    """
+    if len(one.ids) < 2:
+        raise DataError(f"{name} was scored on one test image, which says nothing; prepare more test images")
+    if len(one.ids) != len(other.ids):
+        raise DataError(
+            f"not comparable: {name} was scored on {len(one.ids):,} test images, {other_name} on {len(other.ids):,}; "
+            f"compare runs on the same data"
+        )
+    for place, (first, second) in enumerate(zip(one.ids, other.ids, strict=True)):
+        if first != second or one.labels[place] != other.labels[place]:
+            raise DataError(
+                f"not comparable: the test sets differ, image {place + 1:,} is {printable(first)}, a "
+                f"{printable(one.labels[place])}, in {name}, and {printable(second)}, a "
+                f"{printable(other.labels[place])}, in {other_name}; compare runs on the same data"
+            )
+
+
+def _made_by(revision: Revision) -> tuple[Stage, Entry]:
+    for stage in revision.stages:
+        for out in stage.outs:
+            if out.path == PREDICTIONS:
+                return stage, out
+    raise DataError(f"{revision.title} has no {PREDICTIONS}: evaluate was not run; {revision.way}")
+
+
+def _changed_since(stage: Stage, made: dict[Path, tuple[Stage, Entry]]) -> Path | None:
+    """What the stage or one before it read that was made anew since: a run that ended, or was told to, half-way."""
+    for dep in stage.deps:
+        if dep.path in made:
+            maker, out = made[dep.path]
+            if out.md5 != dep.md5:
+                return dep.path
+            before = _changed_since(maker, made)
+            if before:
+                return before
+    return None
+
+
+def _bytes(revision: Revision, entry: Entry) -> bytes:
+    stored = Cache(Hashes()).object(entry.md5)
+    for path in (stored, PREDICTIONS):
+        if path.is_file():
+            content = path.read_bytes()
+            if hashlib.md5(content).hexdigest() == entry.md5:
+                return content
+    bring, first = _command(revision), "" if has_remote() else revision.first
+    if stored.is_file():
+        raise DataError(f"{revision.title}: {stored} is damaged; {first}run rm -f {words([stored])} && {bring}")
+    raise DataError(f"{revision.title}: its {PREDICTIONS} is not in DVC's cache; {first}run {bring}")
+
+
+def _command(revision: Revision) -> str:
+    if not has_remote():
+        return revision.again
+    # Without the objects `dvc exp apply` ends with an error, and has yet done its part.
+    return BRING.get(revision.kind, f"dvc exp apply {words([revision.name])}; dvc pull {PREDICTIONS}")
+
+
+def _parse(text: str, md5: str) -> Predictions:
+    header, *rows = csv.reader(io.StringIO(text, newline=""))
+    if header[: len(COLUMNS)] != COLUMNS or not rows:
+        raise ValueError(header)
+    # A class may have any name, so its column is found by place. Of many classes there is one column, the label's.
+    column = {name.removeprefix("p_"): place for place, name in enumerate(header) if place >= len(COLUMNS)}
+    own = header.index("label_probability") if "label_probability" in header else None
+    ids, paths, labels, answers, confidences = zip(*(row[: len(COLUMNS)] for row in rows), strict=True)
+    return Predictions(
+        md5,
+        list(ids),
+        list(paths),
+        np.array(labels, dtype=object),
+        np.array(answers, dtype=object),
+        np.array(confidences, dtype=float),
+        np.array([float(row[column[row[2]] if own is None else own]) for row in rows]),
+    )
+
+
+def changed_since(revision: Revision) -> str:
+    """The first thing that was edited after the run that made the predictions; empty where there is none."""
+    if revision.kind != WORKSPACE:
+        return ""
+    defined, params, hashes = read_pipeline(), read_params().model_dump(), Hashes()
+    made = {str(out.path): out for stage in revision.stages for out in stage.outs}
+    for stage in revision.stages:  # in the order of dvc.yaml
+        reason = next(changes(stage, defined.get(stage.name), params, made, hashes), "")
+        if reason or any(out.path == PREDICTIONS for out in stage.outs):
+            return reason
+    return ""

@@ -1,0 +1,157 @@
+"""Say what is on pictures of your own, with the exported classifier.
+
+    python -m tools.predict PATH... [--top K] [--json] [--model FILE]
+
+A line a picture: its path, its class, the probability, and (unsure) where that is below the threshold that the
+classifier carries (`evaluate.target_precision`). A folder stands for all pictures below it. A file that cannot be
+read is named on standard error, the others are answered all the same, and the exit code is 3.
+"""
+
+import argparse
+import io
+import json
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from imageclf.export.onnx_answers import OnnxClassifier, load_onnx_classifier
+from imageclf.images.decode import RULE, read_picture
+from imageclf.images.kinds import find_pictures
+from imageclf.runtime.errors import DataError, printable
+from imageclf.runtime.files import SUMS, check_sums
+from imageclf.runtime.platform import available_cores
+from imageclf.runtime.stage import run_tool
+
+MODEL = Path("models/export/classifier.onnx")
+WIDEST = 40  # characters of a column; longer words push the rest aside
+TOGETHER = 64  # pictures read and answered at a time
+Answer = list[tuple[str, float]]  # classes and probabilities, the best first
+
+
+def main() -> None:
+    # 1. What is asked.
+    arguments = _parser().parse_args()
+    _prepare_terminal()
+    if (arguments.model.parent / SUMS).exists():  # a file on its own, taken elsewhere, is taken at its word
+        check_sums(arguments.model.parent)
+    classifier = load_onnx_classifier(arguments.model)
+    pictures, faults = _expand(arguments.paths)
+
+    # 2. Answers as they come, faults between them.
+    width = min(max((len(printable(path)) for path in pictures), default=0), WIDEST)
+    for path, answer in _answers(classifier, pictures, arguments.top):
+        if isinstance(answer, DataError):
+            faults += 1
+            _tell(str(answer))
+        elif arguments.json:
+            best = [{"class": name, "probability": round(probability, 6)} for name, probability in answer]
+            sure = {} if classifier.threshold is None else {"unsure": _is_unsure(answer, classifier)}
+            print(json.dumps({"path": str(path), "answers": best} | sure), flush=True)
+        else:
+            doubt = "  (unsure)" if _is_unsure(answer, classifier) else ""
+            print(f"{printable(path):{width}}  {_words(answer, classifier.classes)}{doubt}", flush=True)
+    if faults:
+        sys.exit(DataError.exit_code)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.predict",
+        description="Say what is on pictures, with the exported classifier.",
+        epilog=f"How pictures of any size are taken: {RULE}.",
+    )
+    parser.add_argument("paths", nargs="+", type=_path, metavar="PATH", help="a picture, or a folder of pictures")
+    parser.add_argument("--top", type=_positive, default=1, metavar="K", help="how many classes to name (1)")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line instead of columns")
+    parser.add_argument("--model", type=Path, default=MODEL, metavar="FILE", help=f"the classifier ({MODEL})")
+    return parser
+
+
+def _path(text: str) -> Path:
+    if not text:  # an unset shell variable; Path("") would be the current folder
+        raise argparse.ArgumentTypeError("an empty path")
+    return Path(text)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
+def _prepare_terminal() -> None:
+    warnings.simplefilter("ignore")  # Pillow's remarks on a file; what matters is raised
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` may hang up
+
+
+def _expand(paths: list[Path]) -> tuple[list[Path], int]:
+    """Every picture that the paths stand for, and how many folders hold none."""
+    pictures: list[Path] = []
+    faults = 0
+    for path in paths:
+        if not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where a name is too long
+            pictures.append(path)
+            continue
+        found, others = find_pictures(path)
+        pictures += found
+        if not found:
+            faults += 1
+            _tell(f"{printable(path)}: no pictures in this folder; check the path")
+        elif others:
+            names = ", ".join(printable(other.relative_to(path)) for other in others[:3])
+            more = ", ..." if len(others) > 3 else ""
+            _tell(f"{printable(path)}: passed over {len(others):,} other files ({names}{more})")
+    return pictures, faults
+
+
+def _answers(classifier: OnnxClassifier, paths: list[Path], top: int) -> Iterator[tuple[Path, Answer | DataError]]:
+    """For each path, in order, its best `top` classes, or why there are none."""
+    threads = available_cores()
+
+    def read(path: Path) -> np.ndarray | DataError:
+        try:
+            return read_picture(path, size=classifier.size, channels=classifier.channels, window=classifier.window)
+        except DataError as error:
+            return error
+
+    with ThreadPoolExecutor(threads) as pool:
+        for begin in range(0, len(paths), TOGETHER):
+            some = paths[begin : begin + TOGETHER]
+            read_ones = list(pool.map(read, some))
+            images = [image for image in read_ones if not isinstance(image, DataError)]
+            rows = iter(classifier.probabilities(np.stack(images), threads=threads)) if images else iter(())
+            for path, image in zip(some, read_ones, strict=True):
+                yield path, image if isinstance(image, DataError) else _best(next(rows), classifier.classes, top)
+
+
+def _best(probabilities: np.ndarray, classes: list[str], top: int) -> Answer:
+    order = np.argsort(-probabilities, kind="stable")[:top]
+    return [(classes[index], float(probabilities[index])) for index in order]
+
+
+def _is_unsure(answer: Answer, classifier: OnnxClassifier) -> bool:
+    """The threshold has 6 digits, and so have the probabilities that it was chosen from."""
+    return classifier.threshold is not None and round(answer[0][1], 6) < classifier.threshold
+
+
+def _words(answer: Answer, classes: list[str]) -> str:
+    width = min(max(len(printable(name)) for name in classes), WIDEST)
+    return "  ".join(f"{printable(name):{width}} {100 * probability:5.1f} %" for name, probability in answer)
+
+
+def _tell(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    run_tool(main)

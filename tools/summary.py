@@ -1,0 +1,75 @@
+"""Print what the pipeline made: `python -m tools.summary`. It reads metrics/ and models/, and writes nothing."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any, get_args
+
+from imageclf.config.schema import NO_FILE, DataParams
+from imageclf.evaluation.scores import wilson_interval
+from imageclf.models.card import CLASSIFIER
+from imageclf.runtime.errors import DataError
+from imageclf.runtime.files import brings
+from imageclf.runtime.stage import SECONDS, project_root, run_tool
+
+NEXT = ("dvc metrics diff", "dvc plots show", "tensorboard --logdir logs")
+FEW_IMAGES = 500  # of the test: the 95 % interval is then some points wide
+BUILT_IN = set(get_args(DataParams.model_fields["name"].annotation)) - {"folder"}
+STAGES = ("download", "prepare", "train", "evaluate", "export")
+
+
+def main() -> None:
+    card = _read(CLASSIFIER / "card.json")
+    test, export = _read(Path("metrics/evaluate.json")), _read(Path("metrics/export.json"))
+    onnx = export["onnx"]
+    low, high = wilson_interval(test["top1"], onnx["images"])
+    print(f"\n{card['data']} · {card['model']} · trained in {card['precision']}")
+    top5 = f"     top-5  {_percent(test['top5'])} %" if "top5" in test else ""
+    print(
+        f"  test top-1   {_percent(test['top1'])} %  (95 % interval {_percent(low)} to {_percent(high)})"
+        f"{top5}     loss {test['loss']:.3f}"
+    )
+    if chosen := test.get("selective"):
+        print(
+            f"  sure of {_percent(chosen['coverage'])} %, and right on {_percent(chosen['precision'])} % of those"
+            f"     calibration error {_percent(test['ece'])} %"
+        )
+    print(f"  last runs    {_times()}")
+    print(
+        f"  models/export/classifier.onnx   {onnx['bytes'] / 1e6:.1f} MB   "
+        f"same answers as the trained model on {onnx['same']:,} of {onnx['images']:,} test images"
+    )
+    print("  next    " + "      ".join([first_experiment(card, images=onnx["images"]), *NEXT]))
+
+
+def first_experiment(card: dict[str, Any], *, images: int) -> str:
+    """The experiment that helps or teaches most next, by the classifier's card and the number of test images."""
+    recipe = card["params"]["train"]
+    fresh = not recipe["pretrained"] and recipe["weights"] == NO_FILE
+    if card["data"] not in BUILT_IN and fresh:
+        return "dvc exp run -S train.model=resnet18 -S train.pretrained=true -S train.optimizer=adamw -S train.lr=0.001"
+    if images < FEW_IMAGES:
+        return f"dvc exp run -S train.seed={recipe['seed'] + 1} (or more test images: {images} tell little)"
+    return f"dvc exp run -S train.epochs={math.ceil(recipe['epochs'] * 4 / 3)}"
+
+
+def _times() -> str:
+    """How long each stage took when it last ran here, which may have been for another experiment."""
+    path = project_root() / SECONDS
+    seconds = json.loads(path.read_text()) if path.exists() else {}
+    return " · ".join(f"{stage} {seconds[stage]:.0f} s" if stage in seconds else f"{stage} cached" for stage in STAGES)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing; run {brings()} first") from None
+
+
+if __name__ == "__main__":
+    run_tool(main)

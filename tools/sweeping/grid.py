@@ -1,0 +1,245 @@
+"""Which runs a sweep has, and whether they can be run and ranked."""
+
+import hashlib
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, reduce
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, ValueType
+from hydra.errors import HydraException
+
+from imageclf.config.params import checked, flat, nearest, read_params
+from imageclf.config.schema import NO_FILE, Params
+from imageclf.runtime.errors import DataError, ParamsError, printable
+from imageclf.runtime.files import sha256_of_file
+from imageclf.runtime.stage import files_of
+from tools.repository import git
+
+
+def read_values(key: str, text: str) -> dict[str, Any]:
+    """Each value, by the words that stand for it alone: `0.1,[1, 2]` is {"0.1": 0.1, "[1, 2]": [1, 2]}.
+
+    `choice(...)` and `range(...)` are read too, as `dvc exp run --queue -S` does.
+
+    Raises:
+        ParamsError: DVC could not read it, or would read no list of values.
+    """
+    change = printable(f"-S {key}={text}")
+    override = _parsed(key, text)
+    plain = not set(text) & set("'\"[]{}()")
+    if plain and not all(part.strip() for part in text.split(",")):
+        raise ParamsError(f"{change}: a value is empty; take it out")
+    if override is None:
+        quoted = ",".join(f"'{part.strip()}'" for part in text.split(","))
+        hint = f', -S "{key}={printable(quoted)}"' if plain else ""
+        raise ParamsError(f"{change}: dvc cannot read that; text with other signs takes quotes within quotes{hint}")
+    if not override.is_sweep_override():
+        words = [text.strip()]
+    elif override.is_discrete_sweep() and override.value_type is not ValueType.GLOB_CHOICE_SWEEP:
+        # As it was typed, 1e6 and not 1000000.0, where that can be told.
+        words = _as_typed(key, text) or list(override.sweep_string_iterator())
+    else:
+        raise ParamsError(f"{change}: an interval or a pattern is no list of values; write them out with commas")
+    values = [_value(key, word) for word in words]
+    told_apart = [(isinstance(value, bool), value) for value in values]  # True == 1
+    if any(value in told_apart[:place] for place, value in enumerate(told_apart)):
+        raise ParamsError(f"{change}: a value is given twice; take one out")
+    if any(isinstance(value, dict) or "${" in str(value) for value in values):
+        raise ParamsError(f"{change}: a section or a reference is no value; write it out")
+    return dict(zip(words, values, strict=True))
+
+
+def _parsed(key: str, text: str) -> Override | None:
+    try:
+        return OverridesParser.create().parse_override(f"{key}={text}")
+    except HydraException:
+        return None
+
+
+def _value(key: str, word: str) -> Any:
+    override = _parsed(key, word)
+    assert override is not None
+    return override.value()
+
+
+def _as_typed(key: str, text: str) -> list[str]:
+    """The words between the commas that part values, of which those in quotes or brackets are none; empty if unsure."""
+    words, word = [], ""
+    for part in text.split(","):
+        word = f"{word},{part}" if word else part
+        override = _parsed(key, word)
+        if override is not None and not override.is_sweep_override():
+            words.append(word.strip())
+            word = ""
+    whole = _parsed(key, text)
+    assert whole is not None
+    alike = not word and [_value(key, word) for word in words] == [
+        _value(key, word) for word in whole.sweep_string_iterator()
+    ]
+    return words if alike else []
+
+
+def check_can_run(params: Params) -> None:
+    """A run in a workspace of its own (`dvc exp run --temp`) sees what git and DVC keep, and absolute paths.
+
+    Raises:
+        DataError: it would miss a file, or have no validation images.
+        ParamsError: it is to have no validation images.
+    """
+    paths = {
+        "data.path": params.data.path,
+        "data.also": params.data.also,
+        "train.weights": params.train.weights,
+    }
+    for key, path in paths.items():
+        if path != NO_FILE:
+            _check_seen(key, path)
+    if not params.prepare.val_fraction:
+        if params.data.name != "folder":
+            raise ParamsError("prepare.val_fraction is 0, so there is nothing to rank by; -S prepare.val_fraction=0.1")
+        _check_val(tuple(path for path in (params.data.path, params.data.also) if path != NO_FILE))
+
+
+@cache
+def _check_seen(key: str, path: str) -> None:
+    place, name = Path(path).expanduser(), printable(path)
+    if not place.exists():
+        raise DataError(f"{key} is {name}, and there is nothing of that name; mend the path")
+    if Path(path).is_absolute():
+        return
+    absolute = f"""-S "{key}='{printable(str(place.resolve()))}'\""""
+    if not place.resolve().is_relative_to(Path.cwd()):
+        raise DataError(
+            f"{key} is {name}, outside of this repository, where runs in a workspace of their own do not see it; "
+            f"give the absolute path, {absolute}"
+        )
+    if not _is_kept(place):
+        raise DataError(
+            f"{key} is {name}, which neither git nor DVC keeps, so that runs in a workspace of their own do not see "
+            f"it; dvc add it and git add what that writes, or give the absolute path, {absolute}"
+        )
+
+
+def _is_kept(place: Path) -> bool:
+    by_dvc = any(Path(f"{above}.dvc").exists() for above in (place, *place.parents) if above.name)
+    return by_dvc or bool(git("ls-files", "--", str(place)))
+
+
+@cache
+def _check_val(roots: tuple[str, ...]) -> None:
+    from imageclf.datasets.folder import make_manifest
+
+    if "val" not in set(make_manifest(roots).files["split"]):
+        names = " and ".join(map(printable, roots))
+        raise DataError(
+            f"prepare.val_fraction is 0 and {names} has no val/, so there is nothing to rank by; "
+            "-S prepare.val_fraction=0.2"
+        )
+
+
+SEED = "train.seed"
+UNTRACKED = "runtime."  # what cannot change a result
+UNRANKED = (UNTRACKED, "evaluate.", "export.")  # what cannot change the result of training
+MOVES_VALIDATION = ("data.", "prepare.seed", "prepare.val_fraction", "prepare.test_fraction")
+LONGEST = 60  # letters of a run's name, before its hash
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One run: the values that it sets, as they were typed, and the name of its experiment."""
+
+    settings: dict[str, str]
+    name: str
+
+    @property
+    def recipe(self) -> tuple[str, ...]:
+        """What it sets but for the seed: members of one recipe are each other's repetitions."""
+        return tuple(value for key, value in self.settings.items() if key != SEED)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{short(key)} {printable(value)}" for key, value in self.settings.items())
+
+
+def members(changes: Sequence[str], code: bytes) -> list[Member]:
+    """Members of the grid that changes such as `train.lr=0.1,0.2` span, the last one turning fastest.
+
+    `code` is what has changed in the repository besides params.yaml: with it, all params and what lies under the paths
+    that they name, a name is that of one result, and a member that is there already need not run again.
+
+    Raises:
+        ParamsError: a change cannot be read, or makes params.yaml one that would be refused.
+        DataError: a run could not see its images or weights, or would have no validation images.
+    """
+    grid = dict(_parse(change) for change in changes)
+    if len(grid) < len(changes):
+        raise ParamsError("a param is given by two -S; write its values with commas, train.lr=0.1,0.2")
+    found = []
+    for words in itertools.product(*grid.values()):
+        settings = dict(zip(grid, words, strict=True))
+        params = _with({key: grid[key][word] for key, word in settings.items()})
+        check_can_run(params)
+        found.append(Member(settings, _name(settings, params, code)))
+    return found
+
+
+def remarks(grid: Sequence[Member]) -> list[str]:
+    """What is to be known of a ranking before its first run."""
+    varied = [key for key in grid[0].settings if len({member.settings[key] for member in grid}) > 1]
+    found = []
+    if len({member.recipe for member in grid}) == 1:
+        found.append("sweep: that is one recipe, so there is nothing to rank it against; give a param several values")
+    if moving := [key for key in varied if key.startswith(MOVES_VALIDATION)]:
+        found.append(
+            f"sweep: with {', '.join(moving)} the validation images change too, so the ranks compare unlike things"
+        )
+    return found
+
+
+def short(key: str) -> str:
+    """A key as a table's head has it."""
+    return key.removeprefix("train.")
+
+
+def _parse(change: str) -> tuple[str, dict[str, Any]]:
+    """The key of a change, and its values by what was typed for each."""
+    key, equals, text = change.partition("=")
+    keys = list(flat(read_params().model_dump()))
+    if not equals or key not in keys:
+        hint = nearest(key, keys) if equals else ""
+        raise ParamsError(f"-S {printable(change)}: a param and its values are wanted, train.lr=0.1,0.2 say{hint}")
+    values = read_values(key, text)
+    if len(values) > 1 and key.startswith(UNRANKED):
+        raise ParamsError(f"-S {printable(change)}: that changes no validation top-1, so there is nothing to rank")
+    return key, values
+
+
+def _with(values: dict[str, Any]) -> Params:
+    """params.yaml with the values of one member, checked as a stage will check it."""
+    changed = read_params().model_dump()
+    for key, value in values.items():
+        *above, last = key.split(".")
+        section = reduce(lambda section, part: section[part], above, changed)
+        section[last] = value
+    return checked(changed, "-S")
+
+
+@cache
+def _contents(path: str) -> list[tuple[str, str]]:
+    """What a file or folder of the user's holds: every file's place in it and sha256."""
+    top = Path(path).expanduser()
+    return [(each.relative_to(top).as_posix(), sha256_of_file(each)) for each in files_of(top) if each.exists()]
+
+
+def _name(settings: dict[str, str], params: Params, code: bytes) -> str:
+    tracked = {key: value for key, value in flat(params.model_dump()).items() if not key.startswith(UNTRACKED)}
+    read = [_contents(path) for path in (params.data.path, params.data.also, params.train.weights)]
+    digest = hashlib.sha256(repr((sorted(tracked.items()), read)).encode() + code).hexdigest()[:6]
+    words = "-".join(f"{short(key)}-{value}" for key, value in settings.items())
+    # What git takes in the name of a ref, and a shell without quotes.
+    plain = re.sub(r"[^A-Za-z0-9_.-]+|\.\.+", "-", words)
+    return f"{plain[:LONGEST]}-{digest}"

@@ -1,0 +1,1 @@
+"""Checks of what is there against what dvc.lock says."""

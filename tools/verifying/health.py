@@ -1,0 +1,88 @@
+"""What kills and crashes leave in a project, and the commands that clear it away."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from imageclf.runtime.errors import DataError
+from tools.repository import branch_left_by_experiment
+from tools.verifying.outputs import Finding, words
+
+RWLOCK = Path(".dvc/tmp/rwlock")
+QUEUE = "dvc-task"  # where DVC says that its queue runs an experiment
+TASKS = Path(".dvc/tmp/exps/run")
+
+
+def broken_lock_file() -> Iterator[Finding]:
+    """The file in which DVC notes who reads and writes what, when a crash has cut it short.
+
+    Raises:
+        DataError: it says that DVC is at work now.
+    """
+    try:
+        held = json.loads(RWLOCK.read_bytes())
+        writers = [holder["pid"] for holder in held.get("write", {}).values()]
+    except FileNotFoundError:
+        return
+    except (ValueError, AttributeError, TypeError, KeyError):
+        yield Finding(f"{RWLOCK} is damaged, and every dvc command stops at it", f"rm {RWLOCK}")
+        return
+    for pid in writers:
+        if is_alive(pid):
+            raise DataError(f"dvc is at work here (PID {pid}); verify when it has ended")
+
+
+def detached_head() -> Iterator[Finding]:
+    """HEAD as a killed `dvc exp run` leaves it."""
+    branch = branch_left_by_experiment()
+    # While DVC is at work this is as it should be; broken_lock_file has looked.
+    if branch:
+        yield Finding("git HEAD was left detached by a `dvc exp run` that was killed", f"git switch {words([branch])}")
+
+
+def dead_tasks() -> Iterator[Finding]:
+    """Experiments of the queue that are Running for ever, their process being gone."""
+    for path in sorted(TASKS.glob("*/*.json")):
+        process, run = _json(path), _json(path.with_suffix(".run"))
+        if run.get("location") != QUEUE:
+            continue  # of a plain `dvc exp run`: the next one writes over it
+        if "returncode" in process and process["returncode"] is None and not is_alive(process.get("pid", 0)):
+            name = run.get("name") or path.stem[:7]
+            yield Finding(
+                f"the queue's task {name} is Running for ever: its process is gone",
+                f"dvc queue kill {words([name])}; dvc queue remove {words([name])}",
+            )
+
+
+def left_over_files(folders: Iterable[Path]) -> Iterator[Finding]:
+    """Temporary names, `.NAME.tmp.PID`, whose process is gone."""
+    found = [path for folder in folders for path in sorted(folder.glob(".*.tmp.*")) if not _in_use(path)]
+    if found:
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        yield Finding(f"{found[0]}{more}: left over by a process that was killed", f"rm -rf {words(found)}")
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process with this number runs."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return pid > 0
+
+
+def _in_use(path: Path) -> bool:
+    number = path.suffix.removeprefix(".")
+    return not number.isdecimal() or is_alive(int(number))
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
