@@ -3,6 +3,8 @@
 import sys
 from types import TracebackType
 
+CODE_FOLDERS = ("imageclf", "stages", "tools")
+
 
 def _say_briefly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """What sys.excepthook does, but for Ctrl-C: it may come while a stage is still importing."""

@@ -13,7 +13,9 @@ import pytest
 from tests.imports import ROOT
 
 SHIPPED = (
+    "imageclf",
     "stages",
+    "tools",
     "data/none",
     "dvc.yaml",
     "params.yaml",

@@ -4,11 +4,16 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from imageclf import CODE_FOLDERS
+
 ROOT = Path(__file__).parent.parent
 
 
 def import_closure(module: str) -> set[str]:
-    """Paths below the project's root, `stages/train.py` say, of a module and of all that it imports."""
+    """Paths below the project's root, `stages/train.py` say, of a module and of all that it imports.
+
+    Packages' own files are left out: they hold a docstring and no code that can change a byte.
+    """
     seen: set[str] = set()
     waiting = [module]
     while waiting:
@@ -23,13 +28,17 @@ def import_closure(module: str) -> set[str]:
 
 
 def imported_modules(path: Path) -> Iterator[str]:
-    """Names of the modules of `stages` that a file imports, anywhere in it."""
+    """Names of our modules that a file imports, anywhere in it."""
     for node in ast.walk(ast.parse((ROOT / path).read_text())):
         if isinstance(node, ast.Import):
-            yield from (name.name for name in node.names if name.name.startswith("stages"))
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("stages"):
+            yield from (name.name for name in node.names if _is_ours(name.name))
+        elif isinstance(node, ast.ImportFrom) and _is_ours(node.module or ""):
             yield str(node.module)
             yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def _is_ours(module: str) -> bool:
+    return module.split(".")[0] in CODE_FOLDERS
 
 
 def _path(module: str) -> Path | None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from imageclf import CODE_FOLDERS
 from imageclf.config.params import flat
 from imageclf.runtime.errors import DataError, printable
 from imageclf.runtime.stage import run_tool
@@ -180,7 +181,7 @@ def _changed_files(new: Revision, base: Revision) -> list[str]:
         sides.append({dep.path: dep.md5 for stage in side.stages for dep in stage.deps if dep.path not in made})
     ours, theirs = sides
     changed = [path for path in sorted(ours) if theirs.get(path, ours[path]) != ours[path]]
-    files = [f"the contents of {printable(path)}" for path in changed if path.parts[0] != "stages"]
+    files = [f"the contents of {printable(path)}" for path in changed if path.parts[0] not in CODE_FOLDERS]
     return files + ["the code"] * (len(files) < len(changed))
 
 

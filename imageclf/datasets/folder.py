@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from imageclf import CODE_FOLDERS
 from imageclf.datasets.labels_csv import LABELS
 from imageclf.datasets.layout import HOW, lay_out, wrapped
 from imageclf.datasets.names import cleaned, difference, look, split_of
@@ -21,7 +22,7 @@ from imageclf.runtime.platform import available_cores
 from imageclf.runtime.progress import Progress
 
 NONE = "data/none"  # an empty file that stands for no folder, where DVC must have a path
-OURS = ("data/raw", "data/prepared", "models", "metrics", "stages")  # folders that cannot hold a user's images
+OURS = ("data/raw", "data/prepared", "models", "metrics", *CODE_FOLDERS)  # folders that cannot hold a user's images
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError, features
+from PIL import Image, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
-from imageclf.images.kinds import CAMERA_RAW, WHOLE, is_camera_raw, name_of
+from imageclf.images.kinds import CAMERA_RAW, FORMATS, WHOLE, is_camera_raw, name_of
 from imageclf.runtime.errors import DataError, printable
 
-# What Pillow reads without starting other programs, and what people have.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", *(["AVIF"] if features.check("avif") else []))
 LARGEST = 50_000_000  # pixels; four bytes each when decoded
 LARGEST_TEXT = 256 * 2**20  # bytes of text and of a colour profile beside the pixels of a PNG, unpacked
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = LARGEST_TEXT  # Pillow's own are 1 MB and 64 MB

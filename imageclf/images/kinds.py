@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image, TiffImagePlugin
+from PIL import Image, TiffImagePlugin, features
 
-from imageclf.images.decode import FORMATS
-
+# What Pillow reads without starting other programs, and what people have.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", *(["AVIF"] if features.check("avif") else []))
 HEAD = 1024  # bytes of a text that are looked at
 # How formats of pictures begin that are not read: where, the bytes, the name, what to do.
 AS_PNG, DEVELOP = "save it as PNG", "develop it as JPEG or PNG"

@@ -67,8 +67,10 @@ def first_change(before: dict[str, str], after: dict[str, str]) -> str:
 
 
 def files_of(dep: Path) -> list[Path]:
-    """Every file below a folder, sorted; a file itself."""
-    return sorted(path for path in dep.rglob("*") if path.is_file()) if dep.is_dir() else [dep]
+    """Every file below a folder that counts for DVC, sorted; a file itself."""
+    if not dep.is_dir():
+        return [dep]
+    return sorted(path for path in dep.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
 
 
 def filled_in(path: str, params: Any) -> str:

@@ -16,6 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 import imageclf
+from imageclf import CODE_FOLDERS
 from imageclf.runtime.errors import Busy
 from imageclf.runtime.files import sha256_of_file, write_bytes
 from imageclf.runtime.platform import lock
@@ -23,10 +24,11 @@ from imageclf.runtime.platform import lock
 
 def fingerprint(facts: dict[str, Any]) -> str:
     """Hex sha256 of `facts` (params, data, versions, precision) and of every file of ours that training may use."""
-    root = Path(imageclf.__file__).parent
+    library = Path(imageclf.__file__).parent
     files = {Path(file) for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None))}
-    files |= set((root / "model").glob("*.py"))  # of which some are imported when a network first needs them
-    code = {str(file.relative_to(root)): sha256_of_file(file) for file in files if file.is_relative_to(root)}
+    files |= set((library / "models").rglob("*.py"))  # of which some are imported when a network first needs them
+    ours = {file for file in files for folder in CODE_FOLDERS if file.is_relative_to(library.parent / folder)}
+    code = {str(file.relative_to(library.parent)): sha256_of_file(file) for file in ours}
     return hashlib.sha256(json.dumps({"facts": facts, "code": code}, sort_keys=True).encode()).hexdigest()
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from imageclf import CODE_FOLDERS
 from imageclf.runtime.errors import DataError, ParamsError, UserError, printable
 from imageclf.runtime.files import sha256_of_file
 
@@ -52,9 +53,10 @@ def cause(error: Exception) -> str:
 
 
 def is_own(file: Path) -> bool:
-    """Whether a file lies below this folder, and neither among the packages installed there nor in stages."""
+    """Whether a file lies below this folder, and neither among the packages installed there nor in ours."""
     here = Path.cwd()
-    return here in file.parents and here / "stages" not in file.parents and "site-packages" not in file.parts
+    ours = any(here / folder in file.parents for folder in CODE_FOLDERS)
+    return here in file.parents and not ours and "site-packages" not in file.parts
 
 
 def is_own_module(name: str) -> bool:
@@ -105,7 +107,7 @@ def check_source(name: str, made_from: Mapping[str, str]) -> None:
 
 
 def _imported(file: Path) -> Iterator[Path]:
-    """The files below this folder that a file imports, but for packages installed there and stages, which has deps."""
+    """The files below this folder that a file imports, but for packages installed there and our own, which are deps."""
     here = Path.cwd()
     for module in _named(file, here):
         for source in (module.with_suffix(".py"), *(each / "__init__.py" for each in (module, *module.parents))):
