@@ -6,8 +6,9 @@ from typing import Any
 
 import yaml
 
-from imageclf.config.params import Yaml12Loader, read_params
+from imageclf.config.params import read_params
 from imageclf.runtime.errors import ParamsError
+from imageclf.runtime.yaml import load_yaml
 
 Changes = dict[str, Any]
 
@@ -51,4 +52,4 @@ def words(changes: Changes) -> str:
 
 
 def _load(text: str) -> Any:
-    return yaml.load(text, Yaml12Loader)
+    return load_yaml(text)

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from benchmarks.contestant import Ready, training_flops
 from imageclf.augment.transforms import Augment
 from imageclf.config.params import read_params
-from imageclf.config.schema import TrainParams
+from imageclf.config.train import TrainParams
 from imageclf.images.dataset import Dataset, read_dataset, read_split
 from imageclf.models.classifier import Classifier
 from imageclf.models.device import Compute, choose_compute

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from imageclf.config.params import read_params
+from imageclf.config.data import DataParams
+from imageclf.config.section import read_section
 from imageclf.datasets.catalogue import CATALOGUE
 from imageclf.datasets.fetch import from_archive, from_sources, held_folder
 from imageclf.datasets.folder import NONE, make_manifest
@@ -27,7 +28,7 @@ DOWNLOADS = Path(".downloads")  # in the main checkout, where every run finds wh
 
 def main() -> str:
     # 1. What is asked for.
-    params = read_params().data
+    params = read_section(DataParams)
     roots = [path for path in (params.path, params.also) if path != NONE]
     if params.name == "folder":
         return _keep_folder(roots)

@@ -16,7 +16,9 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from imageclf.config.params import read_params
+from imageclf.config.evaluate import EvaluateParams
+from imageclf.config.runtime import RuntimeParams
+from imageclf.config.section import read_section
 from imageclf.evaluation.calibration import coverage_table
 from imageclf.evaluation.inference import predict_logits, read_held_out
 from imageclf.evaluation.metrics import accuracy_figures, both_reliabilities, calibration_figures, selective_figures
@@ -60,10 +62,10 @@ LISTED = 20  # classes, at most, that each stand in metrics/evaluate.json
 
 def main() -> str:
     # 1. What is scored, on what.
-    params = read_params()
+    params = read_section(EvaluateParams)
     classifier, card = load_classifier()
     held_out, samples = read_held_out(card), _read_text(PREPARED / "samples.csv")
-    device = choose_device(params.runtime.device)
+    device = choose_device(read_section(RuntimeParams).device)
     threads = available_cores()
     print(
         f"evaluate: {card.model} on {len(held_out):,} test images of {card.data}; {device}, fp32, {threads} threads",
@@ -77,7 +79,7 @@ def main() -> str:
     counts = confusion_counts(test.labels, test.predictions, len(card.classes))
     classes = class_table(counts, card.classes)
     scores = accuracy_figures(test)
-    trust = _trust(test, val, params.evaluate.target_precision)
+    trust = _trust(test, val, params.target_precision)
     reliability = both_reliabilities(test, trust.get("calibration", {}).get("temperature"))
     coverage = coverage_table(test.confidence, test.right)
     write_json(METRICS, scores | trust | _per_class(classes))
@@ -89,7 +91,7 @@ def main() -> str:
     _write_table(PREDICTIONS, prediction_table(of_test, test.probabilities, card.classes))
 
     # 4. A look at what it is sure of and wrong about, and a page with everything.
-    most = params.evaluate.mistakes
+    most = params.mistakes
     write_bytes(MISTAKES, drawn(MISTAKES, lambda: _draw(test, held_out, of_test, card, most)))
     for path in (HISTORY, DATA_REPORT, *PICTURES.values()):
         _check_there(path)

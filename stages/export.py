@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from imageclf.config.params import read_params
+from imageclf.config.export import ExportParams
+from imageclf.config.section import read_section
 from imageclf.evaluation.inference import predict_logits, read_held_out
 from imageclf.evaluation.scores import log_softmax
 from imageclf.export import onnx_answers, pt2
@@ -44,10 +45,9 @@ READERS = {"onnx": onnx_answers, "pt2": pt2}
 
 def main() -> str:
     # 1. What leaves, and what it will be held to.
-    params = read_params()
     classifier, card = load_classifier()
     test, scores = read_held_out(card), _read_scores()
-    opset = params.export.opset
+    opset = read_section(ExportParams).opset
     print(f"export: {card.model} as ONNX (opset {opset}) and .pt2; {len(test):,} test images must agree", flush=True)
     make_deterministic()
     trained = _trained_answers(classifier, test, card.classes)

@@ -10,7 +10,8 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from imageclf.config.params import read_params
+from imageclf.config.prepare import PrepareParams
+from imageclf.config.section import read_section
 from imageclf.images.checks import console_lines, summarize
 from imageclf.images.dataset import PREPARED, SPLITS, pack
 from imageclf.images.grid import draw_preview, drawn, first_of_each
@@ -27,7 +28,7 @@ SUMMARY = Path("metrics/data.json")
 
 def main() -> str:
     # 1. Read what download found.
-    params = read_params().prepare
+    params = read_section(PrepareParams)
     facts = _read_facts()
     name, classes = facts["name"], facts["classes"]
     print(f"prepare: {name}, {len(classes)} classes", flush=True)

@@ -14,8 +14,9 @@ import torch
 
 from imageclf.augment.mixing import Mixing
 from imageclf.augment.transforms import Augment
-from imageclf.config.params import flat, read_params
-from imageclf.config.schema import TrainParams
+from imageclf.config.runtime import RuntimeParams
+from imageclf.config.section import flat, read_section
+from imageclf.config.train import TrainParams
 from imageclf.images.dataset import NOTHING_TO_RANK, RANKED, Dataset, Split, read_dataset, read_split
 from imageclf.images.grid import draw_augmented, drawn
 from imageclf.models.card import CLASSIFIER, Card
@@ -51,8 +52,7 @@ BUILD = 2**32  # the random stream of the first weights; steps count from 0
 
 def main() -> str:
     # 1. What, with which data, where.
-    params = read_params()
-    recipe, runtime = params.train, params.runtime
+    recipe, runtime = read_section(TrainParams), read_section(RuntimeParams)
     dataset, train, val = read_dataset(), read_split("train"), read_split("val")
     course = plan_course(len(train), recipe)
     _check_counts(recipe, course, len(train), len(val))

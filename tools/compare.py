@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from imageclf import CODE_FOLDERS
-from imageclf.config.params import flat
+from imageclf.config.section import flat
 from imageclf.runtime.errors import DataError, printable
 from imageclf.runtime.stage import run_tool
 from tools.comparing.pictures import test_images, write_changed

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from imageclf.config.params import Yaml12Loader
 from imageclf.runtime.errors import DataError
 from imageclf.runtime.files import setting
 from imageclf.runtime.platform import available_cores
+from imageclf.runtime.yaml import NotYaml, load_yaml
 
 EXPERIMENT = "refs/exps/exec/EXEC_BASELINE"  # there while `dvc exp run` works in the workspace
 
@@ -172,11 +170,11 @@ def parse_lock(text: str) -> list[Stage]:
         if line.startswith(("<<<<<<<", ">>>>>>>")):
             raise Damaged(f"line {number} is a mark of a merge conflict")
     try:
-        content = yaml.load(text, Yaml12Loader)  # noqa: S506 - a SafeLoader
+        content = load_yaml(text)
         return [_stage(name, facts) for name, facts in content["stages"].items()]
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise Damaged(f"line {mark.line + 1} is not YAML" if mark else "it is not YAML") from None
+    except NotYaml as error:
+        line = re.match(r"line \d+", str(error))
+        raise Damaged(f"{line[0]} is not YAML" if line else "it is not YAML") from None
     except (TypeError, KeyError, AttributeError, ValueError):
         raise Damaged("it is empty" if not text.strip() else "a part of it is missing") from None
 
@@ -202,11 +200,11 @@ def read_pipeline() -> dict[str, Defined]:
         DataError: dvc.yaml is missing or damaged.
     """
     try:
-        content = yaml.safe_load(PIPELINE.read_text(encoding="utf-8"))
+        content = load_yaml(PIPELINE.read_text(encoding="utf-8"))
         return {name: _defined(facts) for name, facts in content["stages"].items()}
     except FileNotFoundError:
         raise DataError(f"{PIPELINE} is missing; run in its folder, or git checkout HEAD {PIPELINE}") from None
-    except (yaml.YAMLError, TypeError, KeyError, AttributeError, ValueError):
+    except (TypeError, KeyError, AttributeError, ValueError):
         raise DataError(f"{PIPELINE} is damaged; git checkout HEAD {PIPELINE}") from None
 
 

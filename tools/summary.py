@@ -5,7 +5,8 @@ import math
 from pathlib import Path
 from typing import Any, get_args
 
-from imageclf.config.schema import NO_FILE, DataParams
+from imageclf.config.data import DataParams
+from imageclf.config.section import NO_FILE
 from imageclf.evaluation.scores import wilson_interval
 from imageclf.models.card import CLASSIFIER
 from imageclf.runtime.errors import DataError

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
-from imageclf.config.params import flat
+from imageclf.config.section import flat
 from imageclf.evaluation.tables import worst_pairs
 from imageclf.models.card import Card
 

@@ -4,7 +4,7 @@ import html
 from collections.abc import Mapping
 from typing import Any
 
-from imageclf.config.params import flat
+from imageclf.config.section import flat
 from imageclf.images.decode import FILTER, GAP, SIXTEEN_BITS
 from imageclf.models.card import Card
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from imageclf.config.schema import PrepareParams
+from imageclf.config.prepare import PrepareParams
 from imageclf.images.checks import (
     LEFT_OUT,
     STOPS,

@@ -13,12 +13,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import yaml
-
-from imageclf.config.params import Yaml12Loader
 from imageclf.runtime.errors import DataError, UserError
 from imageclf.runtime.files import sha256_of_file, write_json
 from imageclf.runtime.platform import end_with_dvc
+from imageclf.runtime.yaml import load_yaml
 
 
 class StopWish:
@@ -99,7 +97,7 @@ def _flat(key: str, value: Any) -> list[tuple[str, Any]]:
 
 
 def _load(path: Path) -> Any:
-    return yaml.load(path.read_text(encoding="utf-8"), Yaml12Loader)  # noqa: S506 - a SafeLoader
+    return load_yaml(path.read_text(encoding="utf-8"))
 
 
 FULL = "can't allocate memory"  # torch's words for what numpy calls a MemoryError
@@ -139,7 +137,7 @@ def run_stage(name: str, main: Callable[[], str]) -> None:
 def _inputs(name: str) -> dict[str, str]:
     try:
         return inputs_of(name)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, yaml.YAMLError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}  # params.yaml is being edited, or is not as it should be: reading it says so in better words
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from imageclf.augment.transforms import Augment
-from imageclf.config.schema import TrainParams
+from imageclf.config.train import TrainParams
 from imageclf.evaluation.inference import predict_logits
 from imageclf.evaluation.scores import top_k_accuracy
 from imageclf.images.dataset import Split

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from imageclf.config.schema import TrainParams
+from imageclf.config.train import TrainParams
 
 # Lowest and highest that are in use, and one to try. Adam and muon move every weight by about the rate itself in a
 # step, whatever its gradient is; sgd by the rate times the gradient.

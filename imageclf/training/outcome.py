@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 from torch import Tensor
 
-from imageclf.config.schema import TrainParams
+from imageclf.config.train import TrainParams
 from imageclf.training.shared import Network
 
 

@@ -8,7 +8,7 @@ from itertools import accumulate
 import numpy as np
 
 from imageclf.augment.transforms import DRAWN_CLASS, DRAWN_IMAGE
-from imageclf.config.schema import TrainParams
+from imageclf.config.train import TrainParams
 from imageclf.models.classifier import scaled_size
 from imageclf.models.networks.cifarnet import WIDTHS
 from imageclf.randomness import permutation, random_bits, random_integers

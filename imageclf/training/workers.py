@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 from imageclf.augment.mixing import Mixing
 from imageclf.augment.transforms import Augment
-from imageclf.config.schema import TrainParams
+from imageclf.config.train import TrainParams
 from imageclf.images.dataset import Split
 from imageclf.models.device import Compute
 from imageclf.runtime.errors import MachineError

@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from imageclf.config.schema import NO_FILE, TrainParams
+from imageclf.config.section import NO_FILE
+from imageclf.config.train import TrainParams
 from imageclf.datasets.source import Patience, PinnedFile, digest_of
 from imageclf.datasets.web import Web
 from imageclf.images.dataset import Dataset

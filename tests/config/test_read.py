@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from imageclf.config.params import read_params
-from imageclf.config.schema import Params
+from imageclf.config.params import Params, read_params
 from imageclf.runtime.errors import ParamsError
 from tests.imports import ROOT
 
@@ -87,7 +86,7 @@ def test_a_leading_zero_is_decimal(tmp_path: Path) -> None:
         ("name: cifar10 ", "name: !!python/object:os.system ", "params.yaml: line"),
         ("name: cifar10 ", "name: &a cifar10 ", "line 4: &a is a YAML anchor; put the value in quotes"),
         ("name: cifar10 ", "name: *a ", "line 4: *a is a YAML alias"),
-        ("name: cifar10 ", "name: *.jpg ", "line 4: a value that begins with * takes quotes"),
+        ("name: cifar10 ", "name: *.jpg ", "line 4: *.jpg is a YAML alias; put the value in quotes"),
         ("name: cifar10 ", "name: & ", "line 4: a value that begins with & takes quotes"),
         ("name: cifar10 ", "name: %HOME% ", "line 4: a value that begins with % takes quotes"),
         ("name: cifar10 ", "name: @home ", "line 4: a value that begins with @ takes quotes"),

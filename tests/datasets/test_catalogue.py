@@ -3,7 +3,7 @@ from typing import get_args
 
 import pytest
 
-from imageclf.config.schema import DataParams
+from imageclf.config.data import DataParams
 from imageclf.datasets.catalogue import CATALOGUE
 from imageclf.datasets.source import Entry
 from imageclf.datasets.web import Web, https_only

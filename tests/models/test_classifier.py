@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from imageclf.config.schema import TrainParams
+from imageclf.config.train import TrainParams
 from imageclf.images.dataset import Dataset
 from imageclf.models.card import Card
 from imageclf.models.classifier import Classifier, build_classifier, load_classifier, save_classifier

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from imageclf.config.params import read_params
-from imageclf.config.schema import TrainParams
+from imageclf.config.train import TrainParams
 from imageclf.models.classifier import Classifier, build_classifier
 from imageclf.models.device import Compute
 from imageclf.models.networks.cifarnet import CifarNet

@@ -4,11 +4,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-import yaml
 from dvc.utils.hydra import apply_overrides  # type: ignore[import-untyped]
 
-from imageclf.config.params import Yaml12Loader, flat
+from imageclf.config.section import flat
 from imageclf.runtime.errors import ParamsError
+from imageclf.runtime.yaml import load_yaml
 from tests.imports import ROOT
 from tools.sweeping.grid import read_values
 
@@ -17,7 +17,7 @@ def _by_dvc(folder: Path, key: str, word: str) -> object:
     """What stands in params.yaml after DVC has set it."""
     shutil.copy(ROOT / "params.yaml", folder)
     apply_overrides(folder / "params.yaml", [f"{key}={word}"])
-    return flat(yaml.load((folder / "params.yaml").read_text(), Yaml12Loader))[key]
+    return flat(load_yaml((folder / "params.yaml").read_text()))[key]
 
 
 @pytest.mark.parametrize(

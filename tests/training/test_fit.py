@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from imageclf.augment.transforms import Augment
 from imageclf.config.params import read_params
-from imageclf.config.schema import TrainParams
+from imageclf.config.train import TrainParams
 from imageclf.evaluation.inference import predict_logits
 from imageclf.evaluation.scores import top_k_accuracy
 from imageclf.images.dataset import Split

@@ -13,8 +13,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException
 
-from imageclf.config.params import checked, flat, nearest, read_params
-from imageclf.config.schema import NO_FILE, Params
+from imageclf.config.params import Params, checked, nearest, read_params
+from imageclf.config.section import NO_FILE, flat
 from imageclf.runtime.errors import DataError, ParamsError, printable
 from imageclf.runtime.files import sha256_of_file
 from imageclf.runtime.stage import files_of

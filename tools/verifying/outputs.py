@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imageclf.config.params import flat
+from imageclf.config.section import flat
 from imageclf.runtime.errors import DataError
 from imageclf.runtime.files import check_sums, has_remote
 from tools.repository import (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imageclf.config.params import flat
+from imageclf.config.section import flat
 from imageclf.models.card import CLASSIFIER
 from imageclf.models.device import instruction_set
 from tools.repository import LOCK, Damaged, Stage, committed, parse_lock

@@ -1,55 +1,14 @@
-"""Every knob of params.yaml: its type, its range and what it must agree with. params.yaml says what each is for."""
+"""The section `train`: what is trained, and how."""
 
 import os.path
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-NO_FILE = "data/none"  # an empty file: DVC needs a path that exists
+from imageclf.config.section import NO_FILE, Fraction, Place, Positive, Scale, Section, Seed
+
 OUTS = ("data/raw", "data/prepared", "models/classifier", "models/export", "metrics")
-
-SIXTEEN_BITS = 65535  # the largest value
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Positive = Annotated[int, Field(ge=1)]
-Place = Annotated[str, Field(min_length=1)]  # a path
-Scale = Annotated[float, Field(gt=0, le=1)]
-
-
-class Section(BaseModel):
-    """Exact types, no unknown keys, no nan, no infinity, no changes after reading."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class DataParams(Section):
-    """Which images."""
-
-    name: Literal["cifar10", "cifar100", "mnist", "fashion_mnist", "kmnist", "svhn", "stl10", "shapes", "folder"]
-    archive: str | None
-    path: Place
-    also: Place
-
-
-class PrepareParams(Section):
-    """How they are split, and what own images are made into."""
-
-    val_fraction: Annotated[float, Field(ge=0, lt=1)]
-    test_fraction: Literal["auto"] | Annotated[float, Field(ge=0, lt=1)]
-    seed: Seed
-    size: Literal["auto"] | Positive
-    window: list[int] | None
-    per_class: Positive | None
-    on_bad: Literal["fail", "drop"]
-
-    @model_validator(mode="after")
-    def _agree(self) -> "PrepareParams":
-        window = self.window
-        if window is not None and not (len(window) == 2 and 0 <= window[0] < window[1] <= SIXTEEN_BITS):
-            raise ValueError(f"window is {window}; it must be two numbers from 0 to 65535, the lower first, or null")
-        return self
 
 
 class AugmentParams(Section):
@@ -145,39 +104,3 @@ class TrainParams(Section):
                 f"augment.{name} mixes the images of a shard, and a batch_size of {self.batch_size} has shards of one; "
                 "raise it, or set shards to 1"
             )
-
-
-class EvaluateParams(Section):
-    """What is shown of the test split."""
-
-    mistakes: Annotated[int, Field(ge=0, le=400)]
-    target_precision: Fraction
-
-
-class ExportParams(Section):
-    """What leaves."""
-
-    opset: Annotated[int, Field(ge=18, le=23)]
-
-
-class RuntimeParams(Section):
-    """What cannot change the sense of a result. No stage's `params` names this section."""
-
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:(0|[1-9]\d?))?)$")]
-    workers: Literal["auto"] | Positive
-    prefetch: Annotated[int, Field(ge=0)]
-    pin_memory: bool
-    log_every: Positive
-    checkpoint_every: Annotated[float, Field(gt=0)]
-    histograms: bool
-
-
-class Params(Section):
-    """The whole of params.yaml."""
-
-    data: DataParams
-    prepare: PrepareParams
-    train: TrainParams
-    evaluate: EvaluateParams
-    export: ExportParams
-    runtime: RuntimeParams

@@ -1,0 +1,28 @@
+"""The section `prepare`: how images are split, and what own images are made into."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from imageclf.config.section import Positive, Section, Seed
+
+SIXTEEN_BITS = 65535  # the largest value
+
+
+class PrepareParams(Section):
+    """How they are split, and what own images are made into."""
+
+    val_fraction: Annotated[float, Field(ge=0, lt=1)]
+    test_fraction: Literal["auto"] | Annotated[float, Field(ge=0, lt=1)]
+    seed: Seed
+    size: Literal["auto"] | Positive
+    window: list[int] | None
+    per_class: Positive | None
+    on_bad: Literal["fail", "drop"]
+
+    @model_validator(mode="after")
+    def _agree(self) -> "PrepareParams":
+        window = self.window
+        if window is not None and not (len(window) == 2 and 0 <= window[0] < window[1] <= SIXTEEN_BITS):
+            raise ValueError(f"window is {window}; it must be two numbers from 0 to 65535, the lower first, or null")
+        return self
