@@ -21,10 +21,11 @@ from imageclf.models.device import Compute, choose_compute
 from imageclf.models.layers import MaxPool, NormSilu
 from imageclf.models.registry import build_network
 from imageclf.runtime.platform import available_cores
-from imageclf.training.optimizers import make_optimizers
+from imageclf.training.optimizers import Hyperparameters
 from imageclf.training.schedule import choose_batch_size
 from imageclf.training.shared import Network, make_board
 from imageclf.training.step import Batch, choose_objective, shard_count
+from imageclf.training.update import make_optimizers
 from imageclf.training.workers import WorkerPool, make_worker
 
 RATE = 1e-4  # no rate changes the speed; the recipe's own, without its schedule, could end in nan
@@ -141,19 +142,12 @@ def _flops(recipe: TrainParams, dataset: Dataset) -> int:
 
 
 def _augment(recipe: TrainParams) -> Augment:
-    return Augment(recipe.seed, **recipe.augment.model_dump(exclude={"mixup", "cutmix"}))
+    return Augment(recipe.seed, recipe.augment)
 
 
 def _optimizers(recipe: TrainParams, network: Network) -> list[Optimizer]:
-    return make_optimizers(
-        recipe.optimizer,
-        network.trainable,
-        rates=network.rates,
-        lr=RATE,
-        momentum=recipe.momentum,
-        nesterov=recipe.nesterov,
-        weight_decay=recipe.weight_decay,
-    )
+    hyper = Hyperparameters(RATE, recipe.momentum, recipe.nesterov, recipe.weight_decay)
+    return make_optimizers(recipe.optimizer, network.trainable, network.rates, hyper=hyper)
 
 
 def _batches(images: int, size: int) -> Iterator[Batch]:

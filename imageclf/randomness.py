@@ -26,7 +26,7 @@ def random_integers(below: int, *counters: int | np.ndarray) -> np.ndarray:
     return (random_bits(*counters) % np.uint64(below)).astype(np.int64)
 
 
-def random_shares(*counters: int | np.ndarray) -> np.ndarray:
+def random_fractions(*counters: int | np.ndarray) -> np.ndarray:
     """Numbers spread evenly over [0, 1), float64."""
     return (random_bits(*counters) >> np.uint64(11)) * 2.0**-53
 

@@ -95,7 +95,7 @@ def main() -> str:
         _see(classifier, train, compute)
 
     # 3. Train it, from where it was stopped if it was.
-    augment = Augment(recipe.seed, **recipe.augment.model_dump(exclude={"mixup", "cutmix"}))
+    augment = Augment(recipe.seed, recipe.augment)
     samples = _samples(train, augment, recipe, scales[0])
     run = fingerprint(asdict(card))
     with held_checkpoints(project_root() / CHECKPOINTS / run) as checkpoints:

@@ -34,7 +34,11 @@ def imported_modules(path: Path) -> Iterator[str]:
             yield from (name.name for name in node.names if _is_ours(name.name))
         elif isinstance(node, ast.ImportFrom) and _is_ours(node.module or ""):
             yield str(node.module)
-            yield from (f"{node.module}.{name.name}" for name in node.names)
+            for name in (f"{node.module}.{name.name}" for name in node.names):
+                package = ROOT.joinpath(*name.split("."))  # one that is imported by its own name is a registry
+                yield from (
+                    (f"{name}.{file.stem}" for file in sorted(package.glob("*.py"))) if package.is_dir() else [name]
+                )
 
 
 def _is_ours(module: str) -> bool:

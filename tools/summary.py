@@ -3,10 +3,10 @@
 import json
 import math
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from imageclf.config.data import DataParams
 from imageclf.config.section import NO_FILE
+from imageclf.datasets.catalogue import CATALOGUE
 from imageclf.evaluation.scores import wilson_interval
 from imageclf.models.card import CLASSIFIER
 from imageclf.runtime.errors import DataError
@@ -15,7 +15,6 @@ from imageclf.runtime.stage import SECONDS, project_root, run_tool
 
 NEXT = ("dvc metrics diff", "dvc plots show", "tensorboard --logdir logs")
 FEW_IMAGES = 500  # of the test: the 95 % interval is then some points wide
-BUILT_IN = set(get_args(DataParams.model_fields["name"].annotation)) - {"folder"}
 STAGES = ("download", "prepare", "train", "evaluate", "export")
 
 
@@ -47,7 +46,7 @@ def first_experiment(card: dict[str, Any], *, images: int) -> str:
     """The experiment that helps or teaches most next, by the classifier's card and the number of test images."""
     recipe = card["params"]["train"]
     fresh = not recipe["pretrained"] and recipe["weights"] == NO_FILE
-    if card["data"] not in BUILT_IN and fresh:
+    if card["data"] not in CATALOGUE and fresh:
         return "dvc exp run -S train.model=resnet18 -S train.pretrained=true -S train.optimizer=adamw -S train.lr=0.001"
     if images < FEW_IMAGES:
         return f"dvc exp run -S train.seed={recipe['seed'] + 1} (or more test images: {images} tell little)"

@@ -1,14 +1,15 @@
 """The section `data`: which images."""
 
-from typing import Literal
+from typing import Annotated
 
-from imageclf.config.section import Place, Section
+from imageclf.config.section import OneOf, Place, Section
+from imageclf.datasets.catalogue import CATALOGUE
 
 
 class DataParams(Section):
     """Which images."""
 
-    name: Literal["cifar10", "cifar100", "mnist", "fashion_mnist", "kmnist", "svhn", "stl10", "shapes", "folder"]
+    name: Annotated[str, OneOf([*CATALOGUE, "folder"])]
     archive: str | None
     path: Place
     also: Place

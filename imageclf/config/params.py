@@ -12,7 +12,7 @@ from imageclf.config.evaluate import EvaluateParams
 from imageclf.config.export import ExportParams
 from imageclf.config.prepare import PrepareParams
 from imageclf.config.runtime import RuntimeParams
-from imageclf.config.section import PARAMS, Section, read_content
+from imageclf.config.section import PARAMS, OneOf, Section, read_content
 from imageclf.config.train import TrainParams
 from imageclf.runtime.errors import ParamsError
 
@@ -118,7 +118,11 @@ def choices_of(key: str) -> list[str]:
         section = section.model_fields[part].annotation
     if name not in section.model_fields:
         return []
-    annotation = section.model_fields[name].annotation
+    field = section.model_fields[name]
+    names = [str(name) for each in field.metadata if isinstance(each, OneOf) for name in each.names]
+    if names:
+        return names
+    annotation = field.annotation
     branches = [annotation] if get_origin(annotation) is Literal else get_args(annotation)
     words = [str(word) for branch in branches if get_origin(branch) is Literal for word in get_args(branch)]
     others = [branch for branch in branches if hasattr(branch, "__metadata__")]  # Annotated[x, ...]

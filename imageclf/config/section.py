@@ -1,11 +1,14 @@
 """A section of params.yaml: how its keys are typed, and how it is read."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import CoreSchema
+from pydantic_core.core_schema import literal_schema
 
 from imageclf.runtime.errors import ParamsError
 from imageclf.runtime.yaml import NotYaml, load_yaml
@@ -25,6 +28,16 @@ class Section(BaseModel):
     """Exact types, no unknown keys, no nan, no infinity, no changes after reading."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Annotates a str: it must be one of these names, those of a registry say."""
+
+    names: Collection[str]
+
+    def __get_pydantic_core_schema__(self, *_: Any) -> CoreSchema:
+        return literal_schema(list(self.names))
 
 
 AnySection = TypeVar("AnySection", bound=Section)

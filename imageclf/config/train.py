@@ -6,24 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from imageclf.config.section import NO_FILE, Fraction, Place, Positive, Scale, Section, Seed
+from imageclf.augment.transforms import AugmentParams
+from imageclf.config.section import NO_FILE, Fraction, OneOf, Place, Positive, Scale, Section, Seed
+from imageclf.training.optimizers import OPTIMIZERS
 
 OUTS = ("data/raw", "data/prepared", "models/classifier", "models/export", "metrics")
-
-
-class AugmentParams(Section):
-    """What a training image goes through before the network sees it."""
-
-    flip: Literal["none", "random", "alternate"]
-    translate: Annotated[int, Field(ge=0)]
-    crop: Annotated[int, Field(ge=0)]
-    crop_scale: Scale
-    cutout: Annotated[int, Field(ge=0)]
-    erasing: Fraction
-    policy: Literal["none", "randaugment", "trivialaugment"]
-    color: Fraction
-    mixup: Annotated[float, Field(ge=0)]
-    cutmix: Annotated[float, Field(ge=0)]
 
 
 class TrainParams(Section):
@@ -48,7 +35,7 @@ class TrainParams(Section):
     loss: Literal["cross_entropy", "mse", "l1"]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     class_weights: Literal["none", "balanced"]
-    optimizer: Literal["sgd", "adam", "adamw", "rmsprop", "muon"]
+    optimizer: Annotated[str, OneOf(OPTIMIZERS)]
     lr: Annotated[float, Field(gt=0)]
     momentum: Annotated[float, Field(ge=0, lt=1)]
     nesterov: bool

@@ -1,9 +1,8 @@
 """Processes that compute a batch's shards together and update the weights: this one and its children, a thread each."""
 
-import math
 import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection
 from types import TracebackType
@@ -12,8 +11,7 @@ from typing import Any
 import torch
 import torch.multiprocessing as multiprocessing
 from safetensors.torch import load, save
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import Tensor
 
 from imageclf.augment.mixing import Mixing
 from imageclf.augment.transforms import Augment
@@ -21,84 +19,10 @@ from imageclf.config.train import TrainParams
 from imageclf.images.dataset import Split
 from imageclf.models.device import Compute
 from imageclf.runtime.errors import MachineError
-from imageclf.training.optimizers import make_optimizers, optimizer_tensors, restore_optimizers, set_rate
-from imageclf.training.shared import Board, Network, views
+from imageclf.training.optimizers import Hyperparameters
+from imageclf.training.shared import Board, Network
 from imageclf.training.step import Batch, Objective, ShardWorker
-
-MakeOptimizers = Callable[[Sequence[Tensor], Sequence[float]], list[Optimizer]]
-
-
-class Updater:
-    """Changes its share of the parameters: whole tensors, so that no bit depends on who has which."""
-
-    def __init__(
-        self,
-        rank: int,
-        board: Board,
-        like: Sequence[Tensor],
-        rates: Sequence[float],
-        make: MakeOptimizers,
-        memory: dict[str, Tensor],
-    ) -> None:
-        """`like` are the trainable tensors, `rates` their shares of the learning rate.
-
-        `memory` is what updaters kept when a run was stopped, or empty.
-        """
-        self._rank, self._board = rank, board
-        self._mine = mine = sorted(range(len(like)), key=lambda index: like[index].numel())[rank :: board.workers]
-        partial = [views(gradient, like) for gradient in board.gradients]  # of each worker
-        self._sums = [[tensors[index] for tensors in partial] for index in mine]
-        parameters = [nn.Parameter(views(board.parameters, like)[index]) for index in mine]
-        for parameter, sums in zip(parameters, self._sums, strict=True):
-            parameter.grad = sums[0]
-        self._optimizers = make(parameters, [rates[index] for index in mine]) if mine else []
-        restore_optimizers(self._optimizers, memory, base=board.parameters)
-
-    @torch.no_grad()
-    def squares(self, _: None) -> dict[int, float]:
-        """Add up the gradients ahead of `update`: the squared norm of each tensor of this share, by its position."""
-        self._add_up()
-        return {index: sums[0].square().sum().item() for index, sums in zip(self._mine, self._sums, strict=True)}
-
-    @torch.no_grad()
-    def update(self, step: tuple[float, float | None]) -> None:
-        """Add up the gradients and take a step along the sum, given the learning rate and None.
-
-        Given a factor in place of None, the gradients are added up already, and are multiplied by it. The running
-        statistics after a step are the mean of those that its shards leave.
-        """
-        rate, factor = step
-        if factor is None:
-            self._add_up()
-        else:
-            for sums in self._sums:
-                sums[0].mul_(factor)
-        set_rate(self._optimizers, rate)
-        for optimizer in self._optimizers:
-            optimizer.step()
-        if self._rank == 0:
-            torch.mean(self._board.shard_statistics, 0, out=self._board.statistics)
-
-    def _add_up(self) -> None:
-        """Leave the workers' gradients in the first one's, added as a fixed tree."""
-        for sums in self._sums:
-            level = sums
-            while len(level) > 1:
-                level = [left.add_(right) for left, right in zip(level[::2], level[1::2], strict=True)]
-
-    def memory(self) -> dict[str, Tensor]:
-        """What the optimisers remember of this share, by names that no other share has."""
-        return optimizer_tensors(self._optimizers, base=self._board.parameters)
-
-
-def clip_factor(squares: Iterable[dict[int, float]], clip_norm: float) -> float:
-    """What the gradient is multiplied by to have at most the norm `clip_norm`, from the workers' `squares`.
-
-    They are added in the order of the tensors, whoever computed them.
-    """
-    each = {index: square for part in squares for index, square in part.items()}
-    norm = math.sqrt(sum(each[index] for index in sorted(each)))
-    return min(1.0, clip_norm / norm) if norm else 1.0
+from imageclf.training.update import Updater, clip_factor, make_optimizers
 
 
 class Worker:
@@ -139,14 +63,8 @@ def make_worker(
         compute=compute,
         seed=recipe.seed,
     )
-    make = partial(
-        make_optimizers,
-        recipe.optimizer,
-        lr=recipe.lr,
-        momentum=recipe.momentum,
-        nesterov=recipe.nesterov,
-        weight_decay=recipe.weight_decay,
-    )
+    hyper = Hyperparameters(recipe.lr, recipe.momentum, recipe.nesterov, recipe.weight_decay)
+    make = partial(make_optimizers, recipe.optimizer, hyper=hyper)
     return Worker(shards, Updater(rank, board, network.trainable, network.rates, make, memory))
 
 

@@ -1,16 +1,10 @@
 import re
-from typing import get_args
 
 import pytest
 
-from imageclf.config.data import DataParams
 from imageclf.datasets.catalogue import CATALOGUE
 from imageclf.datasets.source import Entry
 from imageclf.datasets.web import Web, https_only
-
-
-def test_the_catalogue_has_what_params_yaml_can_name() -> None:
-    assert {*CATALOGUE, "folder"} == set(get_args(DataParams.model_fields["name"].annotation))
 
 
 @pytest.mark.parametrize("entry", CATALOGUE.values(), ids=CATALOGUE)

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from imageclf.augment.transforms import Augment
 from imageclf.images.dataset import Split
 from imageclf.models.classifier import Classifier
 from imageclf.models.device import Compute
@@ -16,6 +15,7 @@ from imageclf.training.shared import Network, make_board
 from imageclf.training.step import Batch, choose_objective
 from imageclf.training.workers import WorkerPool, make_worker
 from imageclf.weights.freezing import freeze
+from tests.augment.augmenting import augmenting
 from tests.training.test_fit import recipe
 
 GENERATOR = np.random.default_rng(0)
@@ -51,7 +51,7 @@ def make_pool(
             board=board,
             network=network,
             split=SPLIT,
-            augment=Augment(0, flip="random", translate=1),
+            augment=augmenting(0, flip="random", translate=1),
             objective=choose_objective("cross_entropy", label_smoothing=0.1),
             compute=compute,
             recipe=recipe(**{"seed": 3, "momentum": 0.9, "weight_decay": 0.01} | changes),

@@ -13,7 +13,6 @@ import pytest
 import torch
 from torch import nn
 
-from imageclf.augment.transforms import Augment
 from imageclf.models.classifier import Classifier
 from imageclf.models.device import Compute
 from imageclf.runtime.errors import Busy, Stopped
@@ -23,6 +22,7 @@ from imageclf.training.checkpoint import Checkpoint, Checkpoints, fingerprint, h
 from imageclf.training.log import RunLog
 from imageclf.training.loop import fit
 from imageclf.training.outcome import Row, best_row
+from tests.augment.augmenting import augmenting
 from tests.training.test_fit import bright_or_dark, recipe
 
 Result = tuple[list[Row], list[torch.Tensor]]
@@ -58,7 +58,7 @@ def train(
                 bright_or_dark(64),
                 bright_or_dark(10),
                 recipe=recipe(**{"scales": [0.75, 1.0], "epochs": 2, "momentum": 0.9, "schedule": "cosine"} | changes),
-                augment=Augment(0, flip="random", translate=1),
+                augment=augmenting(0, flip="random", translate=1),
                 compute=Compute(torch.device("cpu"), "fp32", workers),
                 begun=begun,
                 checkpoints=Watched(folder / "run"),

@@ -8,7 +8,6 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from imageclf.augment.transforms import Augment
 from imageclf.config.params import read_params
 from imageclf.config.train import TrainParams
 from imageclf.evaluation.inference import predict_logits
@@ -23,6 +22,7 @@ from imageclf.training.log import RunLog, log_folder
 from imageclf.training.loop import fit
 from imageclf.training.outcome import Average, Row, best_row
 from imageclf.training.shared import Network
+from tests.augment.augmenting import augmenting
 from tests.imports import ROOT
 
 EMPTY = Split(np.zeros((0, 8, 8, 3), np.uint8), np.zeros(0, np.int64))
@@ -66,7 +66,7 @@ def train(
             bright_or_dark(96),
             val,
             recipe=recipe(**changes),
-            augment=Augment(0, flip="random"),
+            augment=augmenting(0, flip="random"),
             compute=compute,
             begun=None,
             checkpoints=checkpoints,

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from imageclf.augment.mixing import Mixing, image_weights, soft_targets, weighted_shares
-from imageclf.augment.transforms import Augment
 from imageclf.training.shared import Network, views
 from imageclf.training.step import Batch
+from tests.augment.augmenting import augmenting
 from tests.training.sharded import SPLIT, augmented, make_pool, small_classifier, train_a_little
 
 
@@ -32,7 +32,7 @@ def test_a_class_weight_multiplies_the_loss_of_its_images() -> None:
 
     classifier = small_classifier(random=False)
     indices = np.arange(40)
-    logits = classifier(torch.from_numpy(Augment(0, flip="random", translate=1)(SPLIT.images, indices, 1)))
+    logits = classifier(torch.from_numpy(augmenting(0, flip="random", translate=1)(SPLIT.images, indices, 1)))
     labels = torch.from_numpy(SPLIT.labels[indices])
     losses = nn.functional.cross_entropy(logits, labels, label_smoothing=0.1, reduction="none")
     losses = losses * torch.from_numpy(weights[indices])
@@ -50,7 +50,7 @@ def test_mixed_images_are_trained_towards_both_classes_by_their_shares() -> None
     gradient, loss, right = gradient_of(**augmented(mixup=0.5, cutmix=0.5), class_weights="balanced")
 
     classifier = small_classifier(random=False)
-    augment, weights = Augment(0, flip="random", translate=1), image_weights(SPLIT.labels)
+    augment, weights = augmenting(0, flip="random", translate=1), image_weights(SPLIT.labels)
     losses, hits = [], 0
     for shard, indices in enumerate(np.split(np.arange(40), 2)):
         mixed = Mixing(3, mixup=0.5, cutmix=0.5)(augment(SPLIT.images, indices, 1), step=6, shard=shard)
@@ -120,7 +120,7 @@ def test_the_gradient_is_that_of_the_whole_batch() -> None:
         pool.update(0.0)
         sharded = views(pool._board.gradients[0], Network(classifier).trainable)
 
-    images = torch.from_numpy(Augment(0, flip="random", translate=1)(SPLIT.images, indices, 1))
+    images = torch.from_numpy(augmenting(0, flip="random", translate=1)(SPLIT.images, indices, 1))
     logits = classifier(images)
     labels = torch.from_numpy(SPLIT.labels[indices])
     losses = nn.functional.cross_entropy(logits, labels, label_smoothing=0.1, reduction="none")
@@ -135,7 +135,7 @@ def test_running_statistics_are_the_mean_of_the_shards() -> None:
     with make_pool(classifier, workers=2, shards=4) as pool:
         pool.compute(Batch(np.arange(32), epoch=0, step=0))
         pool.update(0.0)
-    images = Augment(0, flip="random", translate=1)(SPLIT.images, np.arange(32), 0)
+    images = augmenting(0, flip="random", translate=1)(SPLIT.images, np.arange(32), 0)
     features = classifier.network.get_submodule("0")(classifier.pixels(torch.from_numpy(images)))
     shard_means = [shard.mean((0, 2, 3)) for shard in features.split(8)]
     expected = 0.1 * torch.stack(shard_means).mean(0)  # the running mean starts at 0, momentum is 0.1

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from imageclf.config.params import read_params
-from imageclf.training.optimizers import GENTLE, USUAL, advice_on_rate
+from imageclf.training.optimizers import OPTIMIZERS, advice_on_rate
 from tests.imports import ROOT
 from tests.training.test_fit import recipe
 
@@ -35,9 +35,9 @@ def test_a_rate_out_of_its_optimisers_range_is_said(changes: dict[str, Any], wor
     assert advice_on_rate(recipe(**changes), begun=False, fresh_head=True).startswith(words)
 
 
-@pytest.mark.parametrize("optimizer", GENTLE)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_trained_weights_take_a_gentle_rate(optimizer: str) -> None:
-    gentle, rough = (recipe(optimizer=optimizer, lr=factor * GENTLE[optimizer]) for factor in (1.0, 1.1))
+    gentle, rough = (recipe(optimizer=optimizer, lr=factor * OPTIMIZERS[optimizer].gentle) for factor in (1.0, 1.1))
     assert advice_on_rate(gentle, begun=True, fresh_head=True) == ""
     assert advice_on_rate(rough, begun=False, fresh_head=True) == ""
     assert "-S train.optimizer=adamw -S train.lr=0.001 -S train.head_lr=5, or -S train.freeze=backbone" in (
@@ -49,5 +49,5 @@ def test_trained_weights_take_a_gentle_rate(optimizer: str) -> None:
 
 
 def test_what_is_advised_is_not_remarked_on() -> None:
-    for optimizer, (*_, usual) in USUAL.items():
-        assert advice_on_rate(recipe(optimizer=optimizer, lr=usual), begun=False, fresh_head=True) == ""
+    for optimizer, kind in OPTIMIZERS.items():
+        assert advice_on_rate(recipe(optimizer=optimizer, lr=kind.usual), begun=False, fresh_head=True) == ""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from imageclf.datasets.source import Arrays
+from imageclf.datasets.source import Arrays, Entry
 from imageclf.randomness import permutation, random_bits, random_integers
 
 CLASSES = ("circle", "cross", "diamond", "frame", "ring", "saltire", "square", "triangle")
@@ -91,3 +91,18 @@ def _noise(index: np.ndarray) -> np.ndarray:
     bits = random_bits(SEED, NOISE, index[:, None, None] * SIDE * SIDE + pixels)
     dice = [(bits >> np.uint64(8 * place) & np.uint64(255)).astype(np.int16) for place in range(6)]
     return np.stack([(dice[place] + dice[place + 3] - 255) // 5 for place in range(3)], axis=-1)
+
+
+ENTRIES = (
+    Entry(
+        "shapes",
+        CLASSES,
+        draw=draw_shapes,
+        sha256={
+            "train_images": "0ba341f5bca1d7b3e88964952b67d3c25093e835c97651117da49a89bbf39a17",
+            "train_labels": "63ac0704c90df29abd4a6c79ebfd11966fa82f23ea2b33af5c11c81078404a5f",
+            "test_images": "5f0c78ec6e4cd729487a4bfbad898dd1dcc4fa68e387fcc2b29b38e44304c2af",
+            "test_labels": "71990e9b4c6c9ba7d91f55b9be18347c3b77d51480266648407ca898492076a8",
+        },
+    ),
+)

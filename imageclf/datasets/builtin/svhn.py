@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from imageclf.datasets.source import Arrays
+from imageclf.datasets.source import Arrays, Entry, PinnedFile, Source
+from imageclf.datasets.web import Web
 
 
 def decode(paths: Sequence[Path]) -> Arrays:
@@ -18,3 +19,30 @@ def decode(paths: Sequence[Path]) -> Arrays:
         arrays[f"{split}_images"] = np.ascontiguousarray(values["X"].transpose(3, 0, 1, 2))  # (H, W, C, N) before
         arrays[f"{split}_labels"] = values["y"].reshape(-1).astype(np.int64) % 10
     return arrays
+
+
+ENTRIES = (
+    Entry(
+        "svhn",
+        tuple("0123456789"),
+        (
+            Source(
+                Web("https://ufldl.stanford.edu/housenumbers/"),
+                (
+                    PinnedFile(
+                        "train_32x32.mat",
+                        182_040_794,
+                        "sha256:435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8",
+                    ),
+                    PinnedFile(
+                        "test_32x32.mat",
+                        64_275_384,
+                        "sha256:cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b",
+                    ),
+                ),
+                decode,
+            ),
+        ),
+        needs="scipy==1.17.1",
+    ),
+)

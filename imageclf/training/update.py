@@ -1,0 +1,155 @@
+"""The update: gradients of all workers added as a fixed tree, clipped, and a step of the optimiser along the sum."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from imageclf.training.optimizers import OPTIMIZERS, Hyperparameters, Parameters
+from imageclf.training.shared import Board, views
+
+MakeOptimizers = Callable[[Sequence[Tensor], Sequence[float]], list[Optimizer]]
+
+
+class Updater:
+    """Changes its share of the parameters: whole tensors, so that no bit depends on who has which."""
+
+    def __init__(
+        self,
+        rank: int,
+        board: Board,
+        like: Sequence[Tensor],
+        rates: Sequence[float],
+        make: MakeOptimizers,
+        memory: dict[str, Tensor],
+    ) -> None:
+        """`like` are the trainable tensors, `rates` their shares of the learning rate.
+
+        `memory` is what updaters kept when a run was stopped, or empty.
+        """
+        self._rank, self._board = rank, board
+        self._mine = mine = sorted(range(len(like)), key=lambda index: like[index].numel())[rank :: board.workers]
+        partial = [views(gradient, like) for gradient in board.gradients]  # of each worker
+        self._sums = [[tensors[index] for tensors in partial] for index in mine]
+        parameters = [nn.Parameter(views(board.parameters, like)[index]) for index in mine]
+        for parameter, sums in zip(parameters, self._sums, strict=True):
+            parameter.grad = sums[0]
+        self._optimizers = make(parameters, [rates[index] for index in mine]) if mine else []
+        restore_optimizers(self._optimizers, memory, base=board.parameters)
+
+    @torch.no_grad()
+    def squares(self, _: None) -> dict[int, float]:
+        """Add up the gradients ahead of `update`: the squared norm of each tensor of this share, by its position."""
+        self._add_up()
+        return {index: sums[0].square().sum().item() for index, sums in zip(self._mine, self._sums, strict=True)}
+
+    @torch.no_grad()
+    def update(self, step: tuple[float, float | None]) -> None:
+        """Add up the gradients and take a step along the sum, given the learning rate and None.
+
+        Given a factor in place of None, the gradients are added up already, and are multiplied by it. The running
+        statistics after a step are the mean of those that its shards leave.
+        """
+        rate, factor = step
+        if factor is None:
+            self._add_up()
+        else:
+            for sums in self._sums:
+                sums[0].mul_(factor)
+        set_rate(self._optimizers, rate)
+        for optimizer in self._optimizers:
+            optimizer.step()
+        if self._rank == 0:
+            torch.mean(self._board.shard_statistics, 0, out=self._board.statistics)
+
+    def _add_up(self) -> None:
+        """Leave the workers' gradients in the first one's, added as a fixed tree."""
+        for sums in self._sums:
+            level = sums
+            while len(level) > 1:
+                level = [left.add_(right) for left, right in zip(level[::2], level[1::2], strict=True)]
+
+    def memory(self) -> dict[str, Tensor]:
+        """What the optimisers remember of this share, by names that no other share has."""
+        return optimizer_tensors(self._optimizers, base=self._board.parameters)
+
+
+def clip_factor(squares: Iterable[dict[int, float]], clip_norm: float) -> float:
+    """What the gradient is multiplied by to have at most the norm `clip_norm`, from the workers' `squares`.
+
+    They are added in the order of the tensors, whoever computed them.
+    """
+    each = {index: square for part in squares for index, square in part.items()}
+    norm = math.sqrt(sum(each[index] for index in sorted(each)))
+    return min(1.0, clip_norm / norm) if norm else 1.0
+
+
+def make_optimizers(
+    name: str, parameters: Sequence[Tensor], rates: Sequence[float], *, hyper: Hyperparameters
+) -> list[Optimizer]:
+    """What `train.optimizer` is made of; `rates` are the parameters' shares of the learning rate."""
+    matrices, vectors = (
+        _groups([(tensor, rate) for tensor, rate in zip(parameters, rates, strict=True) if (tensor.dim() > 1) == many])
+        for many in (True, False)
+    )
+
+    def flat() -> list[dict[str, Any]]:
+        return [group | {"params": [_as_matrix(tensor) for tensor in group["params"]]} for group in matrices]
+
+    return OPTIMIZERS[name].build(Parameters(matrices, vectors, flat), hyper)
+
+
+def _groups(parameters: Sequence[tuple[Tensor, float]]) -> list[dict[str, Any]]:
+    """Parameters and their shares of the learning rate, as a group for each share."""
+    shares = sorted({share for _, share in parameters})
+    return [{"params": [tensor for tensor, own in parameters if own == share], "share": share} for share in shares]
+
+
+def optimizer_tensors(optimizers: list[Optimizer], *, base: Tensor) -> dict[str, Tensor]:
+    """All that the optimisers remember, by name; the parameters are views into `base`."""
+    return {
+        f"{prefix}{name}": value
+        for prefix, optimizer, parameter in _each(optimizers, base)
+        for name, value in optimizer.state[parameter].items()
+    }
+
+
+def restore_optimizers(optimizers: list[Optimizer], tensors: dict[str, Tensor], *, base: Tensor) -> None:
+    """Let the optimisers remember what `optimizer_tensors` gave; other names are passed over."""
+    for prefix, optimizer, parameter in _each(optimizers, base):
+        for name, value in tensors.items():
+            if name.startswith(prefix):
+                # As the optimiser makes them: in the parameter's layout, but for its count of steps.
+                kept = torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
+                optimizer.state[parameter][name.removeprefix(prefix)] = kept
+
+
+def _each(optimizers: list[Optimizer], base: Tensor) -> Iterator[tuple[str, Optimizer, Tensor]]:
+    """Each parameter with a prefix for its names: where in `base` it begins, which no division of work changes."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                begin = (parameter.data_ptr() - base.data_ptr()) // base.element_size()
+                yield f"optimizer.{begin}.", optimizer, parameter
+
+
+def set_rate(optimizers: list[Optimizer], lr: float) -> None:
+    """Give every group its share of the learning rate `lr`."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = lr * group["share"]
+
+
+def _as_matrix(tensor: Tensor) -> nn.Parameter:
+    """A filter (O, I, H, W), channels last in memory, as a matrix (O, H*W*I) over the same memory; its gradient too."""
+
+    def flat(values: Tensor) -> Tensor:
+        return values.permute(0, 2, 3, 1).view(len(values), -1) if values.dim() == 4 else values.view(len(values), -1)
+
+    matrix = nn.Parameter(flat(tensor.detach()))
+    assert tensor.grad is not None
+    matrix.grad = flat(tensor.grad)
+    return matrix
