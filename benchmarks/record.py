@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.contestant import Ready, training_flops
-from imageclf.augment.transforms import Augment
+from imageclf.augment.transforms import NO_AUGMENTATION, Augment
 from imageclf.images.dataset import Dataset, Split, read_dataset, read_split
 from imageclf.randomness import permutation
 
@@ -116,7 +116,7 @@ class Recipe:
     def __init__(self, images: np.ndarray, labels: np.ndarray, dataset: Dataset, *, seed: int, batch: int = BATCH):
         torch.manual_seed(seed)
         self._images, self._labels, self._seed, self._batch = images, torch.from_numpy(labels), seed, batch
-        self._augment = Augment(seed, flip="alternate", translate=2)
+        self._augment = Augment(seed, NO_AUGMENTATION.model_copy(update={"flip": "alternate", "translate": 2}))
         self._mean, self._std = (255 * torch.tensor(values).view(-1, 1, 1) for values in (dataset.mean, dataset.std))
         self.steps = len(images) // batch  # of an epoch
         self.network = RecordNet().to(memory_format=torch.channels_last)

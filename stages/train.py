@@ -22,9 +22,9 @@ from imageclf.images.grid import draw_augmented, drawn
 from imageclf.models.card import CLASSIFIER, Card
 from imageclf.models.classifier import Classifier, save_classifier, scaled, scaled_size
 from imageclf.models.device import Compute, choose_compute, instruction_set
-from imageclf.models.networks.cifarnet import CifarNet
-from imageclf.models.networks.own import check_source
+from imageclf.models.own import check_source
 from imageclf.models.registry import check_takes, check_takes_one, check_weight
+from imageclf.models.spec import StartsFromImages
 from imageclf.randomness import torch_seed
 from imageclf.runtime.errors import DataError, ParamsError
 from imageclf.runtime.files import write_bytes, write_json, write_text
@@ -194,13 +194,13 @@ def _processor(compute: Compute) -> str:
 
 def _see(classifier: Classifier, train: Split, compute: Compute) -> None:
     """Let a network whose first layer comes from the data look at some."""
-    if isinstance(classifier.network, CifarNet):
+    if isinstance(classifier.network, StartsFromImages):
         height, width = classifier.network_size or train.images.shape[1:3]
         count = min(len(train), WHITENING_IMAGES, max(1, WHITENING_PIXELS // (height * width)))
         # Own images lie class by class, and the first of them show but one.
         in_classes = bool((np.diff(train.labels) >= 0).all())
         chosen = np.arange(count) * len(train) // count if in_classes else np.arange(count)
-        classifier.network.whiten(classifier.pixels(torch.from_numpy(train.images[chosen]).to(compute.device)))
+        classifier.network.look_at(classifier.pixels(torch.from_numpy(train.images[chosen]).to(compute.device)))
 
 
 if __name__ == "__main__":

@@ -173,8 +173,8 @@ def parse_lock(text: str) -> list[Stage]:
         content = load_yaml(text)
         return [_stage(name, facts) for name, facts in content["stages"].items()]
     except NotYaml as error:
-        line = re.match(r"line \d+", str(error))
-        raise Damaged(f"{line[0]} is not YAML" if line else "it is not YAML") from None
+        place = re.match(r"line \d+", str(error))
+        raise Damaged(f"{place[0]} is not YAML" if place else "it is not YAML") from None
     except (TypeError, KeyError, AttributeError, ValueError):
         raise Damaged("it is empty" if not text.strip() else "a part of it is missing") from None
 

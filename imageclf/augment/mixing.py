@@ -35,7 +35,7 @@ class Mixing:
         return self.mixup > 0 or self.cutmix > 0
 
     def __call__(self, images: np.ndarray, *, step: int, shard: int) -> Mixed:
-        """Mix each image of a shard, uint8 (n, H, W, C), with the next one; draws are a function of (seed, step, shard)."""
+        """Mix each image of a shard, uint8 (n, H, W, C), with the next one; all by (seed, step, shard)."""
         count, (height, width) = len(images), images.shape[1:3]
         generator = np.random.Generator(np.random.Philox(key=int(random_bits(self.seed, MIXING, step, shard))))
         coin = generator.random(count)

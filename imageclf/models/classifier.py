@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from imageclf.models.card import CLASSIFIER, Card, metadata_of, read_card
-from imageclf.models.networks.own import check_source
+from imageclf.models.own import check_source
 from imageclf.models.registry import build_network
 from imageclf.runtime.files import replaced_folder, write_json
 

@@ -1,6 +1,8 @@
 """Networks by name, with a head for the classes, and what they can take."""
 
 import difflib
+import importlib
+import pkgutil
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -9,10 +11,10 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from imageclf.models.networks.cifarnet import WIDTHS, CifarNet
-from imageclf.models.networks.notes import notes_cnn
-from imageclf.models.networks.own import is_own_module, own_network, told
-from imageclf.models.networks.zoo import is_in_zoo, torchvision_names, zoo_network
+from imageclf.models import networks
+from imageclf.models.own import is_own_module, own_network, told
+from imageclf.models.spec import AutoValues, NetworkSpec
+from imageclf.models.zoo import is_in_zoo, torchvision_names, zoo_network
 from imageclf.runtime.errors import ParamsError
 
 
@@ -67,12 +69,25 @@ def _outputs(last: nn.Module) -> int:
 
 
 MOST_BYTES = 2**31 - 2**20  # of weights in an ONNX file, whose format ends at 2 GiB
-OWN = (*WIDTHS, "notes_cnn", "notes_cnn_relu")
+
+
+def _networks() -> dict[str, NetworkSpec]:
+    names = [f"{networks.__name__}.{found.name}" for found in pkgutil.iter_modules(networks.__path__)]
+    modules = [importlib.import_module(name) for name in names]
+    return {name: spec for module in modules for name, spec in module.NETWORKS.items()}
+
+
+OURS = _networks()  # a new module of imageclf/models/networks is found by itself
+
+
+def auto_values(name: str) -> AutoValues:
+    """What `auto` means for the network of this name."""
+    return OURS[name].auto if name in OURS else AutoValues()
 
 
 def network_names() -> list[str]:
     """Every name without a package before it: our own first, then torchvision's classification models."""
-    return [*OWN, *torchvision_names()]
+    return [*OURS, *torchvision_names()]
 
 
 def build_network(
@@ -93,7 +108,7 @@ def build_network(
         MachineError: it is timm's, which is missing.
     """
     from_zoo = has_published_weights(name)
-    if head != "replace" and (name in OWN or is_own_module(name)):
+    if head != "replace" and (name in OURS or is_own_module(name)):
         raise ParamsError(
             f"params.yaml: train.head is {head}, which goes with models that have classes of their own, torchvision's "
             f"and timm's, and train.model is {name}; set it to replace"
@@ -120,18 +135,16 @@ def build_network(
 
 def has_published_weights(name: str) -> bool:
     """Whether it is torchvision's or timm's."""
-    return name not in OWN and not is_own_module(name) and is_in_zoo(name)
+    return name not in OURS and not is_own_module(name) and is_in_zoo(name)
 
 
 def _our_network(name: str, *, classes: int, channels: int, size: tuple[int, int]) -> nn.Module:
-    if name in WIDTHS:
-        return CifarNet(classes=classes, channels=channels, widths=WIDTHS[name])
-    if name in OWN:
-        return notes_cnn(classes=classes, channels=channels, size=size, activations=name.endswith("relu"))
+    if name in OURS:
+        return OURS[name].build(classes, channels, size)
     close = difflib.get_close_matches(name, network_names(), n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     raise ParamsError(
-        f"params.yaml: train.model is {name!r}; it can be {', '.join(OWN)}, a classification model of torchvision, "
+        f"params.yaml: train.model is {name!r}; it can be {', '.join(OURS)}, a classification model of torchvision, "
         f"timm/NAME or package.module:Class{hint}"
     )
 

@@ -13,7 +13,7 @@ from torch.export import Dim, ExportedProgram
 
 from imageclf.models.card import Card
 from imageclf.models.classifier import Classifier
-from imageclf.models.networks.own import told
+from imageclf.models.own import told
 
 INPUT, OUTPUT = "images", "probabilities"
 

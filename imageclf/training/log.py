@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from imageclf.models.networks.own import cause
+from imageclf.models.own import cause
 
 LOGS = Path("logs")
 

@@ -10,14 +10,11 @@ import numpy as np
 from imageclf.augment.transforms import DRAWN_CLASS, DRAWN_IMAGE
 from imageclf.config.train import TrainParams
 from imageclf.models.classifier import scaled_size
-from imageclf.models.networks.cifarnet import WIDTHS
+from imageclf.models.registry import auto_values
 from imageclf.randomness import permutation, random_bits, random_integers
 
-GROWING = [0.75, 0.875, 1.0, 1.0]
-LEAST_SIDE = 16  # pixels, of the images that the cifarnets take
 LEAST_STEPS = 10  # of an epoch, with fewer there is little to spare
 BATCH_SIZE, LEAST_BATCH_SIZE = 512, 8  # between which auto chooses
-HARD_SHARE = 0.4  # 0.3 was less accurate in the same time, 0.5 no more accurate (benchmarks/PROFILE.md)
 
 
 @dataclass(frozen=True)
@@ -65,15 +62,16 @@ def choose_batch_size(recipe: TrainParams, images: int) -> int:
 
 
 def choose_hard_share(recipe: TrainParams, images: int) -> float:
-    """`train.hard_share` with auto resolved: cifarnet, whose recipe was found with it, chooses from many images.
+    """`train.hard_share` with auto resolved: a network whose recipe was found with it chooses from many images.
 
     A mixed image has no loss of its own to go by, and a balanced draw is a choice already.
     """
     if not isinstance(recipe.hard_share, str):
         return recipe.hard_share
+    share = auto_values(recipe.model).hard_share
     mixes = recipe.augment.mixup > 0 or recipe.augment.cutmix > 0
-    many = images * HARD_SHARE >= LEAST_STEPS * choose_batch_size(recipe, images)
-    return HARD_SHARE if many and recipe.model == "cifarnet" and recipe.sampling == "shuffled" and not mixes else 1.0
+    many = images * share >= LEAST_STEPS * choose_batch_size(recipe, images)
+    return share if many and recipe.sampling == "shuffled" and not mixes else 1.0
 
 
 def steps_per_epoch(images: int, batch_size: int, *, drop_last: bool) -> int:
@@ -94,7 +92,8 @@ def choose_scales(recipe: TrainParams, size: tuple[int, int]) -> list[float]:
     """
     if not isinstance(recipe.scales, str):
         return recipe.scales
-    return GROWING if recipe.model in WIDTHS and min(scaled_size(size, GROWING[0])) >= LEAST_SIDE else [1.0]
+    auto = auto_values(recipe.model)
+    return list(auto.scales) if min(scaled_size(size, min(auto.scales))) >= auto.least_side else [1.0]
 
 
 AGAIN = 2**32 + 1  # from an image's turn to its next in the epoch; odd, so that an alternate flip alternates

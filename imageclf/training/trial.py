@@ -18,8 +18,8 @@ from torch import Tensor, nn
 import imageclf
 from imageclf.models.card import Card
 from imageclf.models.classifier import Classifier, build_classifier, load_classifier, save_classifier
-from imageclf.models.networks.own import is_own_module, told
-from imageclf.models.networks.zoo import TIMM
+from imageclf.models.own import is_own_module, told
+from imageclf.models.zoo import TIMM
 from imageclf.runtime.errors import ParamsError
 from imageclf.runtime.stage import run_tool
 

@@ -13,9 +13,9 @@ from imageclf.datasets.web import Web
 from imageclf.images.dataset import Dataset
 from imageclf.models.card import Card, Metadata
 from imageclf.models.classifier import Classifier, build_classifier
-from imageclf.models.networks.own import is_own_module, source_sha256
-from imageclf.models.networks.zoo import TIMM, Preprocessing, preprocessing, torchvision_names
+from imageclf.models.own import is_own_module, source_sha256
 from imageclf.models.registry import ThreeChannels, has_published_weights, last_layer
+from imageclf.models.zoo import TIMM, Preprocessing, preprocessing, torchvision_names
 from imageclf.runtime.errors import Fault, ParamsError, SourceError, printable
 from imageclf.runtime.files import sha256_of_file
 from imageclf.runtime.platform import lock

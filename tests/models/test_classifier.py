@@ -14,8 +14,8 @@ from imageclf.config.train import TrainParams
 from imageclf.images.dataset import Dataset
 from imageclf.models.card import Card
 from imageclf.models.classifier import Classifier, build_classifier, load_classifier, save_classifier
-from imageclf.models.networks.zoo import preprocessing
 from imageclf.models.registry import build_network
+from imageclf.models.zoo import preprocessing
 from imageclf.runtime.errors import DataError, ParamsError
 from imageclf.weights.initial import begun_classifier, choose_beginning
 from tests.small_run import make_card

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from imageclf.models.classifier import Classifier
-from imageclf.models.networks.zoo import preprocessing
 from imageclf.models.registry import build_network, last_layer
+from imageclf.models.zoo import preprocessing
 from imageclf.runtime.errors import ParamsError
 from imageclf.weights.freezing import blocks_of, freeze
 

@@ -9,7 +9,7 @@ import torch
 
 from imageclf.models.card import Card
 from imageclf.models.classifier import build_classifier, load_classifier, save_classifier
-from imageclf.models.networks.own import source_sha256
+from imageclf.models.own import source_sha256
 from imageclf.models.registry import build_network
 from imageclf.runtime.errors import DataError, ParamsError
 from tests.small_run import make_card

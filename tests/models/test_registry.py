@@ -54,7 +54,7 @@ def test_whitening_makes_patches_white() -> None:
     torch.manual_seed(0)
     smooth = torch.nn.functional.avg_pool2d(torch.randn(200, 3, 34, 34), 3, 1)  # neighbours hang together
     network = CifarNet(classes=10, channels=3, widths=(32, 96, 128))
-    network.whiten(smooth, floor=0.0)
+    network.look_at(smooth, floor=0.0)
     out = network.whitening(smooth)[:, :12].permute(1, 0, 2, 3).flatten(1)  # (12, N); the other 12 are its negatives
     torch.testing.assert_close(out @ out.T / out.shape[1], torch.eye(12), atol=1e-3, rtol=0)
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from imageclf.models.networks.zoo import preprocessing, torchvision_names
 from imageclf.models.registry import build_network, network_names
+from imageclf.models.zoo import preprocessing, torchvision_names
 from imageclf.runtime.errors import MachineError, ParamsError
 
 

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from imageclf.config.params import read_params
+from imageclf.config.runtime import RuntimeParams
 from imageclf.config.train import TrainParams
 from imageclf.models.classifier import Classifier, build_classifier
 from imageclf.models.device import Compute
@@ -90,8 +91,8 @@ def begin(
     monkeypatch.setattr(train, "fit", fit)
     monkeypatch.setattr(train, "choose_compute", lambda *_, **__: Compute(torch.device(device), "fp32", 1))
     read = read_params()
-    changed = read.model_copy(update={"train": read.train.model_copy(update={"batch_size": 10} | changes)})
-    monkeypatch.setattr(train, "read_params", lambda: changed)
+    sections = {TrainParams: read.train.model_copy(update={"batch_size": 10} | changes), RuntimeParams: read.runtime}
+    monkeypatch.setattr(train, "read_section", sections.get)
     with pytest.raises(_Reached):
         train.main()
     return given[0]
@@ -115,7 +116,7 @@ def test_the_first_layer_sees_images_of_every_class(tmp_path: Path, monkeypatch:
 
 def test_large_images_are_seen_by_fewer_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr(CifarNet, "whiten", lambda _, pixels: seen.append(len(pixels)))
+    monkeypatch.setattr(CifarNet, "look_at", lambda _, pixels: seen.append(len(pixels)))
     monkeypatch.setattr(train, "WHITENING_PIXELS", 20 * 16**2)
     begin(tmp_path / "small", monkeypatch)
     begin(tmp_path / "large", monkeypatch, side=32)

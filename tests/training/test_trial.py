@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imageclf.models.card import Card
-from imageclf.models.networks.own import source_sha256
+from imageclf.models.own import source_sha256
 from imageclf.runtime.errors import ParamsError
 from imageclf.training.trial import try_here, try_learning, try_out
 from tests.small_run import make_card

@@ -1,8 +1,11 @@
 """The network of the learner's notes that this pipeline grew out of."""
 
+from collections.abc import Callable
+
 from torch import nn
 
 from imageclf.models.layers import MaxPool
+from imageclf.models.spec import NetworkSpec
 
 
 def notes_cnn(*, classes: int, channels: int, size: tuple[int, int], activations: bool) -> nn.Sequential:
@@ -29,3 +32,12 @@ def notes_cnn(*, classes: int, channels: int, size: tuple[int, int], activations
         *relu,
         nn.Linear(64, classes),
     )
+
+
+def _build(activations: bool) -> Callable[[int, int, tuple[int, int]], nn.Module]:
+    return lambda classes, channels, size: notes_cnn(
+        classes=classes, channels=channels, size=size, activations=activations
+    )
+
+
+NETWORKS = {"notes_cnn": NetworkSpec(_build(False)), "notes_cnn_relu": NetworkSpec(_build(True))}
