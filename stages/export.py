@@ -7,7 +7,6 @@ in a process of its own; if one answers otherwise than evaluate found the traine
 """
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,16 +19,15 @@ from imageclf.config.export import ExportParams
 from imageclf.config.section import read_section
 from imageclf.evaluation.inference import predict_logits, read_held_out
 from imageclf.evaluation.scores import log_softmax
-from imageclf.export import onnx_answers, pt2
 from imageclf.export.agreement import agreement, check_agreement, fresh_answers
 from imageclf.export.model_card import model_card
-from imageclf.export.onnx_file import onnx_bytes
-from imageclf.export.pt2 import export_program, program_bytes
+from imageclf.export.registry import Material, all_formats
 from imageclf.images.dataset import PREPARED, Split
 from imageclf.images.decode import RULE
 from imageclf.models.card import Card
 from imageclf.models.classifier import Classifier, load_classifier
 from imageclf.models.device import make_deterministic
+from imageclf.models.tracing import traced
 from imageclf.runtime.errors import DataError, printable
 from imageclf.runtime.files import replaced_folder, write_json
 from imageclf.runtime.platform import available_cores
@@ -40,34 +38,35 @@ EXPORT = Path("models/export")
 METRICS = Path("metrics/export.json")
 TEST_SCORES = Path("metrics/evaluate.json")
 PREDICTIONS = Path("metrics/predictions.csv")
-READERS = {"onnx": onnx_answers, "pt2": pt2}
 
 
 def main() -> str:
-    # 1. What leaves, and what it will be held to.
+    # 1. What is exported, and what it will be held to.
     classifier, card = load_classifier()
     test, scores = read_held_out(card), _read_scores()
     opset = read_section(ExportParams).opset
     print(f"export: {card.model} as ONNX (opset {opset}) and .pt2; {len(test):,} test images must agree", flush=True)
     make_deterministic()
     trained = _trained_answers(classifier, test, card.classes)
+    formats = all_formats()
 
     with (
         replaced_folder(EXPORT) as folder,
         ThreadPoolExecutor() as pool,
-        Progress("export", total=len(READERS) * len(test), unit="img") as progress,
+        Progress("export", total=len(formats) * len(test), unit="img") as progress,
     ):
         # 2. The files; each is put to work in a process of its own as soon as it is there.
         asked = {}
-        for kind, content in _files(classifier, card, scores, opset):
+        material = Material(traced(classifier, card), card, _facts(card, scores), opset)
+        for kind, format_ in formats.items():
             file = folder / f"classifier.{kind}"
-            file.write_bytes(content)
-            asked[kind] = pool.submit(fresh_answers, READERS[kind], file, PREPARED / "test_images.npy")
+            file.write_bytes(format_.write(material))
+            asked[kind] = pool.submit(fresh_answers, format_.READER, file, PREPARED / "test_images.npy")
         (folder / "labels.txt").write_text("".join(f"{printable(name)}\n" for name in card.classes), encoding="utf-8")
 
         # 3. Their answers, and the trained model's.
         reports: dict[str, dict[str, Any]] = {}
-        for kind in READERS:
+        for kind in formats:
             file, answers = folder / f"classifier.{kind}", asked[kind].result()
             check_agreement(file.name, answers, trained)
             reports[kind] = agreement(answers, trained, test.labels) | {"bytes": file.stat().st_size}
@@ -101,8 +100,8 @@ def _there(path: Path) -> Path:
     return path
 
 
-def _files(classifier: Classifier, card: Card, scores: dict[str, Any], opset: int) -> Iterator[tuple[str, bytes]]:
-    """The deliverables by the ends of their names."""
+def _facts(card: Card, scores: dict[str, Any]) -> dict[str, Any]:
+    """What each file says of itself."""
     facts: dict[str, Any] = {
         "classes": card.classes,
         "size": card.size,
@@ -114,9 +113,7 @@ def _files(classifier: Classifier, card: Card, scores: dict[str, Any], opset: in
         facts["window"] = card.window
     if card.network_size != card.size:
         facts["network_size"] = card.network_size  # a reader takes fewer images at a time by it
-    program = export_program(classifier, card)
-    yield "pt2", program_bytes(program, facts)
-    yield "onnx", onnx_bytes(program, card, opset=opset, facts=facts)
+    return facts
 
 
 def _certainty(scores: dict[str, Any]) -> dict[str, float]:

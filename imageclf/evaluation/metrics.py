@@ -1,5 +1,6 @@
 """metrics/evaluate.json: the scores of the test split, and what validation says about how far to trust an answer."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -14,14 +15,32 @@ from imageclf.evaluation.calibration import (
 )
 from imageclf.evaluation.scores import Answers, cross_entropy, top_k_accuracy, wilson_interval
 
+Metric = Callable[[Answers], float]
+METRICS: dict[str, Metric] = {}
+
+
+def metric(function: Metric) -> Metric:
+    """Register a function of a split's answers as the metric of its name. A new one is one more function here."""
+    METRICS[function.__name__] = function
+    return function
+
+
+@metric
+def loss(answers: Answers) -> float:
+    """Mean cross-entropy, in nats."""
+    return cross_entropy(answers.logits, answers.labels)
+
+
+@metric
+def ece(answers: Answers) -> float:
+    """Expected calibration error."""
+    return expected_calibration_error(reliability_table(answers.probabilities, answers.labels))
+
 
 def accuracy_figures(test: Answers) -> dict[str, Any]:
-    """loss, ece, images; top1, and top5 of more than 5 classes, each with the ends of its 95 % interval."""
-    figures: dict[str, Any] = {
-        "loss": round(cross_entropy(test.logits, test.labels), 6),
-        "ece": round(expected_calibration_error(reliability_table(test.probabilities, test.labels)), 6),
-        "images": len(test),
-    }
+    """Every metric, images; top1, and top5 of more than 5 classes, each with the ends of its 95 % interval."""
+    figures: dict[str, Any] = {name: round(measure(test), 6) for name, measure in METRICS.items()}
+    figures["images"] = len(test)
     for k in (1, 5) if test.logits.shape[1] > 5 else (1,):
         figures |= _share(f"top{k}", top_k_accuracy(test.probabilities, test.labels, k), len(test))
     return figures

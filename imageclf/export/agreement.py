@@ -5,7 +5,6 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,8 @@ TIE = 1e-4  # two best classes closer than this may change places
 FAR = 1e-3  # no probability may differ by more; in fp32 they differ by some millionths
 
 
-def fresh_answers(reader: ModuleType, model: Path, images: Path) -> np.ndarray:
-    """Probabilities (N, classes) of the images in an .npy file, by `reader` run as a program of its own.
+def fresh_answers(reader: str, model: Path, images: Path) -> np.ndarray:
+    """Probabilities (N, classes) of the images in an .npy file, by the module `reader` run as a program of its own.
 
     Raises:
         UserError: it fails.
@@ -28,7 +27,7 @@ def fresh_answers(reader: ModuleType, model: Path, images: Path) -> np.ndarray:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
     with tempfile.TemporaryDirectory() as folder:
         answers = Path(folder) / "probabilities.npy"
-        command = [sys.executable, "-m", reader.__name__, str(model), str(images), str(answers)]
+        command = [sys.executable, "-m", reader, str(model), str(images), str(answers)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             last = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]

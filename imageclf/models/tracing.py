@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
+from torch.fx import GraphModule
 
 from imageclf.models.card import Card
 from imageclf.models.classifier import Classifier
@@ -30,7 +31,7 @@ class Exportable(nn.Module):
 
 
 def traced(classifier: Classifier, card: Card) -> ExportedProgram:
-    """The classifier's program, on the CPU and in eval mode, for any number of images.
+    """The classifier's program, on the CPU and in eval mode, for any number of images, without a word of this machine.
 
     Raises:
         ParamsError: torch.export cannot follow it.
@@ -39,9 +40,19 @@ def traced(classifier: Classifier, card: Card) -> ExportedProgram:
     images = torch.zeros(2, *card.size, card.channels, dtype=torch.uint8)
     remedy = "forward has to take the same steps for all images (torch.where, not if) and for any number of them"
     with told(card.model, "be exported", remedy), _quietly():
-        return torch.export.export(
+        program = torch.export.export(
             Exportable(classifier).eval(), (images,), dynamic_shapes={INPUT: {0: Dim("batch", min=1)}}
         )
+    _forget_source(program.graph_module)
+    return program
+
+
+def _forget_source(graph: GraphModule) -> None:
+    """Take out the stack traces: they hold absolute paths of this machine and lines of its code."""
+    for module in graph.modules():
+        if isinstance(module, GraphModule):
+            for node in module.graph.nodes:
+                node.meta.pop("stack_trace", None)
 
 
 def translated(program: ExportedProgram, card: Card, *, opset: int) -> Any:

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imageclf.export import onnx_answers
 from imageclf.export.agreement import agreement, check_agreement, fresh_answers
 from imageclf.runtime.errors import UserError
 
@@ -47,4 +46,4 @@ def test_a_file_that_does_not_run_is_one_sentence(tmp_path: Path) -> None:
     broken.write_bytes(b"no model")
     np.save(tmp_path / "images.npy", np.zeros((1, 2, 2, 3), np.uint8))
     with pytest.raises(UserError, match=r"classifier\.onnx does not run in a fresh process \(.*\), so nothing was"):
-        fresh_answers(onnx_answers, broken, tmp_path / "images.npy")
+        fresh_answers("imageclf.export.onnx_answers", broken, tmp_path / "images.npy")

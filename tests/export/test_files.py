@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from imageclf.evaluation.inference import predict_logits
+from imageclf.export.formats import onnx, pt2
 from imageclf.export.onnx_answers import load_onnx_classifier
-from imageclf.export.onnx_file import onnx_bytes
-from imageclf.export.pt2 import Program, export_program, program_bytes
+from imageclf.export.registry import Material
 from imageclf.models.card import Card
 from imageclf.models.classifier import build_classifier
+from imageclf.models.tracing import traced
 from tests.small_run import make_card, random_images
 
 CPU = torch.device("cpu")
@@ -37,12 +38,12 @@ def test_both_files_answer_as_the_classifier_does(tmp_path: Path, card: Card, op
     classifier, images = build_classifier(card).eval(), random_images(5, card)
     expected = torch.softmax(predict_logits(classifier, images, device=CPU, threads=1), dim=1).numpy()
 
-    program = export_program(classifier, card)
     facts = {"classes": card.classes, "channels": card.channels, "size": card.size, "network_size": card.network_size}
-    (tmp_path / "classifier.pt2").write_bytes(program_bytes(program, facts))
-    (tmp_path / "classifier.onnx").write_bytes(onnx_bytes(program, card, opset=opset, facts=facts))
+    material = Material(traced(classifier, card), card, facts, opset)
+    (tmp_path / "classifier.pt2").write_bytes(pt2.write(material))
+    (tmp_path / "classifier.onnx").write_bytes(onnx.write(material))
 
-    loaded, session = Program(tmp_path / "classifier.pt2"), load_onnx_classifier(tmp_path / "classifier.onnx")
+    loaded, session = pt2.Program(tmp_path / "classifier.pt2"), load_onnx_classifier(tmp_path / "classifier.onnx")
     assert (session.classes, session.size, session.channels) == (card.classes, card.size, card.channels)
     for count in (1, 2, 5):
         by_program = predict_logits(loaded, images[:count], device=CPU, threads=1).numpy()

@@ -35,7 +35,7 @@ class CifarNet(nn.Module):
 
     @torch.no_grad()
     def look_at(self, pixels: Tensor, *, floor: float = 5e-4) -> None:
-        """Whiten: the first layer becomes the principal axes of 2x2 patches of the pixels (N, C, H, W), and their negatives.
+        """Whiten: the first layer becomes the principal axes of 2x2 patches of `pixels` and their negatives.
 
         `floor` is added to the variances, so that axes of pure noise are not blown up.
         """

@@ -4,27 +4,27 @@ import json
 from typing import Any
 
 import onnx
-from torch.export import ExportedProgram
 
-from imageclf.models.card import Card
+from imageclf.export.registry import Material
 from imageclf.models.tracing import translated
 
+READER = "imageclf.export.onnx_answers"
 FACTS = "classifier"  # the key of the one entry in metadata_props
 
 
-def onnx_bytes(program: ExportedProgram, card: Card, *, opset: int, facts: dict[str, Any]) -> bytes:
+def write(material: Material) -> bytes:
     """The program as an ONNX file, weights inside, the same bytes from any folder.
 
     Raises:
         ParamsError: it cannot be translated.
         onnx.checker.ValidationError: the result is not valid ONNX.
     """
-    model = translated(program, card, opset=opset)
+    model = translated(material.program, material.card, opset=material.opset)
     _strip(model)
     del model.graph.value_info[:]  # shapes between the nodes: every runtime infers them
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
-    model.metadata_props.add(key=FACTS, value=json.dumps(facts, sort_keys=True))
+    model.metadata_props.add(key=FACTS, value=json.dumps(material.facts, sort_keys=True))
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString(deterministic=True)
 

@@ -4,48 +4,25 @@ import io
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.export import ExportedProgram
-from torch.fx import GraphModule
 
 from imageclf.evaluation.inference import predict_logits
-from imageclf.models.card import Card
-from imageclf.models.classifier import Classifier
-from imageclf.models.tracing import traced
+from imageclf.export.registry import Material
 from imageclf.runtime.platform import available_cores
 
+READER = "imageclf.export.formats.pt2"  # this module
 FACTS = "classifier.json"  # the file inside a .pt2 that says what it classifies
 
 
-def export_program(classifier: Classifier, card: Card) -> ExportedProgram:
-    """The classifier's program, for any number of images, without a word about this machine.
-
-    Raises:
-        ParamsError: torch.export cannot follow the network.
-    """
-    program = traced(classifier, card)
-    _forget_source(program.graph_module)
-    return program
-
-
-def program_bytes(program: ExportedProgram, facts: dict[str, Any]) -> bytes:
+def write(material: Material) -> bytes:
     """The program as a .pt2 file, the same bytes from any folder."""
     # Into memory: torch would write the file's name into the archive.
     file = io.BytesIO()
-    torch.export.save(program, file, extra_files={FACTS: json.dumps(facts, sort_keys=True)})
+    torch.export.save(material.program, file, extra_files={FACTS: json.dumps(material.facts, sort_keys=True)})
     return file.getvalue()
-
-
-def _forget_source(graph: GraphModule) -> None:
-    """Take out the stack traces: they hold absolute paths of this machine and lines of its code."""
-    for module in graph.modules():
-        if isinstance(module, GraphModule):
-            for node in module.graph.nodes:
-                node.meta.pop("stack_trace", None)
 
 
 class Program(nn.Module):
