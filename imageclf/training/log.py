@@ -42,6 +42,11 @@ class RunLog:
     def __exit__(self, *_: object) -> None:
         self._writer.close()
 
+    def step(self, step: int, **values: float) -> None:
+        """Scalars of a step within an epoch."""
+        # The HParams tab shows the first five scalars in the alphabet: those of the epochs come before these.
+        self.scalars(step, {f"within epochs/{name}": value for name, value in values.items()})
+
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Points at `step`, counted in optimiser steps over the whole run."""
         for tag, value in values.items():

@@ -109,10 +109,47 @@ class ShardWorker:
             self._expected[batch.step, shard] = self._thread.submit(self._load, batch, shards[shard], shard)
 
     def compute(self, batch: Batch) -> None:
-        """Sum the gradients of this worker's shards of a batch."""
+        """Sum the gradients of this worker's shards of a batch, as a balanced binary tree, in sums[0]."""
         self._network.classifier.train()
-        self._counters_before = [counter.clone() for counter in self._network.counters]
-        self._sum_block(batch, self._cut(batch), *self._block(), level=0)
+        counters = [counter.clone() for counter in self._network.counters]
+        shards = self._cut(batch)
+        first, count = self._block()
+        for number in range(count):
+            self._compute_shard(batch, shards[first + number], first + number, counters)
+            # As many sums wait for their other half as `number` has ones in binary.
+            depth, done = number.bit_count(), number + 1
+            self._sums[depth].copy_(self.gradient)
+            while done % 2 == 0:
+                depth, done = depth - 1, done // 2
+                self._sums[depth].add_(self._sums[depth + 1])
+
+    def _compute_shard(self, batch: Batch, positions: np.ndarray, shard: int, counters: list[Tensor]) -> None:
+        """Forward and backward of one shard, from the parameters, statistics and counters of before the step."""
+        self.gradient.zero_()
+        self.statistics.copy_(self._board.statistics)
+        for counter, before in zip(self._network.counters, counters, strict=True):
+            counter.copy_(before)
+        if len(positions) == 0:  # the last batch of an epoch can have fewer images than shards
+            self._board.shard_scores[shard] = 0
+            self._board.shard_statistics[shard] = self.statistics
+            return
+        loaded = self._loaded(batch, positions, shard)
+        indices, mixed = loaded.indices, loaded.mixed
+        images = loaded.images.to(self._compute.device, non_blocking=self._compute.pinned)
+        labels = self._on_device(self._split.labels[indices])
+        # The shard owns all that is random in it, dropout too: not the process, not the moment.
+        _seed(self._compute.device, torch_seed(self._seed, batch.step, shard))
+        with self._compute.autocast():
+            logits = self._network.classifier(images, batch.scale)  # (n, classes)
+        targets, answers, weights = self._aims(labels, indices, mixed, logits.shape[1])
+        losses = self._objective(logits.float(), targets)  # (n,)
+        self._board.losses[self._on_device(indices)] = losses.detach()
+        if weights is not None:
+            losses = losses * weights
+        (losses.sum() / len(batch.indices)).backward()
+        correct = (logits.detach().argmax(1) == answers).sum()
+        self._board.shard_scores[shard] = torch.stack([losses.detach().sum(), correct.float()])
+        self._board.shard_statistics[shard] = self.statistics
 
     def _block(self) -> tuple[int, int]:
         """The first of this worker's shards, and how many they are."""
@@ -136,43 +173,6 @@ class ShardWorker:
     def _loaded(self, batch: Batch, positions: np.ndarray, shard: int) -> Loaded:
         expected = self._expected.pop((batch.step, shard), None)
         return expected.result() if expected else self._load(batch, positions, shard)
-
-    def _sum_block(self, batch: Batch, shards: list[np.ndarray], first: int, count: int, level: int) -> None:
-        """Leave in sums[level] the gradients of `count` shards from `first`, added as a balanced binary tree."""
-        if count == 1:
-            self._compute_shard(batch, shards[first], first)
-            self._sums[level].copy_(self.gradient)
-            return
-        self._sum_block(batch, shards, first, count // 2, level)
-        self._sum_block(batch, shards, first + count // 2, count // 2, level + 1)
-        self._sums[level].add_(self._sums[level + 1])
-
-    def _compute_shard(self, batch: Batch, positions: np.ndarray, shard: int) -> None:
-        self.gradient.zero_()
-        self.statistics.copy_(self._board.statistics)
-        for counter, before in zip(self._network.counters, self._counters_before, strict=True):
-            counter.copy_(before)
-        if len(positions) == 0:  # the last batch of an epoch can have fewer images than shards
-            self._board.shard_scores[shard] = 0
-            self._board.shard_statistics[shard] = self.statistics
-            return
-        loaded = self._loaded(batch, positions, shard)
-        indices, mixed = loaded.indices, loaded.mixed
-        images = loaded.images.to(self._compute.device, non_blocking=self._compute.pinned)
-        labels = self._on_device(self._split.labels[indices])
-        # The shard owns all that is random in it, dropout too: not the process, not the moment.
-        _seed(self._compute.device, torch_seed(self._seed, batch.step, shard))
-        with self._compute.autocast():
-            logits = self._network.classifier(images, batch.scale)  # (n, classes)
-        targets, answers, weights = self._aims(labels, indices, mixed, logits.shape[1])
-        losses = self._objective(logits.float(), targets)  # (n,)
-        self._board.losses[self._on_device(indices)] = losses.detach()
-        if weights is not None:
-            losses = losses * weights
-        (losses.sum() / len(batch.indices)).backward()
-        right = (logits.detach().argmax(1) == answers).sum()
-        self._board.shard_scores[shard] = torch.stack([losses.detach().sum(), right.float()])
-        self._board.shard_statistics[shard] = self.statistics
 
     def _aims(
         self, labels: Tensor, indices: np.ndarray, mixed: Mixed | None, classes: int
