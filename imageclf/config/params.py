@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from imageclf.config.schema import Params
+from imageclf.config.schema import NOT_HOME, Params
 from imageclf.runtime.errors import ParamsError
 
 
@@ -182,6 +182,8 @@ def _wanted(kind: str, context: dict[str, Any], message: str) -> str:
         return "it must be a whole number"
     if kind.startswith("bool"):
         return "it must be true or false"
+    if context.get("pattern") == NOT_HOME:
+        return "DVC does not know ~; write out the path of your home folder"
     if kind.startswith("string_pattern"):
         return "it can be auto, cpu, cuda, cuda:N or mps"
     if kind.startswith("string"):

@@ -14,7 +14,8 @@ SIXTEEN_BITS = 65535  # the largest value
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Positive = Annotated[int, Field(ge=1)]
-Place = Annotated[str, Field(min_length=1)]  # a path
+NOT_HOME = "^[^~]"
+Place = Annotated[str, Field(min_length=1, pattern=NOT_HOME)]  # a path that DVC watches
 Scale = Annotated[float, Field(gt=0, le=1)]
 
 
