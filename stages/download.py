@@ -16,7 +16,7 @@ from imageclf.config.data import DataParams
 from imageclf.config.section import read_section
 from imageclf.datasets.catalogue import CATALOGUE
 from imageclf.datasets.fetch import from_archive, from_sources, held_folder
-from imageclf.datasets.folder import NONE, make_manifest
+from imageclf.datasets.folder import NONE, make_manifest, missed
 from imageclf.datasets.source import Arrays, Entry
 from imageclf.runtime.errors import DataError, MachineError, ParamsError, printable
 from imageclf.runtime.files import replaced_folder, sha256_of_array, write_json, write_text
@@ -77,7 +77,7 @@ def _keep_folder(roots: list[str]) -> str:
     """Write the manifest of a user's own images to data/raw."""
     if not roots:
         raise ParamsError("params.yaml: data.name is folder and data.path names none; set it to a folder of images")
-    print(f"download: own images in {' and '.join(printable(root) for root in roots)}, listed and hashed", flush=True)
+    print(f"download: own images in {' and '.join(map(printable, roots))}: listing and hashing them", flush=True)
     manifest = make_manifest(roots)
     with replaced_folder(RAW) as folder:
         for name, table in (("files", manifest.files), ("left_out", manifest.left_out)):
@@ -85,6 +85,8 @@ def _keep_folder(roots: list[str]) -> str:
         name = Path(roots[0]).resolve().name
         facts = {"name": name, "kind": "files", "classes": manifest.classes, "roots": roots}
         write_json(folder / "dataset.json", facts)
+    for line in missed(manifest.left_out):
+        print(f"download: {line}", flush=True)
     found = f"{len(manifest.files):,} files in {len(manifest.classes)} classes"
     return f"{found}, {len(manifest.left_out):,} left out by rule, listed in {RAW}/left_out.csv"
 

@@ -157,7 +157,11 @@ def _trust(test: Answers, val: Answers, precision: float) -> dict[str, Any]:
     elif not found["calibration"]:
         print("evaluate: no mistakes on validation, so no temperature can be fitted", flush=True)
     if len(val) and precision and not found["selective"]:
-        print(f"evaluate: no threshold gives a precision of {precision} on validation, so none is set", flush=True)
+        print(
+            f"evaluate: at no level of confidence are {100 * precision:g} % of the answers to validation images "
+            "correct (evaluate.target_precision), so no threshold is set and predict marks no answer as unsure",
+            flush=True,
+        )
     return {name: figures for name, figures in found.items() if figures}
 
 

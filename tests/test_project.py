@@ -30,7 +30,7 @@ def test_git_holds_the_metrics_and_not_the_data(project: Project) -> None:
     assert tracked == {
         "data/none",
         "dvc.lock",
-        *(f"metrics/{name}" for name in ("confusion.csv", "data.json", "data_report.csv", "evaluate.json")),
+        *(f"metrics/{name}" for name in ("confusion.csv", "data.json", "evaluate.json")),
         *(f"metrics/{name}" for name in ("export.json", "history.csv")),
         *(f"metrics/{name}" for name in ("coverage.csv", "per_class.csv", "reliability.csv", "train.json")),
     }

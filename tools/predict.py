@@ -4,7 +4,8 @@
 
 A line a picture: its path, its class, the probability, and (unsure) where that is below the threshold that the
 classifier carries (`evaluate.target_precision`). A folder stands for all pictures below it. A file that cannot be
-read is named on standard error, the others are answered all the same, and the exit code is 3.
+read is named on standard error, the others are answered all the same, and the exit code is 3. Remarks on the pictures
+stand there too.
 """
 
 import argparse
@@ -21,9 +22,10 @@ from pathlib import Path
 import numpy as np
 
 from imageclf.export.onnx_answers import OnnxClassifier, load_onnx_classifier
-from imageclf.images.decode import RULE, read_picture
+from imageclf.images.decode import RULE, Picture, read_picture
 from imageclf.images.kinds import find_pictures
-from imageclf.runtime.errors import DataError, printable
+from imageclf.images.remarks import cut_away, narrow_range, tiny
+from imageclf.runtime.errors import DataError, printable, some
 from imageclf.runtime.files import SUMS, check_sums
 from imageclf.runtime.platform import available_cores
 from imageclf.runtime.stage import run_tool
@@ -45,17 +47,26 @@ def main() -> None:
 
     # 2. Answers as they come, faults between them.
     width = min(max((len(printable(path)) for path in pictures), default=0), WIDEST)
-    for path, answer in _answers(classifier, pictures, arguments.top):
-        if isinstance(answer, DataError):
+    sizes: list[tuple[int, int]] = []  # (width, height)
+    ranges: list[tuple[int, int]] = []  # of 16-bit grey
+    for path, picture, answer in _answers(classifier, pictures, arguments.top):
+        if isinstance(picture, DataError):
             faults += 1
-            _tell(str(answer))
-        elif arguments.json:
+            _tell(str(picture))
+            continue
+        sizes.append((picture.width, picture.height))
+        ranges += [picture.values] if picture.values else []
+        if arguments.json:
             best = [{"class": name, "probability": round(probability, 6)} for name, probability in answer]
             sure = {} if classifier.threshold is None else {"unsure": _is_unsure(answer, classifier)}
             print(json.dumps({"path": str(path), "answers": best} | sure), flush=True)
         else:
             doubt = "  (unsure)" if _is_unsure(answer, classifier) else ""
             print(f"{printable(path):{width}}  {_words(answer, classifier.classes)}{doubt}", flush=True)
+
+    # 3. What to know of them.
+    for remark in _remarks(classifier, sizes, ranges):
+        _tell(remark)
     if faults:
         sys.exit(DataError.exit_code)
 
@@ -104,21 +115,22 @@ def _expand(paths: list[Path]) -> tuple[list[Path], int]:
             continue
         found, others = find_pictures(path)
         pictures += found
+        for reason in dict.fromkeys(others.values()):
+            names = [other.relative_to(path) for other in others if others[other] == reason]
+            _tell(f"{printable(path)}: passed over {some(names)}: {reason}")
         if not found:
             faults += 1
             _tell(f"{printable(path)}: no pictures in this folder; check the path")
-        elif others:
-            names = ", ".join(printable(other.relative_to(path)) for other in others[:3])
-            more = ", ..." if len(others) > 3 else ""
-            _tell(f"{printable(path)}: passed over {len(others):,} other files ({names}{more})")
     return pictures, faults
 
 
-def _answers(classifier: OnnxClassifier, paths: list[Path], top: int) -> Iterator[tuple[Path, Answer | DataError]]:
-    """For each path, in order, its best `top` classes, or why there are none."""
+def _answers(
+    classifier: OnnxClassifier, paths: list[Path], top: int
+) -> Iterator[tuple[Path, Picture | DataError, Answer]]:
+    """For each path, in order, its picture and the best `top` classes, or why there are none."""
     threads = available_cores()
 
-    def read(path: Path) -> np.ndarray | DataError:
+    def read(path: Path) -> Picture | DataError:
         try:
             return read_picture(path, size=classifier.size, channels=classifier.channels, window=classifier.window)
         except DataError as error:
@@ -126,12 +138,26 @@ def _answers(classifier: OnnxClassifier, paths: list[Path], top: int) -> Iterato
 
     with ThreadPoolExecutor(threads) as pool:
         for begin in range(0, len(paths), TOGETHER):
-            some = paths[begin : begin + TOGETHER]
-            read_ones = list(pool.map(read, some))
-            images = [image for image in read_ones if not isinstance(image, DataError)]
+            batch = paths[begin : begin + TOGETHER]
+            read_ones = list(pool.map(read, batch))
+            images = [picture.pixels for picture in read_ones if not isinstance(picture, DataError)]
             rows = iter(classifier.probabilities(np.stack(images), threads=threads)) if images else iter(())
-            for path, image in zip(some, read_ones, strict=True):
-                yield path, image if isinstance(image, DataError) else _best(next(rows), classifier.classes, top)
+            for path, picture in zip(batch, read_ones, strict=True):
+                fault = isinstance(picture, DataError)
+                yield path, picture, [] if fault else _best(next(rows), classifier.classes, top)
+
+
+def _remarks(classifier: OnnxClassifier, sizes: list[tuple[int, int]], ranges: list[tuple[int, int]]) -> Iterator[str]:
+    """What to know of the pictures that were answered, as prepare has it of those that it prepares."""
+    narrow = "" if classifier.window else narrow_range(ranges)
+    remarks = {
+        "narrow range": f"{narrow}, and train again" if narrow else "",
+        "cut away": cut_away(sizes, classifier.size),
+        "tiny": tiny(sizes),
+    }
+    yield from (f"{kind}: {words}" for kind, words in remarks.items() if words)
+    if sizes and classifier.threshold is None:
+        yield "no answer is marked as unsure: this classifier has no threshold for that (evaluate.target_precision)"
 
 
 def _best(probabilities: np.ndarray, classes: list[str], top: int) -> Answer:

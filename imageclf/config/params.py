@@ -12,7 +12,7 @@ from imageclf.config.evaluate import EvaluateParams
 from imageclf.config.export import ExportParams
 from imageclf.config.prepare import PrepareParams
 from imageclf.config.runtime import RuntimeParams
-from imageclf.config.section import PARAMS, OneOf, Section, read_content
+from imageclf.config.section import NOT_HOME, PARAMS, OneOf, Section, read_content
 from imageclf.config.train import TrainParams
 from imageclf.runtime.errors import ParamsError
 
@@ -81,6 +81,8 @@ def _wanted(kind: str, context: dict[str, Any], message: str) -> str:
         return "it must be a whole number"
     if kind.startswith("bool"):
         return "it must be true or false"
+    if context.get("pattern") == NOT_HOME:
+        return "DVC does not know ~; write out the path of your home folder"
     if kind.startswith("string_pattern"):
         return "it can be auto, cpu, cuda, cuda:N or mps"
     if kind.startswith("string"):

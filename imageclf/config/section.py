@@ -20,7 +20,8 @@ NO_FILE = "data/none"  # an empty file: DVC needs a path that exists
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Positive = Annotated[int, Field(ge=1)]
-Place = Annotated[str, Field(min_length=1)]  # a path
+NOT_HOME = "^[^~]"
+Place = Annotated[str, Field(min_length=1, pattern=NOT_HOME)]  # a path that DVC watches
 Scale = Annotated[float, Field(gt=0, le=1)]
 
 

@@ -1,6 +1,5 @@
 """A user's own images: a manifest of the files below their folder, with classes, splits and hashes."""
 
-import os
 import tarfile
 import zipfile
 from collections.abc import Sequence
@@ -13,15 +12,26 @@ import pandas as pd
 
 from imageclf import CODE_FOLDERS
 from imageclf.datasets.labels_csv import LABELS
-from imageclf.datasets.layout import HOW, lay_out, wrapped
+from imageclf.datasets.layout import HOW, NOT_NAMED, OTHER_TABLE, lay_out, wrapped
 from imageclf.datasets.names import cleaned, difference, look, split_of
-from imageclf.datasets.walk import walk
-from imageclf.runtime.errors import DataError, printable
+from imageclf.datasets.walk import HIDDEN_FILE, HIDDEN_FOLDER, walk
+from imageclf.images.kinds import DEAD_LINK, LINK, LINKED_FOLDER
+from imageclf.runtime.errors import DataError, printable, some
 from imageclf.runtime.files import sha256_of_file
 from imageclf.runtime.platform import available_cores
 from imageclf.runtime.progress import Progress
 
 NONE = "data/none"  # an empty file that stands for no folder, where DVC must have a path
+# What may be wanted where it is left out, and what to do then.
+MISSED = {
+    LINKED_FOLDER: "put the folder itself there",
+    LINK: "put the file itself there",
+    DEAD_LINK: "mend it",
+    HIDDEN_FOLDER: "change .dvcignore if it is wanted",
+    HIDDEN_FILE: "change .dvcignore if it is wanted",
+    NOT_NAMED: "name its class there if it is wanted",
+    OTHER_TABLE: f"if it names the classes, save it as {LABELS} at the top, with the columns path,label",
+}
 OURS = ("data/raw", "data/prepared", "models", "metrics", *CODE_FOLDERS)  # folders that cannot hold a user's images
 
 
@@ -40,7 +50,7 @@ def make_manifest(roots: Sequence[str]) -> Manifest:
     Raises:
         DataError: a root is no folder with images in at least two classes.
     """
-    lines, left_out, places = [], [], []
+    lines, passed_over, places = [], [], []
     folders = [located(root) for root in roots]
     _check_apart(roots, folders)
     for number, (root, place) in enumerate(zip(roots, folders, strict=True)):
@@ -50,10 +60,11 @@ def make_manifest(roots: Sequence[str]) -> Manifest:
             lines.append((number, str(candidate.path), candidate.label, candidate.split))
             places.append(place / candidate.path)
         above = f"{printable(root)}/" if len(roots) > 1 else ""
-        passed_over = found.passed_over | {printable(path): reason for path, reason in others.items()}
-        left_out += [(above + path, reason, "left out") for path, reason in passed_over.items()]
+        reasons = found.passed_over | {printable(path): reason for path, reason in others.items()}
+        passed_over += [(above + path, reason, "left out") for path, reason in reasons.items()]
+    left_out = pd.DataFrame(passed_over, columns=["path", "problem", "action"]).sort_values("path")
     paths = [PurePosixPath(path) for _, path, _, _ in lines]
-    _check_classes(roots, paths, {label for _, _, label, _ in lines})
+    _check_classes(roots, paths, {label for _, _, label, _ in lines}, left_out)
     files = pd.DataFrame(lines, columns=["root", "path", "label", "split"])
     files["label"] = files["label"].map(cleaned)
     files["bytes"] = [path.stat().st_size for path in places]
@@ -61,8 +72,18 @@ def make_manifest(roots: Sequence[str]) -> Manifest:
     return Manifest(
         sorted(set(files["label"])),
         files.sort_values(["root", "path"]),
-        pd.DataFrame(left_out, columns=["path", "problem", "action"]).sort_values("path"),
+        left_out,
     )
+
+
+def missed(left_out: pd.DataFrame) -> list[str]:
+    """What to say at the console of what was left out and may be wanted: a line for each reason."""
+    lines = []
+    for reason, remedy in MISSED.items():
+        paths = left_out["path"][left_out["problem"] == reason].tolist()
+        if paths:
+            lines.append(f"left out {some(paths)}: {reason}; {remedy}")
+    return lines
 
 
 def located(root: str) -> Path:
@@ -71,8 +92,7 @@ def located(root: str) -> Path:
     Raises:
         DataError: there is none, or it is one of the project's own.
     """
-    path = Path(os.path.expanduser(root))  # noqa: PTH111 - Path's raises on an unknown user
-    name = printable(root)
+    path, name = Path(root), printable(root)
     if not path.is_dir():
         raise DataError(f"{name} {_no_folder(path)}")
     here, there = Path.cwd().resolve(), path.resolve()
@@ -124,7 +144,9 @@ def _check_apart(roots: Sequence[str], folders: Sequence[Path]) -> None:
         )
 
 
-def _check_classes(roots: Sequence[str], paths: Sequence[PurePosixPath], classes: set[str]) -> None:
+def _check_classes(
+    roots: Sequence[str], paths: Sequence[PurePosixPath], classes: set[str], left_out: pd.DataFrame
+) -> None:
     where = " and ".join(printable(root) for root in roots)
     if not classes:
         raise DataError(f"{where} holds no images; {HOW}")
@@ -133,7 +155,7 @@ def _check_classes(roots: Sequence[str], paths: Sequence[PurePosixPath], classes
             raise DataError(f"{where}: the class {name!r} has a name that does not show; give it another")
     if len(classes) == 1:
         place, below = wrapped(paths)
-        inner = ""
+        inner = "".join(f"; {line}" for line in missed(left_out)[:1])
         if len(roots) == 1 and place.parts and place / LABELS in paths:
             inner = f", or set the path to {printable(Path(where) / place)}, where there is one"
         elif len(roots) == 1 and place.parts and len(below) > 1:

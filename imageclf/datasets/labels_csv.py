@@ -2,6 +2,7 @@
 
 import codecs
 import csv
+import difflib
 import io
 import os
 import posixpath
@@ -116,7 +117,7 @@ OTHERS = {
     "label": "class classname class_name category target species y labels classes tag",
     "split": "set subset partition phase usage fold dataset",
 }
-MEANINGS = {word: column for column, words in OTHERS.items() for word in words.split()}
+MEANINGS = {word: column for column, words in OTHERS.items() for word in (column, *words.split())}
 EXCEL = b"PK\x03\x04"
 
 
@@ -200,16 +201,23 @@ def _wrong_columns(columns: list[str], files: NamedFiles) -> str:
         return "begins with a file and not with the names of the columns; put path,label above it"
     columns = [column or "(no name)" for column in columns]
     needed = [column for column in COLUMNS if column not in map(str.lower, columns)]
-    renames, spare = [], []
+    renames, spare, seen = [], [], set()
     for column in columns:
-        meaning = MEANINGS.get(column.lower().replace(" ", "_"), "")
+        word, meaning = column.lower(), _meaning(column)
         if meaning in needed:
             needed.remove(meaning)
-            renames.append(f"call {column} {meaning}")
-        elif column.lower() not in COLUMNS:
+            renames.append(f"rename {column} to {meaning}")
+        elif word not in COLUMNS or word in seen:
             spare.append(repr(column))
+        seen.add(word)
     changes = renames + [f"take out {', '.join(spare)}"] * bool(spare)
     missing = " and ".join(column for column in needed if column != "split")
     changes += [f"add {missing}"] * bool(missing)
     said = printable(", ".join(columns)) or "no names"
-    return f"has the columns {said}, not path, label and, if wanted, split; {printable(', '.join(changes))}"
+    return f"has the columns {said}, and takes path, label and, if wanted, split; {printable(', '.join(changes))}"
+
+
+def _meaning(column: str) -> str:
+    """The column that this one is under another name or misspelt; empty if it is none."""
+    near = difflib.get_close_matches(column.lower().replace(" ", "_"), MEANINGS, n=1, cutoff=0.75)
+    return MEANINGS[near[0]] if near else ""

@@ -7,14 +7,15 @@ from pathlib import Path, PurePosixPath
 
 from imageclf.datasets.labels_csv import LABELS, read_labels
 from imageclf.datasets.names import look, split_of, splits_of, subject_of
-from imageclf.datasets.walk import LINK, Walk
-from imageclf.images.kinds import OF_DVC, SUFFIXES
+from imageclf.datasets.walk import Walk
+from imageclf.images.kinds import LINK, LINKED_FOLDER, OF_DVC, SUFFIXES
 from imageclf.runtime.errors import DataError, printable
 
 NOT_NAMED = f"not in {LABELS}"
+OTHER_TABLE = "a table that is not read"
 HOW = "put the images into a folder for each class, or name their classes in labels.csv"
 ARCHIVES = {".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"}
-TABLES = {".csv", ".tsv", ".xlsx", ".json", ".jsonl", ".parquet"}
+TABLES = {".csv", ".tsv", ".xls", ".xlsx", ".ods", ".json", ".jsonl", ".parquet"}
 PARTS = {"labels", "annotations", "masks", "boxes", "jsons", "xmls"}  # beside images: of detection and segmentation
 TOP = PurePosixPath()
 
@@ -43,7 +44,8 @@ def lay_out(root: Path, found: Walk) -> tuple[list[Candidate], dict[str, str]]:
         named = read_labels(root / table, found)
         unnamed = [path for path in found.files if path not in named]
         listed = [Candidate(path, label, split) for path, (label, split) in named.items()]
-        return listed, {str(path): NOT_NAMED if path != table else "the table of classes" for path in unnamed}
+        reasons = {path: NOT_NAMED if _is_image(path) else f"no picture, and {NOT_NAMED}" for path in unnamed}
+        return listed, {str(path): reason for path, reason in reasons.items()} | {str(table): "the table of classes"}
 
     below = _folders_below(found)
     if not below[TOP]:
@@ -61,7 +63,7 @@ def lay_out(root: Path, found: Walk) -> tuple[list[Candidate], dict[str, str]]:
         if len(path.parts) > depth + 1 and path.is_relative_to(place):
             candidates.append(Candidate(path, path.parts[depth], splits.get(top, "")))
         elif not _is_image(path):
-            others[str(path)] = "beside the class folders"
+            others[str(path)] = OTHER_TABLE if path.suffix.lower() in TABLES else "beside the class folders"
         elif top in splits:
             raise DataError(
                 f"{name} has images in {printable(str(path.parent))} and not in a class folder there "
@@ -193,7 +195,7 @@ def _remedy(found: Walk, above: str, otherwise: str) -> str:
     reasons = _reasons(found, above)
     if OF_DVC in reasons:
         return "dvc pull may bring the images"
-    return "put the files there themselves" if LINK in reasons else otherwise
+    return "put the files there themselves" if reasons & {LINK, LINKED_FOLDER} else otherwise
 
 
 def _check_folders(
@@ -204,9 +206,12 @@ def _check_folders(
     above: Mapping[str, PurePosixPath],
 ) -> None:
     if splits and not any(splits.get(path.parts[0]) == "train" for path in found.files):
+        passed_over = (
+            f" ({path} is {reason})" for path, reason in found.passed_over.items() if split_of(path) == "train"
+        )
         raise DataError(
-            f"{name} has {_some(list(splits))} and no train folder with images in it; add it, with a folder for each "
-            "class"
+            f"{name} has {_some(list(splits))} and no train folder with images in it{next(passed_over, '')}; add it, "
+            "with a folder for each class"
         )
     places = above.values() or [TOP]
     folders = [place / inner for place in places for inner in below.get(place, [])]

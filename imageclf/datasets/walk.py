@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from imageclf.images.kinds import cached_by_dvc, is_clutter, remnant
+from imageclf.images.kinds import NO_FILE, cached_by_dvc, is_clutter, kind_of_link, remnant
 from imageclf.runtime.errors import DataError, printable
 
 Keep = Callable[[str, list[str], list[str]], tuple[list[str], list[str]]]
@@ -25,7 +25,7 @@ def dvc_filter(folder: Path) -> Keep:
     return keep
 
 
-LINK = "a link that is not DVC's"
+HIDDEN_FOLDER, HIDDEN_FILE = "a folder hidden by .dvcignore", "a file hidden by .dvcignore"
 
 
 @dataclass
@@ -59,7 +59,7 @@ def _visit(root: Path, place: PurePosixPath, found: Walk, keep: Keep) -> None:
         path = place / entry.name
         reason = _reason(entry)
         if not reason and entry.name not in kept:
-            reason = f"a {'folder' if entry.is_dir(follow_symlinks=False) else 'file'} hidden by .dvcignore"
+            reason = HIDDEN_FOLDER if entry.is_dir(follow_symlinks=False) else HIDDEN_FILE
         if reason:
             found.passed_over[printable(str(path))] = reason
         elif entry.is_dir(follow_symlinks=False):
@@ -88,11 +88,11 @@ def _reason(entry: os.DirEntry[str]) -> str:
     if stat.S_ISLNK(mode):
         cached = cached_by_dvc(entry.path)
         if not cached:
-            return LINK
+            return kind_of_link(entry.path)
         if not os.path.isfile(cached):  # noqa: PTH113 - a string
             raise DataError(f"{printable(entry.path)} links to a file that DVC's cache lacks; run dvc pull")
     elif not stat.S_ISREG(mode):
-        return "a pipe, socket or device"
+        return NO_FILE
     if hidden:
         return "a hidden or system file"
     if breaking:

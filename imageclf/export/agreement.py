@@ -12,6 +12,7 @@ import numpy as np
 import imageclf
 from imageclf.evaluation.scores import top_k_accuracy
 from imageclf.runtime.errors import UserError
+from imageclf.runtime.platform import how_it_ended
 
 TIE = 1e-4  # two best classes closer than this may change places
 FAR = 1e-3  # no probability may differ by more; in fp32 they differ by some millionths
@@ -30,8 +31,9 @@ def fresh_answers(reader: str, model: Path, images: Path) -> np.ndarray:
         command = [sys.executable, "-m", reader, str(model), str(images), str(answers)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
-            last = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
-            raise UserError(f"{model.name} does not run in a fresh process ({last}), so nothing was exported")
+            said = done.stderr.strip().splitlines() if done.returncode > 0 else []
+            why = said[-1] if said else f"it {how_it_ended(done.returncode)}"
+            raise UserError(f"{model.name} does not run in a fresh process ({why}), so nothing was exported")
         return np.load(answers)
 
 

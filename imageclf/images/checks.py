@@ -1,5 +1,7 @@
 """The data doctor: what is wrong with a user's images, and what was done about it."""
 
+import difflib
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ import pandas as pd
 from imageclf.images.dataset import SPLITS, Part
 from imageclf.images.decode_all import Outcome
 from imageclf.images.manifest import File
+from imageclf.images.remarks import cut_away, narrow_range
 from imageclf.images.splits import LEAST
 from imageclf.runtime.errors import DataError, printable
 from imageclf.runtime.files import write_text
@@ -20,8 +23,6 @@ DROPPED, LEFT_OUT, USED, STOPS = "dropped", "left out", "used", "stops the run"
 ALL = "all images"  # the path of what is said of a data set as a whole
 UNEVEN = 10  # times as many training images as the rarest class
 SHOWN = 3  # classes that a line at the console names
-CUT = 0.5  # of a picture's area that is cut away; of 16:9 it is 0.44, of 4:3 0.25
-NARROW = 16384  # values of 16-bit pictures: a quarter of the range
 DARK = 64  # of 256 values
 RANK = {"": 0, "train": 0, "val": 1, "test": 2}  # of a picture in several given splits, the highest copy stays
 
@@ -82,13 +83,8 @@ def set_remarks(files: list[File], outcomes: list[Outcome], used: list[int], *, 
     if blank:
         words = f"{blank:,} of {len(shown):,} pictures are one colour all over; look at them"
         found.append(Finding(ALL, "blank", words, USED))
-    lost = [1 - min(outcome.width, outcome.height) / max(outcome.width, outcome.height) for outcome in shown]
-    most = [part for part in lost if part >= CUT]
-    if most:
-        words = (
-            f"{len(most):,} of {len(shown):,} pictures lose {_percent(most)} of their area, as the square in their "
-            "middle is kept; where the rest counts, cut or pad them to squares"
-        )
+    words = cut_away([(outcome.width, outcome.height) for outcome in shown])
+    if words:
         found.append(Finding(ALL, "cut away", words, USED))
     return found + _one_picture_classes(files, outcomes, used)
 
@@ -99,31 +95,14 @@ def _range_remarks(shown: list[Outcome], *, has_window: bool) -> list[Finding]:
     if has_window and not sixteen:
         words = "prepare.window is for 16-bit grey pictures, and there are none; set it to null"
         return [Finding(ALL, "no use for a window", words, USED)]
-    narrow = [] if has_window else [values for values in sixteen if 0 < values[1] - values[0] < NARROW]
-    if 2 * len(narrow) > len(sixteen):
-        low, high = min(narrow)[0], max(high for _, high in narrow)
-        window = f"[{','.join(map(str, _window(low, high)))}]"
-        words = (
-            f"{len(narrow):,} of {len(sixteen):,} 16-bit pictures have values from {low} to {high} of 65535, which "
-            f"become {round(low / 257)} to {round(high / 257)} of 255; set prepare.window={window} to see them"
-        )
+    words = "" if has_window else narrow_range(sixteen)
+    if words:
         return [Finding(ALL, "narrow range", words, USED)]
     dark = sum(outcome.brightest < DARK for outcome in shown)
     if 2 * dark > len(shown):
         words = f"{dark:,} of {len(shown):,} pictures have no value above {DARK - 1} of 255; are they masks?"
         return [Finding(ALL, "dark", words, USED)]
     return []
-
-
-def _window(low: int, high: int) -> tuple[int, int]:
-    """For values in this range: the whole of 8 to 14 bits, say, where they lie in that, else as they are."""
-    whole = 2 ** high.bit_length() - 1
-    return (0, whole) if whole < NARROW else (low, high)
-
-
-def _percent(fractions: list[float]) -> str:
-    low, high = f"{100 * min(fractions):.0f}", f"{100 * max(fractions):.0f}"
-    return f"{low} %" if low == high else f"{low} to {high} %"
 
 
 def _one_picture_classes(files: list[File], outcomes: list[Outcome], used: list[int]) -> list[Finding]:
@@ -154,6 +133,26 @@ def class_remarks(counts: dict[str, dict[str, int]], *, given: frozenset[str] = 
                 words = f"none of its {sum(splits.values())} is given" if split in given else f"under {least} images"
                 found.append(Finding(path, f"no {split} image", words, USED))
     return found
+
+
+def name_remarks(counts: dict[str, dict[str, int]], *, given: frozenset[str]) -> list[Finding]:
+    """Classes without an image in a split that the user made, where one of nearly the same name has some."""
+    found = []
+    for split in sorted(given & set(LEAST)):
+        for name, splits in counts.items():
+            near = "" if splits[split] else near_name(name, counts, split)
+            if near:
+                words = f"{name!r} has no {split} image, but {near!r} has; if they are one class, rename one"
+                found.append(Finding(ALL, "names alike", words, USED))
+    return found
+
+
+def near_name(name: str, counts: dict[str, dict[str, int]], split: str) -> str:
+    """The class with images in `split` that `name` may be misspelt for; empty if there is none."""
+    number = re.sub(r"\D", "", name)  # class 1 is no slip for class 2
+    others = [other for other in counts if counts[other][split] and re.sub(r"\D", "", other) == number]
+    swapped = [other for other in others if sorted(other) == sorted(name)]
+    return next(iter(swapped + difflib.get_close_matches(name, others, n=1, cutoff=0.75)), "")
 
 
 def no_validation(images: int) -> Finding:

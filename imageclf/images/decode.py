@@ -62,10 +62,8 @@ class Unfit(Exception):
         self.kind, self.found, self.remedy = kind, found, remedy
 
 
-def read_picture(
-    path: Path, *, size: tuple[int, int], channels: int, window: Sequence[int] | None = None
-) -> np.ndarray:
-    """A picture of any size as uint8 (H, W, C), where `size` is (H, W) and `channels` 3 for RGB or 1 for grey.
+def read_picture(path: Path, *, size: tuple[int, int], channels: int, window: Sequence[int] | None = None) -> Picture:
+    """A picture file of any size, its pixels as uint8 (H, W, C): `size` is (H, W), `channels` 3 for RGB or 1 for grey.
 
     `window` is that of `decode`.
 
@@ -76,7 +74,7 @@ def read_picture(
     try:
         if not path.is_file():  # a pipe or a device would keep us waiting
             raise DataError(f"{name}: not there, or not a file; check the path")
-        return decode(path.read_bytes(), size=size, channels=channels, window=window).pixels
+        return decode(path.read_bytes(), size=size, channels=channels, window=window)
     except Unfit as fault:
         raise DataError(f"{name}: {fault.found}; {fault.remedy}") from None
     except PermissionError:

@@ -24,7 +24,9 @@ import numpy as np
 from imageclf.images.decode import Unfit, damaged, decode
 from imageclf.images.kinds import cached_by_dvc
 from imageclf.images.manifest import File
+from imageclf.images.remarks import SMALLEST
 from imageclf.runtime.errors import DataError, MachineError
+from imageclf.runtime.platform import how_it_ended
 from imageclf.runtime.progress import Progress
 
 Answer = TypeVar("Answer")
@@ -39,12 +41,12 @@ class _Worker:
 
 
 def share_out(
-    work: Work, chunks: list[range], *, workers: int, lost: Callable[[int], Answer]
+    work: Work, chunks: list[range], *, workers: int, lost: Callable[[int, int | None], Answer]
 ) -> Iterator[tuple[range, list[Answer]]]:
     """Each chunk with the answers of `work`, one for each index, in the order in which they come.
 
     A process that dies takes no other with it: its chunk is done again index by index, and what kills a process by
-    itself has `lost` for its answer. An exception of `work` is raised here.
+    itself has `lost`, of its index and the exit code, for its answer. An exception of `work` is raised here.
     """
     waiting, crew = deque(chunks), dict[Connection, _Worker]()
     try:
@@ -56,9 +58,10 @@ def share_out(
                 try:
                     answer = pipe.recv()
                 except (EOFError, ConnectionResetError):
-                    crew.pop(pipe).process.join()
+                    process = crew.pop(pipe).process
+                    process.join()
                     if len(chunk) == 1:
-                        yield chunk, [lost(chunk.start)]
+                        yield chunk, [lost(chunk.start, process.exitcode)]
                     else:
                         waiting.extendleft(range(index, index + 1) for index in reversed(chunk))
                     continue
@@ -109,7 +112,6 @@ def _serve(work: Work, pipe: Connection, inherited: list[Connection]) -> None:
 SIDE = 64  # pixels: where prepare.size is auto, and of what tells copies and decides the split
 CHANNELS = 3  # grey pictures too, so that a colour picture added later changes nothing
 LARGEST_FILE = 256 * 2**20  # bytes; a file is read whole
-SMALLEST = 8  # pixels, the shorter side
 LONGEST = 20  # times the shorter side
 CHUNK = 64  # files that a process takes at a time
 PATIENCE = 60  # seconds of a processor, for one file
@@ -144,7 +146,7 @@ def decode_files(
 
     Raises:
         DataError: a file is no longer the one that download saw.
-        MachineError: the disk has no room for them all.
+        MachineError: the disk has no room for them all, or the system killed a decoder.
     """
     _check_room(target.parent, len(files) * size[0] * size[1] * CHANNELS)
     target.write_bytes(b"")
@@ -152,7 +154,7 @@ def decode_files(
     chunks = [range(begin, min(begin + CHUNK, len(files))) for begin in range(0, len(files), CHUNK)]
     work = partial(_decode_some, files, size, window, target)
     with Progress("prepare", total=len(files), unit="img") as progress:
-        for chunk, answers in share_out(work, chunks, workers=workers, lost=_lost):
+        for chunk, answers in share_out(work, chunks, workers=workers, lost=partial(_lost, files)):
             outcomes[chunk.start : chunk.stop] = answers
             progress.advance(len(chunk))
     return outcomes
@@ -261,6 +263,13 @@ def _check_shape(width: int, height: int) -> None:
         raise Unfit("long and thin", f"{width}x{height}, one side over {LONGEST} times the other", "cut it")
 
 
-def _lost(index: int) -> Outcome:
-    found = f"its decoder crashed, or took more than {PATIENCE} seconds; get a whole copy"
-    return Outcome(fault="damaged", found=found)
+def _lost(files: list[File], index: int, code: int | None) -> Outcome:
+    """What became of a file whose decoder ended; nothing is said against it where the system ended that."""
+    if code == -signal.SIGKILL:
+        raise MachineError(
+            f"prepare: the process that decoded {files[index].path} {how_it_ended(code)}; end other programs, and run "
+            "dvc repro again"
+        )
+    if code == -signal.SIGPROF:
+        return Outcome(fault="damaged", found=f"it took more than {PATIENCE} seconds to decode; get a whole copy")
+    return Outcome(fault="damaged", found=f"its decoder {how_it_ended(code)}; get a whole copy")

@@ -156,27 +156,34 @@ CLUTTER = {
 UNFINISHED = {".crdownload", ".part", ".partial", ".filepart", ".download", ".opdownload", ".aria2", ".tmp", ".temp"}
 EDITORS = {".swp", ".swo", ".bak", ".orig"}
 OF_DVC = "a file of DVC or a lock"
+LINK, LINKED_FOLDER, DEAD_LINK = "a link that is not DVC's", "a link to a folder", "a link that leads nowhere"
+NO_FILE = "a pipe, socket or device"
+FIRST_BYTES = 2**16  # bytes by which a file is named that is no picture
 CACHED = re.compile(r"/[0-9a-f]{2}/[0-9a-f]{30}$")  # how DVC names every file in any of its caches
 
 
-def find_pictures(folder: Path) -> tuple[list[Path], list[Path]]:
-    """All pictures below `folder`, by name or by content, and all other files, each sorted.
+def find_pictures(folder: Path) -> tuple[list[Path], dict[Path, str]]:
+    """All pictures below `folder`, by name or by content, sorted; and why each other file is none.
 
     Links are among the others, as followed they may lead in circles; but those that DVC makes to files in its cache
     are pictures like any. Clutter is neither. A folder that may not be read is among the others.
     """
     pictures: list[Path] = []
-    others: list[Path] = []
+    others: dict[Path, str] = {}
 
     def unreadable(error: OSError) -> None:
-        others.append(Path(error.filename))
+        others[Path(error.filename)] = f"cannot be read ({error.strerror}); change its permissions"
 
     for place, folders, files in os.walk(folder, onerror=unreadable):
-        others += [Path(place, name) for name in folders if Path(place, name).is_symlink()]
+        others |= {Path(place, name): LINKED_FOLDER for name in folders if Path(place, name).is_symlink()}
         folders[:] = [name for name in folders if not is_clutter(name)]
         for path in (Path(place, name) for name in files if not is_clutter(name)):
-            (pictures if _is_picture(path) else others).append(path)
-    return sorted(pictures), sorted(others)
+            reason = _why_not(path)
+            if reason:
+                others[path] = reason
+            else:
+                pictures.append(path)
+    return sorted(pictures), dict(sorted(others.items()))
 
 
 def is_clutter(name: str) -> bool:
@@ -200,13 +207,38 @@ def cached_by_dvc(path: str | Path) -> str:
     return target if CACHED.search(target) else ""
 
 
-def _is_picture(path: Path) -> bool:
-    if (path.is_symlink() and not cached_by_dvc(path)) or not path.is_file() or remnant(path.name):
-        return False
-    if path.suffix.lower() in SUFFIXES:
-        return True
+def kind_of_link(path: str | Path) -> str:
+    """What a link is that is not followed."""
+    if not os.path.exists(path):  # noqa: PTH110 - Path's raises on a loop
+        return DEAD_LINK
+    return LINKED_FOLDER if os.path.isdir(path) else LINK  # noqa: PTH112 - the same
+
+
+def _why_not(path: Path) -> str:
+    """Why a file is no picture; empty if it is one."""
+    if path.is_symlink() and not cached_by_dvc(path):
+        return kind_of_link(path)
+    if path.is_symlink() and not path.exists():
+        return "a link to a file that DVC's cache lacks; run dvc pull"
+    if not path.is_file():
+        return NO_FILE
+    if remnant(path.name) or path.suffix.lower() in SUFFIXES:
+        return remnant(path.name)
     try:
         Image.open(path, formats=FORMATS).close()  # reads the first bytes
+    except OSError as error:
+        if error.errno:
+            return f"cannot be read ({error.strerror}); change its permissions"
+        return _named(path)
     except Exception:  # whatever it is, Pillow does not know it
-        return False
-    return True
+        return _named(path)
+    return ""
+
+
+def _named(path: Path) -> str:
+    with path.open("rb") as file:
+        head = file.read(FIRST_BYTES)
+    if not head:
+        return "empty"
+    name = name_of(head, read=", ".join(FORMATS))
+    return f"{name.found}; {name.remedy}"

@@ -15,6 +15,8 @@ from imageclf.images.checks import (
     Found,
     class_remarks,
     faults,
+    name_remarks,
+    near_name,
     no_validation,
     refusal,
     remarks,
@@ -118,7 +120,7 @@ def look_at_folder(
     given = frozenset(file.split for file in files)
     findings += remarks(files, outcomes, used)
     findings += set_remarks(files, outcomes, used, has_window=params.window is not None)
-    findings += class_remarks(counts, given=given)
+    findings += class_remarks(counts, given=given) + name_remarks(counts, given=given)
     if (params.val_fraction or "val" in given) and not any(of["val"] for of in counts.values()):
         findings.append(no_validation(len(used)))
     write_report(findings, left_out)
@@ -146,9 +148,11 @@ def _shortage(counts: dict[str, dict[str, int]], files: list[File]) -> DataError
         if not of["train"]:
             its = [file for file in files if file.label == name]
             given = all(file.split for file in its)
+            near = near_name(name, counts, "train") if given else ""
             return DataError(
                 f"class {name!r} has no image to train on: {of['val']} are for validation, {of['test']} for test, of "
                 f"{len(its)} files; add some{' to train' if given else ''}"
+                f"{f' (did you mean the class {near!r}, which has some?)' if near else ''}"
             )
     if not any(of["test"] for of in counts.values()):
         return DataError(

@@ -1,5 +1,7 @@
 """Which image goes into which split."""
 
+import math
+
 import numpy as np
 
 from imageclf.randomness import permutation, random_bits
@@ -7,6 +9,7 @@ from imageclf.randomness import permutation, random_bits
 CHOSEN = 1  # the counter that sets the choice of per_class apart from that of the splits
 FEW = 1000  # images, of which a tenth would be too few for a test
 LEAST = {"test": 8, "val": 25}  # different images of a class from which on it has one there
+SMALL = 50  # different images; a class of fewer is too small to leave its shares to chance
 
 
 def choose_validation(labels: np.ndarray, *, fraction: float, seed: int) -> np.ndarray:
@@ -32,38 +35,46 @@ def split_by_content(
 ) -> np.ndarray:
     """The split of each image, by what it shows: contents uint64 (N,), given splits and labels (N,), splits (N,) out.
 
-    An image's place hangs on nothing but its own content: more images move none, equal ones stay together, and each
-    class gets its share up to chance. Where chance leaves a class of 8 images without one in the test, a class of 25
-    without one in validation, or any without one in training, the image that is nearest by its place goes there: it is
-    the only one that others can move. Given splits stay; what is not given is cut from the rest, which is training.
+    An image's place depends on nothing but its own content: equal images stay together, and each class gets its share
+    up to chance. A class of fewer than 50 different images gets its share rounded up or down: where chance gives it
+    more or less, the nearest by their places move. So one of 8 images has one in the test, and one of 25 has one in
+    validation; larger classes too, and every class has one to train on. More images move no other, but for these
+    nearest ones. Given splits stay; what is not given is cut from the rest, which is training.
     """
     place = random_bits(seed, contents) / 2.0**64  # in [0, 1]
-    test_until = 0.0 if "test" in given else test_fraction
-    val_until = test_until if "val" in given else test_until + val_fraction
-    cut = np.where(place < test_until, "test", np.where(place < val_until, "val", "train"))
-    held_out = (given == "val") | (given == "test")
-    asked = {"test": test_until > 0, "val": val_until > test_until}
-    least = {split: number for split, number in LEAST.items() if asked[split]}
+    shares = {
+        "test": 0.0 if "test" in given else test_fraction,
+        "val": 0.0 if "val" in given else val_fraction,
+    }
+    cut, held_out = given.astype("<U5"), (given == "val") | (given == "test")
     classes, numbers = np.unique(labels, return_inverse=True)
     for number in range(len(classes)):
         members = np.flatnonzero((numbers == number) & ~held_out)
-        cut[members] = _completed(cut[members], place[members], least)
-    return np.where(held_out, given, cut)
-
-
-def _completed(cut: np.ndarray, place: np.ndarray, least: dict[str, int]) -> np.ndarray:
-    """The splits (n,) of a class by chance, completed: one of `least` from so many different images on, and training.
-
-    Images of the same place (n,) are the same.
-    """
-    cut, different = cut.copy(), len(np.unique(place))
-    for split, number in least.items():  # the test first, which may take the only image from validation
-        free = place[cut != "test"]
-        if split not in cut and different >= number and len(free):
-            cut[place == free.min()] = split
-    if different and "train" not in cut:
-        cut[place == place.max()] = "train"
+        cut[members] = _cut(place[members], shares)
     return cut
+
+
+def _cut(place: np.ndarray, shares: dict[str, float]) -> np.ndarray:
+    """The splits (n,) of a class's images by their places (n,), the test's lowest; those of one place are the same."""
+    different = np.unique(place)
+    cut = np.full(len(place), "train")
+    until, taken = 0.0, 0
+    for split, share in shares.items():
+        until += share
+        least, most = _bounds(split, share, len(different))
+        by_chance = int((different < until).sum()) - taken
+        count = min(max(by_chance, least), most, len(different) - 1 - taken)  # one is left to train on
+        cut[np.isin(place, different[taken : taken + count])] = split
+        taken += count
+    return cut
+
+
+def _bounds(split: str, share: float, different: int) -> tuple[int, int]:
+    """How many of a class's different images a split has, at least and at most."""
+    least = int(share > 0 and different >= LEAST[split])
+    if different >= SMALL:
+        return least, different
+    return max(least, math.floor(share * different)), math.ceil(share * different)
 
 
 def few_of_each(labels: np.ndarray, keys: np.ndarray | None, *, count: int | None, seed: int) -> np.ndarray:

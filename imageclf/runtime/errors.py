@@ -1,6 +1,7 @@
 """Faults that a user can mend. Each is one sentence: where, what was found, what to do."""
 
 import unicodedata
+from collections.abc import Sequence
 
 
 class UserError(Exception):
@@ -62,6 +63,7 @@ class TooSlow(Fault):
 
 
 BREAKING = {"Cc", "Cs", "Zl", "Zp"}  # Unicode categories: controls, halves of broken bytes, line and paragraph ends
+SHOWN = 3  # of many names
 
 
 def printable(text: object) -> str:
@@ -73,3 +75,9 @@ def printable(text: object) -> str:
         character.encode("unicode_escape").decode() if unicodedata.category(character) in BREAKING else character
         for character in words
     )
+
+
+def some(names: Sequence[object]) -> str:
+    """The first three of many names, and how many there are."""
+    more = f", ... ({len(names):,} in all)" if len(names) > SHOWN else ""
+    return printable(", ".join(map(str, names[:SHOWN]))) + more

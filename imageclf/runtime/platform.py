@@ -72,3 +72,23 @@ def lock(file: IO[str], *, wait: bool = False) -> bool:
             print(f"{file.name} cannot be locked ({error.strerror}); do not run the same twice at once", flush=True)
         _told = True
     return True
+
+
+AS_A_RULE = {
+    signal.SIGKILL: ", as the system does when memory runs out",
+    signal.SIGBUS: ", as happens when /dev/shm or the disk is full",
+    signal.SIGTERM: ", so someone ended it",
+}
+
+
+def how_it_ended(code: int | None) -> str:
+    """What is known of a process by its exit code as Python has it: negative for a signal, None where it has none."""
+    if code is None:
+        return "broke off"
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        known = signal.Signals(-code)
+    except ValueError:
+        return f"was killed by signal {-code}"
+    return f"was killed by signal {-code} ({known.name}){AS_A_RULE.get(known, '')}"

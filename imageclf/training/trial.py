@@ -21,6 +21,7 @@ from imageclf.models.classifier import Classifier, build_classifier, load_classi
 from imageclf.models.own import is_own_module, told
 from imageclf.models.zoo import TIMM
 from imageclf.runtime.errors import ParamsError
+from imageclf.runtime.platform import how_it_ended
 from imageclf.runtime.stage import run_tool
 
 SAID = "train: "  # begins the lines of the trial that are passed on; a network may print others
@@ -58,8 +59,7 @@ def try_out(card: Card) -> None:
         if done.returncode == ParamsError.exit_code:
             raise ParamsError(last)
         raise ParamsError(
-            f"params.yaml: train.model {card.model} ended its trial with exit code {done.returncode} ({last}); "
-            "mend that"
+            f"params.yaml: train.model {card.model} in its trial {how_it_ended(done.returncode)} ({last}); mend that"
         )
 
 

@@ -4,7 +4,7 @@ import signal
 import sys
 from collections.abc import Callable
 from functools import partial
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any
 
@@ -19,10 +19,13 @@ from imageclf.config.train import TrainParams
 from imageclf.images.dataset import Split
 from imageclf.models.device import Compute
 from imageclf.runtime.errors import MachineError
+from imageclf.runtime.platform import how_it_ended
 from imageclf.training.optimizers import Hyperparameters
 from imageclf.training.shared import Board, Network
 from imageclf.training.step import Batch, Objective, ShardWorker
 from imageclf.training.update import Updater, clip_factor, make_optimizers
+
+ENDING = 10  # seconds that a process has for its end when its pipe is closed
 
 
 class Worker:
@@ -113,7 +116,7 @@ class WorkerPool:
         """Compute a batch's gradients; return its sum of losses and its number of right answers.
 
         Raises:
-            MachineError: a worker process has gone, for want of memory as a rule.
+            MachineError: a worker process has gone.
         """
         self._step = batch.step
         self._all("compute", batch)
@@ -143,9 +146,11 @@ class WorkerPool:
                 "raise train.shards, or lower train.batch_size"
             ) from None
         except (EOFError, BrokenPipeError, ConnectionResetError):
+            wait([child.sentinel for child in self._children], ENDING)
+            code = next((child.exitcode for child in self._children if child.exitcode is not None), None)
             raise MachineError(
-                f"train: a worker process ended at step {self._step}, perhaps for want of memory; "
-                "lower runtime.workers or train.batch_size"
+                f"train: a worker process at step {self._step} {how_it_ended(code)}; if memory was short, lower "
+                "runtime.workers or train.batch_size; dvc repro goes on from the last checkpoint"
             ) from None
 
 

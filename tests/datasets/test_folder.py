@@ -9,7 +9,7 @@ import pytest
 from dvc.fs import localfs
 from dvc.ignore import DvcIgnoreFilter
 
-from imageclf.datasets.folder import Manifest, make_manifest
+from imageclf.datasets.folder import Manifest, make_manifest, missed
 from imageclf.runtime.errors import DataError
 
 PAIR = ["ant/1.jpg", "bee/1.jpg"]
@@ -247,7 +247,15 @@ def test_a_table_names_the_classes(tmp_path: Path, table: str, expected: list[tu
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        (b"file,class\nant/1.jpg,x\n", "has the columns file, class, not path, .*; call file path, call class label$"),
+        (
+            b"file,class\nant/1.jpg,x\n",
+            "has the columns file, class, and takes path, .*; rename file to path, rename class to label$",
+        ),
+        (b"image_id,label\nant/1.jpg,x\n", "the columns image_id, label, and takes path, .*; rename image_id to path$"),
+        (b"filename,labels\nant/1.jpg,x\n", "rename filename to path, rename labels to label$"),
+        (b"Pth,lable,spilt\nant/1.jpg,x,\n", "rename Pth to path, rename lable to label, rename spilt to split$"),
+        (b"path,label,notes\nant/1.jpg,x,\n", "split; take out 'notes'$"),
+        (b"path,label,Label\nant/1.jpg,x,\n", "split; take out 'Label'$"),
         (b"path,label\nant/1.jpg,x\nant/1.jpg,y\n", "line 3: ant/1.jpg is listed twice"),
         (b"path,label\nant/1.jpg,\n", "line 2: no label"),
         (b"path,label\n ,x\n", "line 2: no path; name the file that is x"),
@@ -264,7 +272,7 @@ def test_a_table_names_the_classes(tmp_path: Path, table: str, expected: list[tu
         (b",path,label\n0,ant/1.jpg,x\n", r"take out '\(no name\)'$"),
         (
             b"Image Name,width,category\nant/1.jpg,3,x\n",
-            "call Image Name path, call category label, take out 'width'$",
+            "rename Image Name to path, rename category to label, take out 'width'$",
         ),
         (b"path\nant/1.jpg\n", "add label$"),
         (b'path,label\n"ant/1.jpg,x\n', "line 2: no CSV"),
@@ -310,7 +318,7 @@ def test_what_is_passed_over_is_listed(tmp_path: Path, monkeypatch: pytest.Monke
         "ant/Icon\\r": "a hidden or system file",
         "ant/Thumbs.db": "a hidden or system file",
         "ant/a\\rb.jpg": "a name with a carriage return",
-        "ant/loop": "a link that is not DVC's",
+        "ant/loop": "a link to a folder",
         "ant/\\udcff.jpg": "a name that is not UTF-8",
         "bee/@eaDir": "a hidden or system folder with 1 files",
         "bee/__MACOSX": "a hidden or system folder with 1 files",
@@ -407,6 +415,31 @@ def localfs_files(repository: Path) -> set[str]:
     return {str(Path(path).relative_to(repository)) for path in found}
 
 
+def test_what_may_be_wanted_of_what_is_left_out_is_said_by_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(tmp_path, [".dvc/", *(f"own/{path}" for path in PAIR), "own/cow/1.jpg", "elsewhere/1.jpg"])
+    made(tmp_path, ["own/labels.xlsx", "own/README.txt", "own/ant/.DS_Store", "own/bee/old_1.jpg"])
+    (tmp_path / ".dvcignore").write_text("own/cow\nold_*\n")
+    for name in ("cat", "dog", "elk", "fox"):
+        (tmp_path / "own" / name).symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "own/ant/2.jpg").symlink_to(tmp_path / "elsewhere/1.jpg")
+    monkeypatch.chdir(tmp_path)
+    assert missed(make_manifest(["own"]).left_out) == [
+        "left out cat, dog, elk, ... (4 in all): a link to a folder; put the folder itself there",
+        "left out ant/2.jpg: a link that is not DVC's; put the file itself there",
+        "left out cow: a folder hidden by .dvcignore; change .dvcignore if it is wanted",
+        "left out bee/old_1.jpg: a file hidden by .dvcignore; change .dvcignore if it is wanted",
+        "left out labels.xlsx: a table that is not read; if it names the classes, save it as labels.csv at the top, "
+        "with the columns path,label",
+    ]
+    (tmp_path / "own/labels.csv").write_text("path,label\nant/1.jpg,x\nbee/1.jpg,y\n")
+    made(tmp_path, ["own/spare.jpg"])
+    said = missed(make_manifest(["own"]).left_out)
+    assert "left out spare.jpg: not in labels.csv; name its class there if it is wanted" in said
+    assert not [line for line in said if "README" in line or ".DS_Store" in line or "labels.xlsx" in line]
+
+
 def test_a_folder_elsewhere_needs_no_dvc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made(tmp_path, ["here/.dvc/", "here/.dvcignore", "own/ant/1.jpg", "own/bee/1.jpg"])
     (tmp_path / "here/.dvcignore").write_text("*.jpg\n")
@@ -421,6 +454,16 @@ def test_a_class_of_links_alone_says_so(tmp_path: Path) -> None:
         DataError, match=r"class folder cat in .* is empty but for a link that is not DVC's; put the files"
     ):
         make_manifest([str(tmp_path / "own")])
+
+
+def test_a_link_to_a_folder_is_named_where_it_leaves_one_class_or_no_training(tmp_path: Path) -> None:
+    made(tmp_path, ["own/bee/1.jpg", "split/test/ant/1.jpg", "elsewhere/1.jpg"])
+    (tmp_path / "own/cat").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match=r"one class, bee, .*; left out cat: a link to a folder; put the folder itself"):
+        make_manifest([str(tmp_path / "own")])
+    (tmp_path / "split/train").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match=r"no train folder with images in it \(train is a link to a folder\); add it"):
+        make_manifest([str(tmp_path / "split")])
 
 
 def test_the_layouts_are_many() -> None:

@@ -45,7 +45,7 @@ def eat_memory(chunk: range) -> list[int]:
 
 def answers(work, workers: int) -> dict[int, int]:  # type: ignore[no-untyped-def]
     found: dict[int, int] = {}
-    for chunk, some in share_out(work, CHUNKS, workers=workers, lost=lambda index: -1):
+    for chunk, some in share_out(work, CHUNKS, workers=workers, lost=lambda index, code: code or 0):
         found |= dict(zip(chunk, some, strict=True))
     return found
 
@@ -55,10 +55,10 @@ def test_every_index_is_answered_once(workers: int) -> None:
     assert answers(squares, workers) == {index: index * index for index in range(40)}
 
 
-@pytest.mark.parametrize("work", [crash_at_seven, hang_at_seven])
+@pytest.mark.parametrize(("work", "end"), [(crash_at_seven, signal.SIGKILL), (hang_at_seven, signal.SIGPROF)])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_what_kills_its_process_is_lost_alone(work, workers: int) -> None:  # type: ignore[no-untyped-def]
-    assert answers(work, workers) == {index: index * index for index in range(40)} | {7: -1}
+def test_what_kills_its_process_is_lost_alone_and_its_end_known(work, end: int, workers: int) -> None:  # type: ignore[no-untyped-def]
+    assert answers(work, workers) == {index: index * index for index in range(40)} | {7: -end}
 
 
 def test_an_exception_is_raised_and_ends_the_others() -> None:
@@ -68,14 +68,14 @@ def test_an_exception_is_raised_and_ends_the_others() -> None:
 
 
 def test_leaving_early_ends_every_process() -> None:
-    for _ in share_out(squares, CHUNKS, workers=2, lost=lambda index: -1):
+    for _ in share_out(squares, CHUNKS, workers=2, lost=lambda index, code: code or 0):
         break
     assert not multiprocessing.active_children()
 
 
 def test_a_process_cannot_take_all_memory() -> None:
-    assert list(share_out(eat_memory, [range(1)], workers=1, lost=lambda index: 0)) == [(range(1), [-1])]
+    assert list(share_out(eat_memory, [range(1)], workers=1, lost=lambda index, code: 0)) == [(range(1), [-1])]
 
 
 def test_no_work_needs_no_process() -> None:
-    assert list(share_out(squares, [], workers=2, lost=lambda index: -1)) == []
+    assert list(share_out(squares, [], workers=2, lost=lambda index, code: code or 0)) == []

@@ -1,5 +1,7 @@
 """Every kind of file becomes the right pixels, or is named with the right fault."""
 
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -103,3 +105,26 @@ def test_images_that_the_disk_has_no_room_for_are_refused_before_any_work(tmp_pa
     with pytest.raises(MachineError, match=r"take 6,000,000\.0 GB while it works, .* lower prepare\.size"):
         decode_files(files, size=(10**6, 10**9), target=tmp_path / "pixels", workers=1)
     assert not (tmp_path / "pixels").exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (signal.SIGQUIT, "its decoder was killed by signal 3 (SIGQUIT); get a whole copy"),
+        (signal.SIGPROF, "it took more than 60 seconds to decode; get a whole copy"),
+    ],
+)
+def test_a_file_that_ends_its_decoder_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, words: str
+) -> None:
+    monkeypatch.setattr("imageclf.images.decode_all.decode", lambda *_, **__: os.kill(os.getpid(), number))
+    outcomes, _ = decoded(listed(tmp_path, {"a.png": b"x"}), tmp_path, workers=1)
+    assert [(outcome.fault, outcome.found) for outcome in outcomes] == [("damaged", words)]
+
+
+def test_a_decoder_that_the_system_killed_is_no_fault_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imageclf.images.decode_all.decode", lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(MachineError, match=r"decoded a.png was killed by signal 9 \(SIGKILL\), .*; end other programs"):
+        decoded(listed(tmp_path, {"a.png": b"x"}), tmp_path, workers=1)

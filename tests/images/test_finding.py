@@ -65,3 +65,27 @@ def test_links_and_pipes_are_never_followed(tmp_path: Path) -> None:
     (tmp_path / "link.png").symlink_to("a.png")
     os.mkfifo(tmp_path / "pipe.png")
     assert names(tmp_path) == (["a.png"], ["link.png", "loop", "pipe.png"])
+
+
+def test_a_file_that_is_no_picture_has_its_reason(tmp_path: Path) -> None:
+    make(tmp_path, "scan.dcm", bytes(128) + b"DICM" + bytes(64))
+    make(tmp_path, "notes.txt", b"pears")
+    make(tmp_path, "nothing", b"")
+    make(tmp_path, "e.png.part")
+    (tmp_path / "dead.png").symlink_to("gone.png")
+    (tmp_path / "circle.png").symlink_to("circle.png")
+    (tmp_path / "folder").symlink_to(tmp_path)
+    (tmp_path / "link.png").symlink_to("notes.txt")
+    (tmp_path / "pull.png").symlink_to(tmp_path / f"cache/files/md5/0a/{'b' * 30}")
+    _, others = find_pictures(tmp_path)
+    assert {path.name: reason.partition(";")[0] for path, reason in others.items()} == {
+        "circle.png": "a link that leads nowhere",
+        "dead.png": "a link that leads nowhere",
+        "e.png.part": "an unfinished download or temporary file",
+        "folder": "a link to a folder",
+        "link.png": "a link that is not DVC's",
+        "nothing": "empty",
+        "notes.txt": "not a picture but text",
+        "pull.png": "a link to a file that DVC's cache lacks",
+        "scan.dcm": "DICOM cannot be read",
+    }

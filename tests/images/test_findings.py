@@ -13,6 +13,7 @@ from imageclf.images.checks import (
     cell,
     class_remarks,
     console_lines,
+    name_remarks,
     no_validation,
     set_remarks,
     write_report,
@@ -120,6 +121,15 @@ def test_a_class_that_lacks_a_given_split_is_not_called_too_small() -> None:
     counts = {"ant": {"train": 9, "val": 1, "test": 1}, "bee": {"train": 30, "val": 0, "test": 0}}
     words = {finding.kind: finding.found for finding in class_remarks(counts, given=frozenset({"", "test"}))}
     assert words == {"no val image": "under 25 images", "no test image": "none of its 30 is given"}
+
+
+def test_a_class_that_lacks_a_given_split_may_be_misspelt_for_one_that_has_it() -> None:
+    both, no_test, no_val = ({"train": 9, "val": val, "test": test} for val, test in ((1, 1), (1, 0), (0, 1)))
+    counts = {"dog": both, "dgo": no_test, "doog": no_val, "a1": both, "a2": no_test, "dig": no_test}
+    words = [finding.found for finding in name_remarks(counts, given=frozenset({"", "train", "test"}))]
+    assert words == ["'dgo' has no test image, but 'dog' has; if they are one class, rename one"]
+    assert len(name_remarks(counts, given=frozenset({"val", "test"}))) == 2
+    assert name_remarks(counts, given=frozenset({""})) == []
 
 
 def test_rare_and_empty_classes_are_named() -> None:

@@ -97,6 +97,13 @@ def test_names_of_every_kind_pass_through_unchanged(own: Own) -> None:
     assert len(samples) == 60 + 31 * len(names)
 
 
+def test_a_class_folder_that_is_a_link_is_said_to_be_left_out(own: Own, capsys: pytest.CaptureFixture[str]) -> None:
+    (own.images / "cat").symlink_to(own.images / "ant")
+    own.prepare()
+    assert "download: left out cat: a link to a folder; put the folder itself there\n" in capsys.readouterr().out
+    assert own.report()["cat"] == ("a link to a folder", "left out")
+
+
 def test_links_to_the_cache_of_dvc_are_packed_as_the_files_themselves(own: Own) -> None:
     own.prepare()
     before = Path("data/prepared/dataset.json").read_bytes()
@@ -120,6 +127,7 @@ def test_nothing_is_written_to_the_users_folder(own: Own) -> None:
 
 
 def test_fifty_images_more_move_no_other(own: Own) -> None:
+    fill(own.images / "ant", range(30, 50))  # a class of fewer has exact shares, which more images move
     own.prepare()
     before = set(own.samples().itertuples(index=False, name=None))
     fill(own.images / "ant", range(500, 525))
@@ -128,6 +136,14 @@ def test_fifty_images_more_move_no_other(own: Own) -> None:
     after = set(own.samples().itertuples(index=False, name=None))
     assert before < after
     assert len(after - before) == 50
+
+
+def test_the_test_of_few_images_is_as_large_as_was_asked(own: Own) -> None:
+    for path in [*sorted(own.images.glob("*/*"))[12:30], *sorted(own.images.glob("bee/*"))[12:]]:
+        path.unlink()
+    own.prepare()
+    assert own.samples()["split"].value_counts()["test"] in (4, 5, 6)  # 0.2 of 24
+    assert own.samples()["split"].value_counts()["val"] in (2, 3, 4)
 
 
 def test_another_size_moves_no_image_and_finds_the_same_copies(own: Own) -> None:
@@ -264,6 +280,20 @@ def test_a_class_that_is_given_to_the_test_alone_is_one_sentence(own: Own) -> No
     for name in ("ant", "bee"):
         shutil.rmtree(own.images / name)
     with pytest.raises(DataError, match=r"class 'cat' has no image to train on.* of 30 files; add some to train$"):
+        own.prepare()
+
+
+def test_a_misspelt_class_of_one_split_is_told_by_its_right_name(own: Own, capsys: pytest.CaptureFixture[str]) -> None:
+    own.images.rename("train")
+    own.images.mkdir()
+    Path("train").rename(own.images / "train")
+    for place, seed in (("test/ant", 500), ("test/bee", 600), ("train/bees", 700)):
+        fill(own.images / place, range(seed, seed + 10))
+    own.prepare()
+    line = "prepare: names alike: 'bees' has no test image, but 'bee' has; if they are one class, rename one\n"
+    assert line in capsys.readouterr().out
+    fill(own.images / "test/atn", range(800, 803))
+    with pytest.raises(DataError, match=r"class 'atn' has no .*; add some to train \(did you mean the class 'ant'"):
         own.prepare()
 
 

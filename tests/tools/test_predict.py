@@ -18,6 +18,7 @@ from tests.imports import ROOT
 from tools import predict
 
 SIZE = (8, 12)
+NO_THRESHOLD = "no answer is marked as unsure: this classifier has no threshold for that (evaluate.target_precision)"
 
 
 def write_model(path: Path, *, channels: int = 3, threshold: float | None = None) -> Path:
@@ -129,7 +130,45 @@ def test_a_folder_stands_for_its_pictures_sorted(
     assert ask(monkeypatch, "photos") == 0
     shown = capsys.readouterr()
     assert [line.split()[0] for line in shown.out.splitlines()] == ["photos/a.png", "photos/b.png", "photos/sub/a.jpg"]
-    assert shown.err == "photos: passed over 1 other files (notes.txt)\n"
+    assert shown.err.splitlines() == [
+        "photos: passed over notes.txt: not a picture but text; take it out",
+        NO_THRESHOLD,
+    ]
+
+
+def test_a_folder_says_why_it_passes_over_files(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("scans").mkdir()
+    for number in range(4):
+        Path(f"scans/{number}.dcm").write_bytes(bytes(128) + b"DICM")
+    Path("scans/old.png").symlink_to("gone.png")
+    assert ask(monkeypatch, "scans") == 3
+    assert capsys.readouterr().err.splitlines() == [
+        "scans: passed over 0.dcm, 1.dcm, 2.dcm, ... (4 in all): DICOM cannot be read; convert it to 16-bit PNG, with "
+        "pydicom or dicom2jpg say, and set prepare.window",
+        "scans: passed over old.png: a link that leads nowhere",
+        "scans: no pictures in this folder; check the path",
+    ]
+
+
+def test_pictures_that_are_dark_cut_or_tiny_are_remarked(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = str(write_model(Path("grey.onnx"), channels=1, threshold=0.5))
+    Path("photos").mkdir()
+    Image.fromarray(np.full((6, 9), 4000, np.uint16)).save("photos/flat.png")
+    paint("photos/wide.png", size=(300, 50))
+    paint("photos/right.png", size=(60, 40))
+    ask(monkeypatch, "photos", "--model", model, "--json")
+    assert capsys.readouterr().err.splitlines() == [
+        "cut away: 1 of 3 pictures lose 75 % of their area, as only their middle is kept; where the rest counts, cut "
+        "or pad them to squares",
+        "tiny: 1 of 3 pictures have a side under 8 pixels; their answers mean little",
+    ]
+    Image.fromarray(np.linspace(0, 4095, 600).astype(np.uint16).reshape(20, 30)).save("twelve.png")
+    ask(monkeypatch, "twelve.png", "--model", model)
+    assert capsys.readouterr().err.startswith("narrow range: 1 of 1 16-bit pictures have values from ")
 
 
 def test_many_pictures_are_each_answered_in_order(
@@ -150,7 +189,9 @@ def test_bad_files_are_named_and_good_ones_answered_all_the_same(
     assert ask(monkeypatch, "cat.jpg", paint("good.png"), "cut.png", "gone.png") == 3
     shown = capsys.readouterr()
     assert shown.out == "good.png  red    80.0 %\n"
-    assert [line.split(":")[0] for line in shown.err.splitlines()] == ["cat.jpg", "cut.png", "gone.png"]
+    *faults, remark = shown.err.splitlines()
+    assert [line.split(":")[0] for line in faults] == ["cat.jpg", "cut.png", "gone.png"]
+    assert remark == NO_THRESHOLD
 
 
 def test_a_folder_without_pictures_is_named(

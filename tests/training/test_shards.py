@@ -1,6 +1,7 @@
 """The sharded step: the same bits whoever computes it."""
 
 import os
+import signal
 from typing import Any
 
 import numpy as np
@@ -134,12 +135,13 @@ class _Held:
         self._live.discard(id(self))
 
 
-def test_a_lost_worker_is_one_sentence() -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_lost_worker_is_one_sentence_with_the_signal_that_ended_it(number: signal.Signals) -> None:
     with (
-        pytest.raises(MachineError, match="a worker process ended at step 7"),
+        pytest.raises(MachineError, match=rf"process at step 7 was killed by signal {int(number)} \({number.name}\)"),
         make_pool(small_classifier(), workers=2, shards=4) as pool,
     ):
-        pool._children[0].kill()
+        os.kill(pool._children[0].pid, number)
         pool._children[0].join()
         pool.compute(Batch(np.arange(32), epoch=0, step=7))
 

@@ -107,7 +107,7 @@ def check_can_run(params: Params) -> None:
 
 @cache
 def _check_seen(key: str, path: str) -> None:
-    place, name = Path(path).expanduser(), printable(path)
+    place, name = Path(path), printable(path)
     if not place.exists():
         raise DataError(f"{key} is {name}, and there is nothing of that name; mend the path")
     if Path(path).is_absolute():
@@ -231,7 +231,7 @@ def _with(values: dict[str, Any]) -> Params:
 @cache
 def _contents(path: str) -> list[tuple[str, str]]:
     """What a file or folder of the user's holds: every file's place in it and sha256."""
-    top = Path(path).expanduser()
+    top = Path(path)
     return [(each.relative_to(top).as_posix(), sha256_of_file(each)) for each in files_of(top) if each.exists()]
 
 

@@ -1,0 +1,52 @@
+"""What is worth knowing of pictures together, a sentence each; empty if there is nothing."""
+
+from collections.abc import Sequence
+
+CUT = 0.5  # of a picture's area that is cut away; of 16:9 it is 0.44, of 4:3 0.25
+NARROW = 16384  # values of 16-bit pictures: a quarter of the range
+SMALLEST = 8  # pixels, the shorter side
+
+
+def cut_away(sizes: Sequence[tuple[int, int]], shape: tuple[int, int] = (1, 1)) -> str:
+    """How much pictures of these (width, height) lose where the shape (H, W) is cut from their middle."""
+    wanted = shape[1] / shape[0]
+    lost = [1 - min(width / height / wanted, height / width * wanted) for width, height in sizes]
+    most = [part for part in lost if part >= CUT]
+    if not most:
+        return ""
+    return (
+        f"{len(most):,} of {len(sizes):,} pictures lose {_percent(most)} of their area, as only their middle is kept; "
+        "where the rest counts, cut or pad them to squares"
+    )
+
+
+def narrow_range(ranges: Sequence[tuple[int, int]]) -> str:
+    """Whether most 16-bit pictures, by their least and largest values, are too dark, and the window that mends it."""
+    narrow = [values for values in ranges if 0 < values[1] - values[0] < NARROW]
+    if 2 * len(narrow) <= len(ranges):
+        return ""
+    low, high = min(narrow)[0], max(high for _, high in narrow)
+    window = ",".join(map(str, _window(low, high)))
+    return (
+        f"{len(narrow):,} of {len(ranges):,} 16-bit pictures have values from {low} to {high} of 65535, which become "
+        f"{round(low / 257)} to {round(high / 257)} of 255; set prepare.window=[{window}] to see them"
+    )
+
+
+def tiny(sizes: Sequence[tuple[int, int]]) -> str:
+    """Whether pictures of these (width, height) are so small that prepare refuses them."""
+    small = sum(min(size) < SMALLEST for size in sizes)
+    if not small:
+        return ""
+    return f"{small:,} of {len(sizes):,} pictures have a side under {SMALLEST} pixels; their answers mean little"
+
+
+def _window(low: int, high: int) -> tuple[int, int]:
+    """For values in this range: the whole of 8 to 14 bits, say, where they lie in that, else as they are."""
+    whole = 2 ** high.bit_length() - 1
+    return (0, whole) if whole < NARROW else (low, high)
+
+
+def _percent(fractions: list[float]) -> str:
+    low, high = f"{100 * min(fractions):.0f}", f"{100 * max(fractions):.0f}"
+    return f"{low} %" if low == high else f"{low} to {high} %"
