@@ -3,16 +3,16 @@
 import difflib
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import suppress
 from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
 
 from imageclf.models.networks.cifarnet import WIDTHS, CifarNet
-from imageclf.models.networks.notes import notes_cnn
-from imageclf.models.networks.own import is_own_module, own_network, told
-from imageclf.models.networks.zoo import is_in_zoo, torchvision_names, zoo_network
+from imageclf.models.networks.notes import LEAST_SIDE, notes_cnn
+from imageclf.models.networks.own import is_own_module, own_name, own_network, source_sha256, told
+from imageclf.models.networks.zoo import TIMM, check_timm, is_in_zoo, torchvision_names, zoo_network
 from imageclf.runtime.errors import ParamsError
 
 
@@ -68,6 +68,8 @@ def _outputs(last: nn.Module) -> int:
 
 MOST_BYTES = 2**31 - 2**20  # of weights in an ONNX file, whose format ends at 2 GiB
 OWN = (*WIDTHS, "notes_cnn", "notes_cnn_relu")
+LARGER = "set train.size to 224, or train.model to resnet18"
+SIDES = (28, 32, 48, 64, 96, 128, 160, 192, 224, 256, 299, 384, 512)  # pixels that networks are made for
 
 
 def network_names() -> list[str]:
@@ -99,7 +101,7 @@ def build_network(
             f"and timm's, and train.model is {name}; set it to replace"
         )
     if from_zoo:
-        with _told_of_size(name, size):
+        with told(name, _taking(size), LARGER):
             network = zoo_network(name, classes=classes if head == "replace" else None, size=size)
     elif is_own_module(name):
         network = own_network(name, classes=classes, channels=channels)
@@ -118,6 +120,21 @@ def build_network(
     return network
 
 
+def check_known(name: str) -> None:
+    """Whether a model of this name is there to be built.
+
+    Raises:
+        ParamsError: it is not.
+        MachineError: it is timm's, which is missing.
+    """
+    if is_own_module(name):
+        source_sha256(name)
+    elif name.startswith(TIMM):
+        check_timm(name)
+    elif name not in network_names():
+        raise _unknown(name)
+
+
 def has_published_weights(name: str) -> bool:
     """Whether it is torchvision's or timm's."""
     return name not in OWN and not is_own_module(name) and is_in_zoo(name)
@@ -127,19 +144,26 @@ def _our_network(name: str, *, classes: int, channels: int, size: tuple[int, int
     if name in WIDTHS:
         return CifarNet(classes=classes, channels=channels, widths=WIDTHS[name])
     if name in OWN:
+        if min(size) < LEAST_SIDE:
+            raise ParamsError(
+                f"params.yaml: train.model {name} cannot {_taking(size)} (it halves them three times); "
+                "set train.size to 32"
+            )
         return notes_cnn(classes=classes, channels=channels, size=size, activations=name.endswith("relu"))
-    close = difflib.get_close_matches(name, network_names(), n=1)
-    hint = f" (did you mean {close[0]}?)" if close else ""
-    raise ParamsError(
+    raise _unknown(name)
+
+
+def _unknown(name: str) -> ParamsError:
+    meant = own_name(name) or next(iter(difflib.get_close_matches(name, network_names(), n=1)), "")
+    hint = f" (did you mean {meant}?)" if meant else ""
+    return ParamsError(
         f"params.yaml: train.model is {name!r}; it can be {', '.join(OWN)}, a classification model of torchvision, "
         f"timm/NAME or package.module:Class{hint}"
     )
 
 
-def _told_of_size(name: str, size: tuple[int, int]) -> AbstractContextManager[None]:
-    """In the block the model is given images of (H, W) pixels."""
-    remedy = "mend that" if is_own_module(name) else "set train.size to 224, or train.model to resnet18"
-    return told(name, f"take images of {size[1]}x{size[0]} pixels", remedy)
+def _taking(size: tuple[int, int]) -> str:
+    return f"take images of {size[1]}x{size[0]} pixels"
 
 
 class ThreeChannels(nn.Module):
@@ -153,17 +177,36 @@ class ThreeChannels(nn.Module):
         return self.network(pixels.expand(-1, 3, -1, -1))
 
 
-def check_takes(network: nn.Module, name: str, channels: int, size: tuple[int, int]) -> object:
+def check_takes(network: nn.Module, name: str, channels: int, size: tuple[int, int], remedy: str = "") -> object:
     """A network's answer for one image of (H, W) pixels, on the device that it is on.
 
     Raises:
-        ParamsError: it cannot.
+        ParamsError: it cannot; ends with the `remedy`, or with a size that it can take.
     """
-    training, device = network.training, next((each.device for each in network.parameters()), None)
-    with _told_of_size(name, size), torch.no_grad():
-        answer = network.eval()(torch.zeros(1, channels, *size, device=device))
+    training = network.training
+    with told(name, _taking(size), lambda: remedy or _other_size(network, name, channels)):
+        answer = _answer(network, channels, size)
     network.train(training)
     return answer
+
+
+def _answer(network: nn.Module, channels: int, size: tuple[int, int]) -> object:
+    device = next((each.device for each in network.parameters()), None)
+    with torch.no_grad():
+        return network.eval()(torch.zeros(1, channels, *size, device=device))
+
+
+def _other_size(network: nn.Module, name: str, channels: int) -> str:
+    """What to do about a network that cannot take images of one size."""
+    if name in OWN:
+        return "set train.size to 32"
+    if not is_own_module(name):
+        return LARGER
+    for side in SIDES:
+        with suppress(Exception):
+            _answer(network, channels, (side, side))
+            return f"it can take {side}x{side}: set train.size to {side}"
+    return "mend that"
 
 
 def check_weight(network: nn.Module, name: str) -> None:

@@ -4,6 +4,8 @@ from torch import nn
 
 from imageclf.models.layers import MaxPool
 
+LEAST_SIDE = 8  # pixels
+
 
 def notes_cnn(*, classes: int, channels: int, size: tuple[int, int], activations: bool) -> nn.Sequential:
     """Three 5x5 convolutions with pooling, two linear layers; 145,578 parameters for 10 classes of 32x32 RGB.

@@ -70,6 +70,16 @@ def preprocessing(name: str) -> Preprocessing:
     return Preprocessing((side, side), list(transforms.mean), list(transforms.std))
 
 
+def check_timm(name: str) -> None:
+    """Whether timm has the model.
+
+    Raises:
+        ParamsError: it has not.
+        MachineError: timm is missing.
+    """
+    _timm(name)
+
+
 def _timm(name: str) -> Any:
     """The module timm, once it is known to have the model."""
     if importlib.util.find_spec("timm") is None:
