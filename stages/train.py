@@ -86,7 +86,7 @@ def main() -> str:
     scales = choose_scales(recipe, card.network_size)
     for scale in scales:
         size = scaled_size(card.network_size, scale)
-        check_takes(classifier.network, recipe.model, dataset.channels, size)
+        check_takes(classifier.network, recipe.model, dataset.channels, size, "set train.scales to [1.0]")
         if least_shard(course, drop_last=recipe.drop_last, shards=shards) == 1:
             check_takes_one(classifier.network, recipe.model, dataset.channels, size)
     if recipe.freeze != "none":

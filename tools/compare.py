@@ -14,8 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from imageclf import CODE_FOLDERS
-from imageclf.config.section import flat
 from imageclf.runtime.errors import DataError, printable
 from imageclf.runtime.stage import run_tool
 from tools.comparing.pictures import test_images, write_changed
@@ -24,9 +22,13 @@ from tools.comparing.predictions import (
     Predictions,
     Revision,
     changed_since,
+    check_same_data,
     check_same_images,
+    differences,
+    differing_params,
     find_revision,
     read_predictions,
+    reasons_for_other_images,
 )
 from tools.comparing.statistics import compare_runs
 from tools.comparing.verdict import METHODS, Verdict, class_lines, cut, judge, judge_runs, outcome_lines, runs_lines
@@ -49,9 +51,14 @@ class Run:
 def main() -> None:
     # 1. Who against whom, on the same images.
     asked = _arguments()
-    new, base = ([_run(name) for name in side.split(",")] for side in (asked.new, asked.base))
-    for run in [*new, *base]:
-        check_same_images(run.predictions, run.revision.title, base[0].predictions, base[0].revision.title)
+    new_names, base_names = (side.split(",") for side in (asked.new, asked.base))
+    revisions = [find_revision(name) for name in [*new_names, *base_names]]
+    against = revisions[len(new_names)]
+    if len(revisions) == 2 and revisions[0].commit == against.commit and not asked.json:
+        print(f"{revisions[0].title} against {against.title}: {_same_state(against)}, so there is nothing to compare")
+        return
+    runs = _runs(revisions, against)
+    new, base = runs[: len(new_names)], runs[len(new_names) :]
 
     # 2. The verdict.
     report, lines, verdict = _one(new[0], base[0]) if len(new + base) == 2 else _several(new, base)
@@ -81,9 +88,16 @@ def _arguments() -> argparse.Namespace:
     return asked
 
 
-def _run(name: str) -> Run:
-    revision = find_revision(name)
-    return Run(revision, read_predictions(revision))
+def _runs(revisions: list[Revision], against: Revision) -> list[Run]:
+    """Each with its predictions, once they are known to be of the same images as those of `against`."""
+    for revision in revisions:
+        check_same_data(revision, against)
+    runs = [Run(revision, read_predictions(revision)) for revision in revisions]
+    base = runs[revisions.index(against)].predictions
+    for run in runs:
+        why = reasons_for_other_images(run.revision, against)
+        check_same_images(run.predictions, run.revision.title, base, against.title, why)
+    return runs
 
 
 def _one(new: Run, base: Run) -> tuple[dict[str, Any], list[str], Verdict]:
@@ -97,7 +111,7 @@ def _one(new: Run, base: Run) -> tuple[dict[str, Any], list[str], Verdict]:
         "base": names[1],
         "commits": [new.revision.commit, base.revision.commit],
         "images": outcome.pairs.images,
-        "differs": _differs(new.revision, base.revision),
+        "differs": differing_params(new.revision, base.revision),
         **asdict(outcome),
         "files": str(folder),
     }
@@ -152,37 +166,15 @@ def _notes(runs: list[Run]) -> list[str]:
     ]
 
 
-def _differs(new: Revision, base: Revision) -> dict[str, list[Any]]:
-    """The params that the stages of the two ran with, where they differ: new, base."""
-    sides = [flat({key: value for stage in side.stages for key, value in stage.params.items()}) for side in (new, base)]
-    return {
-        key: [side.get(key) for side in sides]
-        for key in sorted(sides[0] | sides[1])
-        if sides[0].get(key) != sides[1].get(key)
-    }
+def _same_state(revision: Revision) -> str:
+    return "one and the same commit on both sides" if revision.commit else "the workspace on both sides"
 
 
 def _what_differs(new: Revision, base: Revision) -> str:
-    if new.commit == base.commit:
-        return "one and the same commit on both sides" if new.commit else "the workspace on both sides"
-    differs = _differs(new, base)
-    changes = _changed_files(new, base)
-    changes += [f"{key} {printable(ours)} (was {printable(theirs)})" for key, (ours, theirs) in differs.items()]
+    changes = differences(new, base)
     more = f", and {len(changes) - 6} more" if len(changes) > 6 else ""
     words = f"what differs: {', '.join(changes[:6])}{more}"
     return words if changes else "the same params, files and code on both sides"
-
-
-def _changed_files(new: Revision, base: Revision) -> list[str]:
-    """What the stages of both read under one name and with other contents; code, of which there is much, in a word."""
-    sides = []
-    for side in (new, base):
-        made = {out.path for stage in side.stages for out in stage.outs}
-        sides.append({dep.path: dep.md5 for stage in side.stages for dep in stage.deps if dep.path not in made})
-    ours, theirs = sides
-    changed = [path for path in sorted(ours) if theirs.get(path, ours[path]) != ours[path]]
-    files = [f"the contents of {printable(path)}" for path in changed if path.parts[0] not in CODE_FOLDERS]
-    return files + ["the code"] * (len(files) < len(changed))
 
 
 def _pictures(images: np.ndarray | None) -> str:

@@ -1,6 +1,5 @@
 """params.yaml, checked as a whole before any work: one sentence names the first thing that is wrong with it."""
 
-import difflib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -14,7 +13,7 @@ from imageclf.config.prepare import PrepareParams
 from imageclf.config.runtime import RuntimeParams
 from imageclf.config.section import NOT_HOME, PARAMS, OneOf, Section, read_content
 from imageclf.config.train import TrainParams
-from imageclf.runtime.errors import ParamsError
+from imageclf.runtime.errors import ParamsError, nearest
 
 NUMBERS = {int: "a whole number above 0", float: "a number above 0, up to 1"}  # beside words
 
@@ -136,14 +135,6 @@ def _numbers(annotated: Any) -> str:
     if any(hasattr(bound, "lt") for field in annotated.__metadata__ for bound in field.metadata):
         return "a number from 0, below 1"
     return NUMBERS.get(annotated.__origin__, "a list of numbers up to 1")
-
-
-def nearest(word: str, known: list[str]) -> str:
-    """In brackets, the known word that was probably meant; empty if none is near."""
-    # The last part decides first: train.device is meant to be runtime.device.
-    same_name = [key for key in known if key.rsplit(".", 1)[-1] == word.rsplit(".", 1)[-1]]
-    close = same_name or difflib.get_close_matches(word, known, n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def _either(words: list[str]) -> str:

@@ -21,9 +21,9 @@ EXAMPLES = 2  # paths
 
 @dataclass(frozen=True)
 class Remark:
-    """How many files or classes have a kind of problem, what was done with them, and some of them."""
+    """How many files or classes have a problem, what was done with them, and some of them."""
 
-    kind: str
+    what: str  # its kind; of a single one all that was found
     action: str
     count: int
     examples: list[str]
@@ -34,8 +34,13 @@ def remarks_by_kind(report: pd.DataFrame) -> list[Remark]:
     # A problem begins with its kind: "duplicate: same picture as ...", "not a picture (...)".
     kinds = report["problem"].map(lambda problem: re.split(r": | \(", problem)[0])
     return [
-        Remark(str(kind), str(action), len(paths), paths.head(EXAMPLES).tolist())
-        for (action, kind), paths in report["path"].groupby([report["action"], kinds])
+        Remark(
+            str(kind) if len(lines) > 1 else str(lines["problem"].iloc[0]),
+            str(action),
+            len(lines),
+            lines["path"].head(EXAMPLES).tolist(),
+        )
+        for (action, kind), lines in report.groupby([report["action"], kinds])
     ]
 
 

@@ -1,28 +1,31 @@
 """A network of the user's own: package.module:Class, imported, checked, and what it says when it fails."""
 
 import ast
+import difflib
 import hashlib
 import importlib
 import inspect
+import os
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from torch import nn
 
 from imageclf import CODE_FOLDERS
-from imageclf.runtime.errors import DataError, ParamsError, UserError, printable
+from imageclf.runtime.errors import DataError, ParamsError, UserError, nearest, printable
 from imageclf.runtime.files import sha256_of_file
 
 LONGEST = 200  # letters
 
 
 @contextmanager
-def told(model: str, what: str, remedy: str) -> Iterator[None]:
-    """In the block the model does `what`, in words that go after "cannot".
+def told(model: str, what: str, remedy: str | Callable[[], str]) -> Iterator[None]:
+    """In the block the model does `what`, in words that go after "cannot"; a remedy that takes time is a function.
 
     Raises:
         ParamsError: something was raised, but for a lack of memory.
@@ -32,7 +35,8 @@ def told(model: str, what: str, remedy: str) -> Iterator[None]:
     except (UserError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:
-        raise ParamsError(f"params.yaml: train.model {model} cannot {what} ({cause(error)}); {remedy}") from None
+        words = remedy if isinstance(remedy, str) else remedy()
+        raise ParamsError(f"params.yaml: train.model {model} cannot {what} ({cause(error)}); {words}") from None
 
 
 def cause(error: Exception) -> str:
@@ -57,6 +61,9 @@ def is_own(file: Path) -> bool:
     here = Path.cwd()
     ours = any(here / folder in file.parents for folder in CODE_FOLDERS)
     return here in file.parents and not ours and "site-packages" not in file.parts
+
+
+SHOWN = 5  # names of networks in a sentence
 
 
 def is_own_module(name: str) -> bool:
@@ -126,20 +133,72 @@ def _named(file: Path, here: Path) -> Iterator[Path]:
             yield from (package / each.name for each in node.names)
 
 
-def _class(name: str) -> type:
-    module_name, _, class_name = name.partition(":")
+def own_name(name: str) -> str:
+    """What was meant by a name such as `own.nets.Net` or `own/nets.py:Net`: `own.nets:Net`.
+
+    Empty if there is no such module below this folder, or no network in it.
+    """
+    words = name.removeprefix("./").replace("/", ".").replace(".py:", ":").removesuffix(".py")
+    module, _, wanted = words.partition(":") if ":" in words or _is_here(words) else words.rpartition(".")
+    networks = _networks(module) if _is_here(module) else []
+    if not networks:
+        return ""
+    return f"{module}:{(difflib.get_close_matches(wanted, networks, n=1) or networks)[0]}"
+
+
+def _is_here(module: str) -> bool:
+    parts = module.split(".")
+    # os.path answers for names that no file system takes, too.
+    return all(map(str.isidentifier, parts)) and any(
+        os.path.isfile(os.path.join(*parts) + end)  # noqa: PTH113, PTH118
+        for end in (".py", "/__init__.py")
+    )
+
+
+def _networks(module: str) -> list[str]:
+    """The names of the networks in a module, but for torch's own; none if it cannot be imported."""
+    try:
+        found = vars(_import(module))
+    except Exception:
+        return []
+    return [
+        name
+        for name, value in found.items()
+        if isinstance(value, type) and issubclass(value, nn.Module) and not value.__module__.startswith("torch.")
+    ]
+
+
+def _import(module: str) -> ModuleType:
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
+    return importlib.import_module(module)
+
+
+def _class(name: str) -> type:
+    module_name, _, class_name = name.partition(":")
     try:
-        module = importlib.import_module(module_name)
+        module = _import(module_name)
     except ModuleNotFoundError as error:
+        meant = own_name(name)
+        hint = f" (did you mean {meant}?)" if meant else _near_module(error.name or module_name)
         raise ParamsError(
-            f"params.yaml: train.model is {name!r}, and there is no module {error.name}; "
+            f"params.yaml: train.model is {name!r}, and there is no module {error.name}{hint}; "
             "write package.module:Class as seen from the folder of dvc.yaml"
         ) from None
     except Exception as error:
-        raise ParamsError(f"params.yaml: train.model {name} cannot be imported: {error}; mend that") from None
+        meant = own_name(name)
+        remedy = f"did you mean {meant}?" if meant else "mend that"
+        raise ParamsError(f"params.yaml: train.model {name} cannot be imported: {error}; {remedy}") from None
     found = getattr(module, class_name, None)
     if not isinstance(found, type):
-        raise ParamsError(f"params.yaml: train.model is {name!r}, and {module_name} has no class {class_name!r}")
+        networks = _networks(module_name)
+        hint = nearest(class_name, networks) or (f"; it has {', '.join(networks[:SHOWN])}" if networks else "")
+        raise ParamsError(f"params.yaml: train.model is {name!r}, and {module_name} has no class {class_name!r}{hint}")
     return found
+
+
+def _near_module(module: str) -> str:
+    """In brackets, the module beside the missing one that was probably meant; empty if none is near."""
+    package, _, _ = module.rpartition(".")
+    folder = Path.cwd().joinpath(*package.split("."))
+    return nearest(module, [f"{package}.{file.stem}".strip(".") for file in sorted(folder.glob("*.py"))])

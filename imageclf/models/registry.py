@@ -1,21 +1,20 @@
 """Networks by name, with a head for the classes, and what they can take."""
 
-import difflib
 import importlib
 import pkgutil
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import suppress
 from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
 
 from imageclf.models import networks
-from imageclf.models.own import is_own_module, own_network, told
+from imageclf.models.own import is_own_module, own_name, own_network, source_sha256, told
 from imageclf.models.spec import AutoValues, NetworkSpec
-from imageclf.models.zoo import is_in_zoo, torchvision_names, zoo_network
-from imageclf.runtime.errors import ParamsError
+from imageclf.models.zoo import TIMM, check_timm, is_in_zoo, torchvision_names, zoo_network
+from imageclf.runtime.errors import ParamsError, nearest
 
 
 def last_layer(network: nn.Module) -> tuple[str, nn.Module]:
@@ -69,6 +68,8 @@ def _outputs(last: nn.Module) -> int:
 
 
 MOST_BYTES = 2**31 - 2**20  # of weights in an ONNX file, whose format ends at 2 GiB
+LARGER = "set train.size to 224, or train.model to resnet18"
+SIDES = (28, 32, 48, 64, 96, 128, 160, 192, 224, 256, 299, 384, 512)  # pixels that networks are made for
 
 
 def _networks() -> dict[str, NetworkSpec]:
@@ -114,7 +115,7 @@ def build_network(
             f"and timm's, and train.model is {name}; set it to replace"
         )
     if from_zoo:
-        with _told_of_size(name, size):
+        with told(name, _taking(size), LARGER):
             network = zoo_network(name, classes=classes if head == "replace" else None, size=size)
     elif is_own_module(name):
         network = own_network(name, classes=classes, channels=channels)
@@ -133,26 +134,49 @@ def build_network(
     return network
 
 
+def check_known(name: str) -> None:
+    """Whether a model of this name is there to be built.
+
+    Raises:
+        ParamsError: it is not.
+        MachineError: it is timm's, which is missing.
+    """
+    if is_own_module(name):
+        source_sha256(name)
+    elif name.startswith(TIMM):
+        check_timm(name)
+    elif name not in network_names():
+        raise _unknown(name)
+
+
 def has_published_weights(name: str) -> bool:
     """Whether it is torchvision's or timm's."""
     return name not in OURS and not is_own_module(name) and is_in_zoo(name)
 
 
 def _our_network(name: str, *, classes: int, channels: int, size: tuple[int, int]) -> nn.Module:
-    if name in OURS:
-        return OURS[name].build(classes, channels, size)
-    close = difflib.get_close_matches(name, network_names(), n=1)
-    hint = f" (did you mean {close[0]}?)" if close else ""
-    raise ParamsError(
+    if name not in OURS:
+        raise _unknown(name)
+    spec = OURS[name]
+    if min(size) < spec.least_side:
+        raise ParamsError(
+            f"params.yaml: train.model {name} cannot {_taking(size)} "
+            f"(fewer than {spec.least_side} a side); set train.size to 32"
+        )
+    return spec.build(classes, channels, size)
+
+
+def _unknown(name: str) -> ParamsError:
+    meant = own_name(name)
+    hint = f" (did you mean {meant}?)" if meant else nearest(name, network_names())
+    return ParamsError(
         f"params.yaml: train.model is {name!r}; it can be {', '.join(OURS)}, a classification model of torchvision, "
         f"timm/NAME or package.module:Class{hint}"
     )
 
 
-def _told_of_size(name: str, size: tuple[int, int]) -> AbstractContextManager[None]:
-    """In the block the model is given images of (H, W) pixels."""
-    remedy = "mend that" if is_own_module(name) else "set train.size to 224, or train.model to resnet18"
-    return told(name, f"take images of {size[1]}x{size[0]} pixels", remedy)
+def _taking(size: tuple[int, int]) -> str:
+    return f"take images of {size[1]}x{size[0]} pixels"
 
 
 class ThreeChannels(nn.Module):
@@ -166,17 +190,36 @@ class ThreeChannels(nn.Module):
         return self.network(pixels.expand(-1, 3, -1, -1))
 
 
-def check_takes(network: nn.Module, name: str, channels: int, size: tuple[int, int]) -> object:
+def check_takes(network: nn.Module, name: str, channels: int, size: tuple[int, int], remedy: str = "") -> object:
     """A network's answer for one image of (H, W) pixels, on the device that it is on.
 
     Raises:
-        ParamsError: it cannot.
+        ParamsError: it cannot; ends with the `remedy`, or with a size that it can take.
     """
-    training, device = network.training, next((each.device for each in network.parameters()), None)
-    with _told_of_size(name, size), torch.no_grad():
-        answer = network.eval()(torch.zeros(1, channels, *size, device=device))
+    training = network.training
+    with told(name, _taking(size), lambda: remedy or _other_size(network, name, channels)):
+        answer = _answer(network, channels, size)
     network.train(training)
     return answer
+
+
+def _answer(network: nn.Module, channels: int, size: tuple[int, int]) -> object:
+    device = next((each.device for each in network.parameters()), None)
+    with torch.no_grad():
+        return network.eval()(torch.zeros(1, channels, *size, device=device))
+
+
+def _other_size(network: nn.Module, name: str, channels: int) -> str:
+    """What to do about a network that cannot take images of one size."""
+    if name in OURS:
+        return "set train.size to 32"
+    if not is_own_module(name):
+        return LARGER
+    for side in SIDES:
+        with suppress(Exception):
+            _answer(network, channels, (side, side))
+            return f"it can take {side}x{side}: set train.size to {side}"
+    return "mend that"
 
 
 def check_weight(network: nn.Module, name: str) -> None:

@@ -18,10 +18,11 @@ class AutoValues:
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """How a network is built from the number of classes, of channels and the size (H, W), and its values for auto."""
+    """How a network is built from the number of classes, of channels and the size (H, W), and what it asks for."""
 
     build: Callable[[int, int, tuple[int, int]], nn.Module]
     auto: AutoValues = AutoValues()
+    least_side: int = 1  # of the images that it takes, pixels
 
 
 @runtime_checkable

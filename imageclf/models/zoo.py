@@ -1,13 +1,12 @@
 """Networks that others designed, torchvision's and timm's, and what their weights were made for."""
 
-import difflib
 import importlib.util
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
-from imageclf.runtime.errors import MachineError, ParamsError
+from imageclf.runtime.errors import MachineError, ParamsError, nearest
 
 TIMM, TIMM_NEEDED = "timm/", "timm==1.0.31"
 SIZED = {"vit_": "image_size", "maxvit_": "input_size"}  # built for one size of image, by the start of their names
@@ -70,6 +69,16 @@ def preprocessing(name: str) -> Preprocessing:
     return Preprocessing((side, side), list(transforms.mean), list(transforms.std))
 
 
+def check_timm(name: str) -> None:
+    """Whether timm has the model.
+
+    Raises:
+        ParamsError: it has not.
+        MachineError: timm is missing.
+    """
+    _timm(name)
+
+
 def _timm(name: str) -> Any:
     """The module timm, once it is known to have the model."""
     if importlib.util.find_spec("timm") is None:
@@ -78,7 +87,6 @@ def _timm(name: str) -> Any:
 
     own = name.removeprefix(TIMM)
     if not timm.is_model(own):
-        close = difflib.get_close_matches(own, timm.list_models(), n=1)
-        hint = f" (did you mean {TIMM}{close[0]}?)" if close else ""
+        hint = nearest(name, [f"{TIMM}{known}" for known in timm.list_models()])
         raise ParamsError(f"params.yaml: train.model is {name!r}, which timm does not have{hint}")
     return timm

@@ -1,5 +1,6 @@
 """Faults that a user can mend. Each is one sentence: where, what was found, what to do."""
 
+import difflib
 import unicodedata
 from collections.abc import Sequence
 
@@ -81,3 +82,11 @@ def some(names: Sequence[object]) -> str:
     """The first three of many names, and how many there are."""
     more = f", ... ({len(names):,} in all)" if len(names) > SHOWN else ""
     return printable(", ".join(map(str, names[:SHOWN]))) + more
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """In brackets, the known word that was probably meant; empty if none is near."""
+    # The last part decides first: train.device is meant to be runtime.device.
+    same_name = [key for key in known if key.rsplit(".", 1)[-1] == word.rsplit(".", 1)[-1]]
+    close = same_name or difflib.get_close_matches(word, known, n=1)
+    return f" (did you mean {close[0]}?)" if close else ""

@@ -103,6 +103,16 @@ def _load(path: Path) -> Any:
 FULL = "can't allocate memory"  # torch's words for what numpy calls a MemoryError
 GPU_FULL = "OutOfMemoryError"  # by name, as most stages need no torch
 SECONDS = Path("logs/seconds.json")
+UNWRITABLE = (
+    errno.ENOSPC,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EFBIG,
+    errno.EDQUOT,
+    errno.EEXIST,
+    errno.ENOTDIR,
+)
 
 
 def project_root() -> Path:
@@ -167,7 +177,7 @@ def run_tool(main: Callable[[], None]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EFBIG, errno.EDQUOT):
+        if error.errno not in UNWRITABLE:
             raise
         _fail(f"cannot write {error.filename or 'the output'}: {error.strerror}; mend that and run again", 5)
 
@@ -192,4 +202,7 @@ def _remember_seconds(name: str, seconds: float) -> None:
         known = json.loads(path.read_text())
     except (OSError, ValueError):
         known = {}
-    write_json(path, known | {name: round(seconds, 1)})
+    try:
+        write_json(path, known | {name: round(seconds, 1)})
+    except OSError as error:
+        print(f"{name}: its time is not kept in {SECONDS} ({error.strerror}); the run goes on", flush=True)

@@ -5,10 +5,11 @@ sees, its graph; on demand weights as histograms and feature maps.
 import os
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,20 +28,23 @@ def log_folder(root: Path, fingerprint: str) -> Path:
 
 
 class RunLog:
-    """Writes a run's events to `folder`."""
+    """Writes a run's events to `folder`; where that fails a line says so, and no more is written."""
 
     def __init__(self, folder: Path, *, first_step: int, histograms: bool = False) -> None:
         """What an earlier try wrote from `first_step` on is hidden; at 0 the folder is emptied."""
         if first_step == 0:
             shutil.rmtree(folder, ignore_errors=True)
-        self._writer = SummaryWriter(str(folder), purge_step=first_step)
+        self._writer: Any = _NoWriter()
         self._histograms = histograms
+        with self._tried():
+            self._writer = SummaryWriter(str(folder), purge_step=first_step)
 
     def __enter__(self) -> "RunLog":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._writer.close()
+        with self._tried():
+            self._writer.close()
 
     def step(self, step: int, **values: float) -> None:
         """Scalars of a step within an epoch."""
@@ -49,12 +53,14 @@ class RunLog:
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Points at `step`, counted in optimiser steps over the whole run."""
-        for tag, value in values.items():
-            self._writer.add_scalar(tag, value, step)
+        with self._tried():
+            for tag, value in values.items():
+                self._writer.add_scalar(tag, value, step)
 
     def flush(self) -> None:
         """Put everything so far on disk."""
-        self._writer.flush()
+        with self._tried():
+            self._writer.flush()
 
     def params(self, params: Mapping[str, object]) -> None:
         """The run's params by their whole keys, for the HParams tab, which puts each scalar's last point beside."""
@@ -63,7 +69,8 @@ class RunLog:
         # torch's add_hparams would make a second run of it. The list of columns is left out: TensorBoard then makes one
         # from all runs, with the params in which they differ first. The session's end is left out as it is not yet.
         _, session, _ = hparams(plain, {})
-        self._writer._get_file_writer().add_summary(session)  # type: ignore[no-untyped-call]
+        with self._tried():
+            self._writer._get_file_writer().add_summary(session)
 
     def insides(self, step: int, classifier: nn.Module, images: np.ndarray) -> None:
         """With `histograms`: every parameter's values, and the first convolution's maps of uint8 (N, H, W, C)."""
@@ -89,6 +96,21 @@ class RunLog:
             warnings.simplefilter("ignore")
             device = next(classifier.parameters()).device
             self._writer.add_graph(classifier.eval(), torch.from_numpy(images).to(device))
+
+    @contextmanager
+    def _tried(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._writer = _NoWriter()
+            print(f"train: nothing more goes to TensorBoard ({cause(error)}); the training goes on", flush=True)
+
+
+class _NoWriter:
+    """Takes every call of a SummaryWriter, and does nothing."""
+
+    def __getattr__(self, name: str) -> Callable[..., "_NoWriter"]:
+        return lambda *_, **__: self
 
 
 @contextmanager

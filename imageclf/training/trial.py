@@ -165,6 +165,12 @@ def _say_what_it_ends_in(classifier: Classifier, images: Tensor, model: str) -> 
             f"training and export put softmax behind it; leave {ends_in} out",
             flush=True,
         )
+    elif (logits <= 0).all() and torch.allclose(logits.logsumexp(1), torch.zeros(len(images)), atol=1e-3):
+        print(
+            f"{SAID}{model} answers logarithms of probabilities (it ends in log_softmax), and logits are needed: "
+            "training and export put softmax behind it; leave log_softmax out",
+            flush=True,
+        )
 
 
 def _last_step(answer: Tensor) -> str:

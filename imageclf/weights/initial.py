@@ -1,6 +1,7 @@
 """The weights that a run starts from: fresh, published or from a file."""
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,9 +15,9 @@ from imageclf.images.dataset import Dataset
 from imageclf.models.card import Card, Metadata
 from imageclf.models.classifier import Classifier, build_classifier
 from imageclf.models.own import is_own_module, source_sha256
-from imageclf.models.registry import ThreeChannels, has_published_weights, last_layer
+from imageclf.models.registry import SIDES, ThreeChannels, has_published_weights, last_layer
 from imageclf.models.zoo import TIMM, Preprocessing, preprocessing, torchvision_names
-from imageclf.runtime.errors import Fault, ParamsError, SourceError, printable
+from imageclf.runtime.errors import DataError, Fault, ParamsError, SourceError, printable
 from imageclf.runtime.files import sha256_of_file
 from imageclf.runtime.platform import lock
 
@@ -106,6 +107,7 @@ class Beginning:
     weights: Path | None
     metadata: Metadata | None  # of the weights, if a classifier was trained here with them
     sees: Preprocessing
+    auto: tuple[int, int]  # height, width in pixels, of what it would see with train.size auto
     reason: str  # that it sees this
     made_from: dict[str, str]  # sha256 of what shaped the network and lies outside the project's own code
 
@@ -127,12 +129,13 @@ def choose_beginning(recipe: TrainParams, dataset: Dataset, downloads: Path) -> 
         sees, reason = preprocessing(recipe.model), f"as the published weights of {recipe.model} were made for"
     else:
         sees, reason = Preprocessing(dataset.size, dataset.mean, dataset.std), "as the prepared images are"
+    auto = sees.size
     if isinstance(recipe.size, int):
         sees, reason = Preprocessing((recipe.size, recipe.size), sees.mean, sees.std), f"{reason}, but for train.size"
     made_from = {"weights": sha256_of_file(weights)} if weights and weights.is_file() else {}
     if is_own_module(recipe.model):
         made_from["module"] = source_sha256(recipe.model)
-    return Beginning(weights, metadata, sees, reason, made_from)
+    return Beginning(weights, metadata, sees, auto, reason, made_from)
 
 
 def begun_classifier(card: Card, beginning: Beginning) -> Classifier:
@@ -140,18 +143,45 @@ def begun_classifier(card: Card, beginning: Beginning) -> Classifier:
 
     Raises:
         DataError: the file is no file of weights, or of other weights.
+        ParamsError: it is of this model for images of another size.
     """
     if beginning.weights is None:
         return build_classifier(card)
-    weights, words = beginning.weights, list[str]()
+    try:
+        classifier, words = _begun(card, beginning, beginning.weights)
+    except DataError:
+        fitting = _fitting_size(card, beginning, beginning.weights)
+        if not fitting:
+            raise
+        theirs, ours = (f"{width}x{height}" for height, width in (fitting, card.network_size))
+        raise ParamsError(
+            f"params.yaml: train.weights is {printable(beginning.weights)}, which fits {card.model} for {theirs} "
+            f"pixels, and it is to see {ours}; set train.size to {'auto' if fitting == beginning.auto else fitting[0]}"
+        ) from None
+    print(f"train: {'; '.join([*words, _seen(beginning)])}", flush=True)
+    return classifier
+
+
+def _begun(card: Card, beginning: Beginning, weights: Path) -> tuple[Classifier, list[str]]:
+    """The classifier, and what of it is fresh."""
+    words = list[str]()
     if beginning.metadata:
         classifier = build_classifier(card)
         words += _go_on(classifier.network, weights, beginning.metadata.classes, card.classes)
     else:
         has_own_classes = card.head != "replace"
         classifier = build_classifier(card, lambda network: words.extend(_begin(network, weights, has_own_classes)))
-    print(f"train: {'; '.join([*words, _seen(beginning)])}", flush=True)
-    return classifier
+    return classifier, words
+
+
+def _fitting_size(card: Card, beginning: Beginning, weights: Path) -> tuple[int, int] | None:
+    """Pixels (H, W) for which the model would have to be built to take the weights; None where no size helps."""
+    for size in (beginning.auto, *((side, side) for side in SIDES)):
+        # Without memory for its weights, as the shapes are all that counts.
+        with suppress(Exception), torch.device("meta"):
+            _begun(replace(card, network_size=size), beginning, weights)
+            return size
+    return None
 
 
 def keeps_last_layer(card: Card, beginning: Beginning) -> bool:

@@ -5,7 +5,7 @@ import pandas as pd
 from imageclf.evaluation.report import Remark, remarks_by_kind
 
 
-def test_each_kind_and_action_has_a_count_and_two_examples() -> None:
+def test_each_kind_and_action_has_a_count_and_two_examples_and_a_single_one_its_text() -> None:
     lines = [
         ("a/1.png", "duplicate: same picture as a/0.png", "used"),
         ("a/2.png", "duplicate: same picture as b: (1).png", "used"),
@@ -13,12 +13,14 @@ def test_each_kind_and_action_has_a_count_and_two_examples() -> None:
         ("a/4.txt", "not a picture (PNG, JPEG can be read)", "dropped"),
         ("class NA", "no test image: its share is left to chance", "used"),
         ("a/.x", "hidden", "left out"),
+        ("all images", "cut away: half of 12 pictures (16:9 loses 44 %); look at them", "used"),
     ]
     assert remarks_by_kind(pd.DataFrame(lines, columns=["path", "problem", "action"])) == [
-        Remark("not a picture", "dropped", 1, ["a/4.txt"]),
+        Remark("not a picture (PNG, JPEG can be read)", "dropped", 1, ["a/4.txt"]),
         Remark("hidden", "left out", 1, ["a/.x"]),
+        Remark("cut away: half of 12 pictures (16:9 loses 44 %); look at them", "used", 1, ["all images"]),
         Remark("duplicate", "used", 3, ["a/1.png", "a/2.png"]),
-        Remark("no test image", "used", 1, ["class NA"]),
+        Remark("no test image: its share is left to chance", "used", 1, ["class NA"]),
     ]
 
 

@@ -100,6 +100,25 @@ def test_with_weights_the_network_sees_what_they_were_made_for(tmp_path: Path, f
     assert (card.network_size, card.mean) == ((64, 64), sees.mean)
 
 
+@pytest.mark.parametrize(("known", "size"), [(True, "auto"), (False, "32")])
+def test_weights_for_images_of_another_size_say_which(tmp_path: Path, known: bool, size: str) -> None:
+    card = make_card("notes_cnn", size=(32, 32))
+    save_classifier(build_classifier(card), card, tmp_path / "before")
+    path = tmp_path / "before/weights.safetensors"
+    if not known:
+        path = tmp_path / "notes.safetensors"
+        save_file(build_classifier(card).network.state_dict(), path)
+    with pytest.raises(
+        ParamsError, match=rf"fits notes_cnn for 32x32 pixels, and it is to see 64x64; set train\.size to {size}$"
+    ):
+        begun(tmp_path, model="notes_cnn", weights=str(path), size=64)
+
+
+def test_weights_that_fit_no_size_are_of_another_model(tmp_path: Path, file: Path) -> None:
+    with pytest.raises(DataError, match=r"does not fit train\.model: .*; give the weights of this model"):
+        begun(tmp_path, model="notes_cnn", weights=str(file), size=64)
+
+
 def test_without_them_it_sees_the_prepared_images(tmp_path: Path) -> None:
     _, card = begun(tmp_path, model="resnet18")
     assert (card.network_size, card.mean, card.made_from) == (DATASET.size, DATASET.mean, {})

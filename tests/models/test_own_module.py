@@ -29,6 +29,14 @@ class Positional(Net):
     def __init__(self, classes):
         super().__init__(classes=classes, channels=3)
 
+class NeedsSize(Net):
+    def __init__(self, *, classes, channels):
+        super().__init__(classes=classes, channels=channels)
+        self.layer = nn.Linear(channels * 224 * 224, classes)
+
+    def forward(self, pixels):
+        return self.layer(pixels.flatten(1))
+
 class FiveClasses(Net):
     def __init__(self, *, classes, channels):
         super().__init__(classes=5, channels=channels)
@@ -67,8 +75,20 @@ def test_it_is_built_for_the_classes_and_channels() -> None:
     [
         ("theirs.nets:Net", "there is no module theirs"),
         ("mine.other:Net", r"there is no module mine\.other"),
-        ("mine.nets:Other", r"mine\.nets has no class 'Other'"),
-        ("mine.nets:number", r"mine\.nets has no class 'number'"),
+        ("mine.net:Net", r"there is no module mine\.net \(did you mean mine\.nets\?\)"),
+        ("mine.nets:Other", r"mine\.nets has no class 'Other'; it has Net, Positional, NeedsSize, FiveClasses$"),
+        ("mine.nets:number", r"mine\.nets has no class 'number'; it has Net"),
+        ("mine.nets:FiveClases", r"mine\.nets has no class 'FiveClases' \(did you mean FiveClasses\?\)"),
+        ("mine.nets:Net()", r"has no class 'Net\(\)' \(did you mean Net\?\)"),
+        ("mine.nets.FiveClasses", r"did you mean mine\.nets:FiveClasses\?"),
+        ("mine.nets.Fiveclass", r"did you mean mine\.nets:FiveClasses\?"),
+        ("mine.nets", r"did you mean mine\.nets:Net\?"),
+        ("mine/nets.py", r"did you mean mine\.nets:Net\?"),
+        ("./mine/nets.py:NeedsSize", r"cannot be imported: .*; did you mean mine\.nets:NeedsSize\?$"),
+        ("mine/nets.py:Net", r"there is no module mine/nets \(did you mean mine\.nets:Net\?\)"),
+        ("mine.broken.Net", r"package\.module:Class$"),
+        ("n" * 300 + ".Net", r"package\.module:Class$"),
+        ("mine.nets:NeedsSize", "cannot take images of 8x8 pixels .*; it can take 224x224: set train.size to 224"),
         ("mine.nets:Positional", r"called with classes= and channels=, .* unexpected keyword argument 'channels'"),
         ("mine.nets:FiveClasses", "answers 1x5 for one image, and 1x4 is needed"),
         ("mine.nets:NoNetwork", "makes a NoNetwork, not a torch.nn.Module"),

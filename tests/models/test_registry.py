@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from imageclf.models.networks.cifarnet import CifarNet
-from imageclf.models.registry import build_network, check_takes_one, check_weight, network_names
+from imageclf.models.registry import build_network, check_takes, check_takes_one, check_weight, network_names
 from imageclf.runtime.errors import ParamsError
 
 
@@ -41,6 +41,14 @@ def test_a_size_that_a_model_is_not_built_for_is_one_sentence_too(name: str, sid
     ) as raised:
         build_network(name, classes=3, channels=3, size=(side, side))
     assert "\n" not in str(raised.value)
+
+
+def test_a_network_built_for_one_size_names_the_size_or_the_param_that_gives_another() -> None:
+    with pytest.raises(ParamsError, match=r"notes_cnn cannot take images of 7x7 pixels \(.*\); set train\.size to 32"):
+        build_network("notes_cnn", classes=3, channels=3, size=(7, 7))
+    network = build_network("notes_cnn", classes=3, channels=3, size=(32, 32))
+    with pytest.raises(ParamsError, match=r"24x24 pixels \(.*\); set train\.scales to \[1\.0\]"):
+        check_takes(network, "notes_cnn", 3, (24, 24), "set train.scales to [1.0]")
 
 
 def test_more_weights_than_an_onnx_file_holds_are_refused() -> None:

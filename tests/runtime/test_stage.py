@@ -79,6 +79,14 @@ def test_a_good_end_is_a_line_with_a_time_and_the_time_is_kept(
     assert json.loads((workspace / "logs/seconds.json").read_text()) == {"prepare": 1.0, "train": 2.5}
 
 
+def test_a_time_that_cannot_be_kept_is_a_line_and_no_fault(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (workspace / "logs").write_text("a file where the folder is to be")
+    run_stage("train", lambda: "a model")
+    closing, line = capsys.readouterr().out.splitlines()
+    assert closing.startswith("train: a model, ")
+    assert line.startswith("train: its time is not kept in logs/seconds.json (")
+
+
 def test_without_a_terminal_progress_is_plain_lines(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -144,8 +144,34 @@ def test_files_that_differ_are_named_beside_the_params(copy: Project) -> None:
     assert "what differs: the contents of evaluate.py, train.lr 0.15 (was 0.1)" in copy.run(*COMPARE, "main", "v1")
 
 
-def test_the_same_commit_on_both_sides_is_said(runs: Project) -> None:
-    assert "one and the same commit on both sides" in runs.run(*COMPARE, "main", "HEAD")
+def test_the_same_commit_on_both_sides_is_said_even_without_its_predictions(copy: Project) -> None:
+    shutil.rmtree(copy.folder / ".dvc/cache/files")
+    (copy.folder / "metrics/predictions.csv").unlink()
+    said = "one and the same commit on both sides, so there is nothing to compare\n"
+    assert copy.run(*COMPARE, "main", "HEAD").endswith(said)
+    assert "the workspace on both sides, so there is nothing to compare" in copy.run(*COMPARE, "workspace", "workspace")
+
+
+def test_another_data_set_is_said_whether_its_predictions_are_there_or_not(copy: Project) -> None:
+    _on_data(copy, "cifar10")
+    _on_data(copy, "shapes")
+    for names in (("HEAD", "HEAD~1"), ("workspace", "HEAD~1"), ("HEAD,main", "HEAD~1,main~1")):
+        said = copy.run(*COMPARE, *names, expect=3)
+        assert said.startswith("not comparable: data.name is shapes in ") and " and cifar10 in HEAD~1 (" in said
+        assert said.endswith("; to go back to HEAD~1, run git checkout 'HEAD~1' && dvc repro\n")
+    shutil.rmtree(copy.folder / ".dvc/cache/files")
+    assert copy.run(*COMPARE, "HEAD~1", "workspace", expect=3).endswith("run git checkout 'HEAD~1' && dvc repro\n")
+
+
+def _on_data(project: Project, name: str) -> None:
+    """Commit a run on the data of that name, which the stub only records."""
+    for path, was, now in (
+        ("dvc.yaml", r"params: \[.*\]", "params: [data, prepare, train]"),
+        ("params.yaml", r"^  name: \w+", f"  name: {name}"),
+    ):
+        (project.folder / path).write_text(re.sub(was, now, project.read(path), flags=re.MULTILINE))
+    project.run("dvc", "repro", "-q")
+    project.run("git", "commit", "-qam", name)
 
 
 def test_an_unknown_name_ends_in_one_sentence_with_near_ones(runs: Project) -> None:
@@ -179,7 +205,7 @@ def test_missing_predictions_end_with_the_command_that_makes_them(copy: Project)
     copy.run("dvc", "repro", "-q")
     for name, back in (("v1", "git checkout v1"), ("HEAD", "git checkout HEAD .")):
         said = copy.run(*COMPARE, "far", name, expect=3)
-        assert f"git stash keeps your changes, do that first; run {back} && dvc repro" in said
+        assert f"git stash first, which keeps your changes, then run {back} && dvc repro" in said
     copy.run("git", "stash", "-q")
     copy.run("git", "checkout", "-q", "HEAD", ".")
     assert "lr: 0.15" in copy.read("params.yaml")
@@ -194,7 +220,7 @@ def test_with_a_remote_they_are_fetched(copy: Project, tmp_path: Path) -> None:
     shutil.rmtree(copy.folder / ".dvc/cache/files")
     (copy.folder / "metrics/predictions.csv").unlink()
     for name in ("main", "v1", "HEAD~1", "workspace"):
-        said = copy.run(*COMPARE, name, name, expect=3)
+        said = copy.run(*COMPARE, name, "far", expect=3)
         bring = re.search(r"run (dvc .*)\n", said)
         assert bring, said
         copy.run(*bring[1].split())
@@ -215,12 +241,23 @@ def test_another_test_set_is_refused(copy: Project) -> None:
     copy.change("evaluate.py", "enumerate(right)", "enumerate(right[:300])")
     copy.run("dvc", "repro", "-q")
     said = copy.run(*COMPARE, expect=3)
-    assert "not comparable: workspace was scored on 300 test images" in said and "on 400; compare runs" in said
+    assert "not comparable: workspace was scored on 300 test images" in said
+    assert "on 400 (the contents of evaluate.py); compare runs" in said
     copy.change("evaluate.py", "enumerate(right[:300])", "list(enumerate(right))[::-1]")
     copy.run("dvc", "repro", "-q")
-    assert "the test sets differ, image 1 is test-0, a cat, in HEAD" in copy.run(
+    assert "the test sets differ (the contents of evaluate.py), image 1 is test-0, a cat, in HEAD" in copy.run(
         *COMPARE, "HEAD", "workspace", expect=3
     )
+
+
+def test_a_param_that_chooses_other_test_images_is_named(copy: Project) -> None:
+    _on_data(copy, "folder")
+    copy.change("params.yaml", "  test_fraction: auto ", "  test_fraction: 0.2 ")
+    copy.change("params.yaml", "  val_fraction: 0.1 ", "  val_fraction: 0.2 ")
+    copy.change("evaluate.py", "enumerate(right)", "enumerate(right[:300])")
+    copy.run("dvc", "repro", "-q")
+    said = copy.run(*COMPARE, expect=3)
+    assert "(the contents of evaluate.py, prepare.test_fraction 0.2 (was auto)); compare runs" in said
 
 
 def test_predictions_of_another_classifier_than_the_revision_has_are_refused(copy: Project) -> None:

@@ -86,10 +86,10 @@ def test_a_failed_member_does_not_stop_the_others(project: Project) -> None:
     (project.folder / "fail-0.1-1").write_text("1")
     printed = project.run(*GRID, expect=1)
     assert printed.splitlines()[-1] == (
-        "sweep: 1 of 4 runs failed; the same line again runs (lr 0.1, seed 1) once the cause is mended"
+        "sweep: 1 of 4 runs failed; mend what stopped (lr 0.1, seed 1), then give the same line again"
     )
     assert re.search(r"^  0\.3 +2 ", printed, re.MULTILINE)
-    assert re.search(r"^  0\.1 +1 +90\.00 % +seed 1 failed$", printed, re.MULTILINE)
+    assert re.search(r"^  0\.1 +1 +90\.00 % +– +– +seed 1 failed$", printed, re.MULTILINE)
     assert "sweep: lr 0.1, seed 1 failed: lost its way; lower train.lr" in printed
     (project.folder / "fail-0.1-1").unlink()
     assert "3 of them done before" in project.run(*GRID)
@@ -98,17 +98,17 @@ def test_a_failed_member_does_not_stop_the_others(project: Project) -> None:
 def test_a_rate_that_diverges_stands_in_the_table_and_is_not_asked_for_again(project: Project) -> None:
     (project.folder / "fail-1000000.0-0").write_text("6")
     printed = project.run(*SWEEP, "-S", "train.lr=0.1,1e6", expect=1)
-    assert re.search(r"^  0\.1 +1 +90\.00 %$", printed, re.MULTILINE)
-    assert re.search(r"^  1e6 +0 +diverged$", printed, re.MULTILINE)
-    assert printed.endswith("sweep: 1 of 2 runs failed; (lr 1e6) would diverge again, leave it out\n")
+    assert re.search(r"^  0\.1 +1 +90\.00 % +– +– +–$", printed, re.MULTILINE)
+    assert re.search(r"^  1e6 +0 +– +– +– +diverged$", printed, re.MULTILINE)
+    assert printed.endswith("sweep: 1 of 2 runs failed; leave out lr 1e6: it would diverge again\n")
 
 
 def test_where_all_failed_the_table_says_so(project: Project) -> None:
     for lr, code in (("0.1", 4), ("0.3", 130)):
         (project.folder / f"fail-{lr}-0").write_text(str(code))
     printed = project.run(*SWEEP, "-S", "train.lr=0.1,0.3", expect=1)
-    assert re.search(r"^  0\.1 +0 +no source\n  0\.3 +0 +stopped\n", printed, re.MULTILINE)
-    assert "the same line again runs (lr 0.1); the same line again goes on with (lr 0.3)" in printed
+    assert re.search(r"^  0\.1 +0 +– +– +– +no source\n  0\.3 +0 +– +– +– +stopped\n", printed, re.MULTILINE)
+    assert "the same line again runs lr 0.1; the same line again goes on with lr 0.3" in printed
     assert "best" not in printed
 
 
@@ -123,7 +123,7 @@ def test_what_dvc_itself_says_is_the_reason(project: Project, tmp_path: Path) ->
     project.change("train.py", "draw = ", f"pathlib.Path('{weights}').unlink()\ndraw = ")
     printed = project.run(*SWEEP, "-S", f"train.weights={weights}", "-S", "train.lr=0.1,0.3", expect=1)
     assert re.search(r"lr 0\.3 failed: failed to reproduce 'train': \[Errno 2\] No such file .*own\.pth", printed)
-    assert re.search(r"^  0\.3 +0 +refused by dvc$", printed, re.MULTILINE)
+    assert re.search(r"^  0\.3 +0 +– +– +– +refused by dvc$", printed, re.MULTILINE)
 
 
 def test_without_validation_images_it_ends_before_the_first_run_trains(project: Project) -> None:
@@ -205,6 +205,10 @@ def test_stopped_half_way_it_goes_on(project: Project, number: signal.Signals) -
         ),
         (["train.lr"], "-S train.lr: a param and its values are wanted"),
         (["train.lr=0.1,much"], "-S: train.lr is 'much'; it must be a number"),
+        (["data.path=/nowhere", "train.lr=0.1,abc"], "-S: train.lr is 'abc'; it must be a number"),
+        (["train.lr=0.1,0.3", "data.path=/nowhere", "train.optimizer=sgd,sgdd"], "(did you mean sgd?)"),
+        (["data.path=/nowhere", "train.model=cifarnet,resnet-18"], "-S: train.model is 'resnet-18'; it can be"),
+        (["train.model=cifarnet,'mine.nets:Net'"], "-S: train.model is 'mine.nets:Net', and there is no module mine"),
         (["lr=0.1"], "(did you mean train.lr?)"),
         (["train.augment={flip: none}"], "a param and its values are wanted"),
         (["train.lr=0.1,,0.2"], "a value is empty"),
@@ -247,6 +251,8 @@ def test_a_member_whose_stage_was_killed_is_said_to_be(project: Project, shell: 
 def test_the_table_leaves_out_what_all_runs_have_in_common(project: Project) -> None:
     printed = project.run(*SWEEP, "-S", "train.optimizer=sgd", "-S", "train.lr=0.1,0.3")
     assert re.search(r"^  lr +runs +val top-1", printed, re.MULTILINE)
+    one = project.run(*SWEEP, "-S", "train.optimizer=sgd", "-S", "train.seed=0,1")
+    assert re.search(r"^  optimizer +runs .*\n  sgd +2 ", one, re.MULTILINE)
     alone = project.run(*SWEEP, "-S", "train.seed=0,1,2")
     assert re.search(r"^  runs +val top-1", alone, re.MULTILINE)
 

@@ -1,5 +1,6 @@
 """What TensorBoard reads from a run's folder, by its own readers."""
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
 from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
 
 from imageclf.models.classifier import Classifier
 from imageclf.training.log import RunLog
@@ -65,6 +67,35 @@ def test_what_is_flushed_survives_a_kill(tmp_path: Path) -> None:
     log.flush()
     assert len(read(tmp_path).Scalars("within epochs/loss")) == 1
     log.__exit__()
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "logs").write_text("a file where the folder is to be")
+    with RunLog(tmp_path / "logs/run", first_step=0, histograms=True) as log:
+        log.params({"train.lr": 0.1})
+        log.samples(IMAGES)
+        log.graph(convolutional(), IMAGES)
+        log.insides(1, convolutional(), IMAGES)
+        log.scalars(1, {"loss": 1.0})
+        log.flush()
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("train: nothing more goes to TensorBoard (")
+    assert line.endswith("; the training goes on")
+
+
+def test_a_disk_that_fills_up_later_is_one_line_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with RunLog(tmp_path, first_step=0) as log:
+        log.scalars(1, {"loss": 1.0})
+        monkeypatch.setattr(SummaryWriter, "add_scalar", full)
+        log.scalars(2, {"loss": 1.0})
+        log.scalars(3, {"loss": 1.0})
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "No space left on device" in line
 
 
 def test_histograms_and_feature_maps_are_there_on_demand_alone(tmp_path: Path) -> None:

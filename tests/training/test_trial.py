@@ -44,6 +44,8 @@ NETWORKS = {
     "Typo": "def forward(self, x): return self.outt(x)",
     "Softmax": "def forward(self, x): return Net.forward(self, x).softmax(1)",
     "ByHand": "def forward(self, x): y = Net.forward(self, x).exp(); return y / y.sum(1, keepdim=True)",
+    "LogSoftmax": "def forward(self, x): return F.log_softmax(Net.forward(self, x), 1)",
+    "Negative": "def forward(self, x): return -Net.forward(self, x).abs()",
     "Sigmoid": "def forward(self, x): return Net.forward(self, x).sigmoid()[:, :, None].squeeze(2)",
     "Lazy": "def __init__(self, **kind): Net.__init__(self, **kind); self.out = nn.LazyLinear(kind['classes'])",
     "Tied": "def __init__(self, **kind): Net.__init__(self, **kind); self.again = self.out",
@@ -72,7 +74,7 @@ def card(name: str, *, precision: str = "fp32") -> Card:
     return Card(**vars(make_card(model)) | {"made_from": {"module": source_sha256(model)}, "precision": precision})
 
 
-@pytest.mark.parametrize("name", ["Net", "Lazy", "Tied", "Normed", "Attention"])
+@pytest.mark.parametrize("name", ["Net", "Negative", "Lazy", "Tied", "Normed", "Attention"])
 def test_what_can_be_trained_saved_and_exported_passes_without_a_word(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,6 +117,14 @@ def test_probabilities_in_place_of_logits_are_told(name: str, end: str, capsys: 
     try_here(card(name))
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith(f"train: tried_nets:{name} answers probabilities (it ends in {end}), and logits are needed")
+
+
+def test_logarithms_of_probabilities_in_place_of_logits_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    try_here(card("LogSoftmax"))
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(
+        "train: tried_nets:LogSoftmax answers logarithms of probabilities (it ends in log_softmax), and logits are"
+    )
 
 
 # The smallest of most families of torchvision's; `python -m tests.proof.models` takes all models through export.

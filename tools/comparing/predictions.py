@@ -7,10 +7,11 @@ import io
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from imageclf.config.params import read_params
+from imageclf.config.params import flat, read_params
 from imageclf.runtime.errors import DataError, printable
 from imageclf.runtime.files import has_remote
 from tools.repository import LOCK, Cache, Damaged, Entry, Hashes, Stage, git, parse_lock, read_lock, read_pipeline
@@ -52,7 +53,7 @@ class Revision:
     def first(self) -> str:
         """What is to be done before that: to keep what was changed since the last commit, if anything was."""
         changed = self.kind != WORKSPACE and git("diff", "--quiet", "HEAD") is None
-        return "git stash keeps your changes, do that first; " if changed else ""
+        return "git stash first, which keeps your changes, then " if changed else ""
 
 
 @dataclass(frozen=True)
@@ -184,8 +185,8 @@ def read_predictions(revision: Revision) -> Predictions:
         raise DataError(f"{revision.title}: {PREDICTIONS} is not a table of predictions; {revision.way}") from None
 
 
-def check_same_images(one: Predictions, name: str, other: Predictions, other_name: str) -> None:
-    """Two classifiers can be compared image by image on one test set only.
+def check_same_images(one: Predictions, name: str, other: Predictions, other_name: str, why: str = "") -> None:
+    """Two classifiers can be compared image by image on one test set only; `why`, in brackets, they may have two.
 
     Raises:
         DataError: the images or their labels differ, or there is but one.
@@ -194,13 +195,13 @@ def check_same_images(one: Predictions, name: str, other: Predictions, other_nam
         raise DataError(f"{name} was scored on one test image, which says nothing; prepare more test images")
     if len(one.ids) != len(other.ids):
         raise DataError(
-            f"not comparable: {name} was scored on {len(one.ids):,} test images, {other_name} on {len(other.ids):,}; "
-            f"compare runs on the same data"
+            f"not comparable: {name} was scored on {len(one.ids):,} test images, "
+            f"{other_name} on {len(other.ids):,}{why}; compare runs on the same data"
         )
     for place, (first, second) in enumerate(zip(one.ids, other.ids, strict=True)):
         if first != second or one.labels[place] != other.labels[place]:
             raise DataError(
-                f"not comparable: the test sets differ, image {place + 1:,} is {printable(first)}, a "
+                f"not comparable: the test sets differ{why}, image {place + 1:,} is {printable(first)}, a "
                 f"{printable(one.labels[place])}, in {name}, and {printable(second)}, a "
                 f"{printable(other.labels[place])}, in {other_name}; compare runs on the same data"
             )
@@ -264,6 +265,65 @@ def _parse(text: str, md5: str) -> Predictions:
         np.array(confidences, dtype=float),
         np.array([float(row[column[row[2]] if own is None else own]) for row in rows]),
     )
+
+
+CODE = "the code"
+# What can put other images into the test split.
+OF_THE_TEST = ("data.name", "data.path", "data.also", "prepare.test_fraction", "prepare.seed", "prepare.window")
+
+
+def differing_params(new: Revision, base: Revision) -> dict[str, list[Any]]:
+    """The params that the stages of the two ran with, where they differ: new, base."""
+    ours, theirs = (_params(side) for side in (new, base))
+    return {key: [ours.get(key), theirs.get(key)] for key in sorted(ours | theirs) if ours.get(key) != theirs.get(key)}
+
+
+def differences(new: Revision, base: Revision) -> list[str]:
+    """Files and params that differ, in words."""
+    return _changed_files(new, base) + _in_words(differing_params(new, base))
+
+
+def reasons_for_other_images(new: Revision, base: Revision) -> str:
+    """In brackets, what may be why the two have other test images; empty where nothing is known."""
+    params = {key: values for key, values in differing_params(new, base).items() if key in OF_THE_TEST}
+    reasons = [words for words in _changed_files(new, base) if words != CODE] + _in_words(params)
+    return f" ({', '.join(reasons)})" if reasons else ""
+
+
+def check_same_data(new: Revision, base: Revision) -> None:
+    """Runs on two data sets have no test image in common, so their predictions need not be looked for.
+
+    Raises:
+        DataError: they are such runs.
+    """
+    ours, theirs = (_params(side).get("data.name") for side in (new, base))
+    if ours and theirs and ours != theirs:
+        there = base if base.commit else new
+        raise DataError(
+            f"not comparable: data.name is {printable(ours)} in {new.title} and {printable(theirs)} in {base.title}, "
+            "so they were tested on other images, and nothing can be told between them; compare runs on the same data; "
+            f"to go back to {printable(there.name)}, {there.way}"
+        )
+
+
+def _params(side: Revision) -> dict[str, Any]:
+    return flat({key: value for stage in side.stages for key, value in stage.params.items()})
+
+
+def _in_words(params: dict[str, list[Any]]) -> list[str]:
+    return [f"{key} {printable(ours)} (was {printable(theirs)})" for key, (ours, theirs) in params.items()]
+
+
+def _changed_files(new: Revision, base: Revision) -> list[str]:
+    """What the stages of both read under one name and with other contents; code, of which there is much, in a word."""
+    sides = []
+    for side in (new, base):
+        made = {out.path for stage in side.stages for out in stage.outs}
+        sides.append({dep.path: dep.md5 for stage in side.stages for dep in stage.deps if dep.path not in made})
+    ours, theirs = sides
+    changed = [path for path in sorted(ours) if theirs.get(path, ours[path]) != ours[path]]
+    files = [f"the contents of {printable(path)}" for path in changed if path.parts[0] != "stages"]
+    return files + [CODE] * (len(files) < len(changed))
 
 
 def changed_since(revision: Revision) -> str:

@@ -13,9 +13,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException
 
-from imageclf.config.params import Params, checked, nearest, read_params
+from imageclf.config.params import Params, checked, read_params
 from imageclf.config.section import NO_FILE, flat
-from imageclf.runtime.errors import DataError, ParamsError, printable
+from imageclf.runtime.errors import DataError, ParamsError, nearest, printable
 from imageclf.runtime.files import sha256_of_file
 from imageclf.runtime.stage import files_of
 from tools.repository import git
@@ -105,6 +105,21 @@ def check_can_run(params: Params) -> None:
         _check_val(tuple(path for path in (params.data.path, params.data.also) if path != NO_FILE))
 
 
+def check_model(name: str) -> None:
+    """What a run would find out when it trains, a minute later.
+
+    Raises:
+        ParamsError: there is no such model.
+        MachineError: it is timm's, which is missing.
+    """
+    from imageclf.models.registry import check_known
+
+    try:
+        check_known(name)
+    except ParamsError as fault:
+        raise ParamsError(str(fault).replace("params.yaml:", "-S:", 1)) from None
+
+
 @cache
 def _check_seen(key: str, path: str) -> None:
     place, name = Path(path), printable(path)
@@ -142,7 +157,7 @@ def _check_val(roots: tuple[str, ...]) -> None:
         )
 
 
-SEED = "train.seed"
+SEED, MODEL = "train.seed", "train.model"
 UNTRACKED = "runtime."  # what cannot change a result
 UNRANKED = (UNTRACKED, "evaluate.", "export.")  # what cannot change the result of training
 MOVES_VALIDATION = ("data.", "prepare.seed", "prepare.val_fraction", "prepare.test_fraction")
@@ -178,13 +193,16 @@ def members(changes: Sequence[str], code: bytes) -> list[Member]:
     grid = dict(_parse(change) for change in changes)
     if len(grid) < len(changes):
         raise ParamsError("a param is given by two -S; write its values with commas, train.lr=0.1,0.2")
+    # Every value before any path, so that no path hides a value.
     found = []
     for words in itertools.product(*grid.values()):
         settings = dict(zip(grid, words, strict=True))
-        params = _with({key: grid[key][word] for key, word in settings.items()})
+        found.append((settings, _with({key: grid[key][word] for key, word in settings.items()})))
+    for model in grid.get(MODEL, {}).values():
+        check_model(model)
+    for _, params in found:
         check_can_run(params)
-        found.append(Member(settings, _name(settings, params, code)))
-    return found
+    return [Member(settings, _name(settings, params, code)) for settings, params in found]
 
 
 def remarks(grid: Sequence[Member]) -> list[str]:

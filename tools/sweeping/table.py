@@ -33,10 +33,10 @@ ADVICE = {  # by kind: what the same line again is worth
     "killed": "the same line again goes on with {}",
     "busy": "the same line again runs {}",
     "no source": "the same line again runs {}",
-    "diverged": "{} would diverge again, leave it out",
-    "refused by params.yaml": "{} would be refused again, leave it out",
+    "diverged": "leave out {}: it would diverge again",
+    "refused by params.yaml": "leave out {}: it would be refused again",
 }
-OTHERWISE = "the same line again runs {} once the cause is mended"
+OTHERWISE = "mend what stopped {}, then give the same line again"
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,11 @@ def advice(failures: dict[str, Failure]) -> str:
 
 def _counted(names: list[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{' and '.join(f'({name})' for name in names[:3])}{more}"
+    # Brackets hold together what has commas in it.
+    return " and ".join(f"({name})" if ", " in name else name for name in names[:3]) + more
+
+
+NONE = "–"  # in a cell that has nothing to say
 
 
 @dataclass(frozen=True)
@@ -126,12 +130,16 @@ def rank(grid: Sequence[Member], top1: Mapping[Member, float], failures: Mapping
 def table_lines(recipes: list[Recipe]) -> Iterator[str]:
     """A row a recipe, whether the first is better than the second, and what to do with it."""
     settings = [list(map(short, recipes[0].settings)), *(list(recipe.settings.values()) for recipe in recipes)]
-    # What all have in common is on the command line.
-    shown = [place for place, (_, *values) in enumerate(zip(*settings, strict=True)) if len(set(values)) > 1]
+    # What all have in common is on the command line; of one recipe that is all there is to call it by.
+    shown = [
+        place
+        for place, (_, *values) in enumerate(zip(*settings, strict=True))
+        if len(set(values)) > 1 or len(recipes) == 1
+    ]
     figures = [["runs", "val top-1", "sd", "95 % interval"], *map(_figures, recipes)]
     table = [[*(cut(row[place]) for place in shown), *rest] for row, rest in zip(settings, figures, strict=True)]
     if any(recipe.failed for recipe in recipes):
-        faults = ["failed", *(recipe.fault for recipe in recipes)]
+        faults = ["failed", *(recipe.fault or NONE for recipe in recipes)]
         table = [[*row, fault] for row, fault in zip(table, faults, strict=True)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:
@@ -153,10 +161,10 @@ def table_lines(recipes: list[Recipe]) -> Iterator[str]:
 def _figures(recipe: Recipe) -> list[str]:
     runs = str(len(recipe.top1))
     if not recipe.members:
-        return [runs, "", "", ""]
+        return [runs, NONE, NONE, NONE]
     mean = f"{100 * recipe.mean:.2f} %"
     if recipe.interval is None:
-        return [runs, mean, "", ""]
+        return [runs, mean, NONE, NONE]
     low, high = recipe.interval
     return [runs, mean, f"{100 * np.std(recipe.top1, ddof=1):.2f}", f"{100 * low:.2f} to {100 * high:.2f}"]
 

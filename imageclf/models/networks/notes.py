@@ -40,4 +40,7 @@ def _build(activations: bool) -> Callable[[int, int, tuple[int, int]], nn.Module
     )
 
 
-NETWORKS = {"notes_cnn": NetworkSpec(_build(False)), "notes_cnn_relu": NetworkSpec(_build(True))}
+NETWORKS = {  # which halve an image three times
+    "notes_cnn": NetworkSpec(_build(False), least_side=8),
+    "notes_cnn_relu": NetworkSpec(_build(True), least_side=8),
+}
