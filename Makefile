@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .PHONY: all test lint lock prove prove-quick bench clean help
 
 all: .venv/installed  ## set up, run the pipeline, print what came out (the default)
-	@python -m stages.params
+	@python -m tools.params
 	@dvc repro
 	@python -m stages.summary
 

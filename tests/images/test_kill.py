@@ -19,7 +19,7 @@ PHOTOS = 150
 # The last photo takes as long as the process that shares out the work lives, so a kill never comes too late.
 ENDLESS = f"""
 import os, runpy, time
-from stages.preparing import decode
+from imageclf.images import decode_all as decode
 decode_one, parent = decode._decode_one, os.getpid()
 
 def endless(file, *rest):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
+from imageclf import CODE_FOLDERS
 from tests.conftest import Project
 from tests.proof.artefacts import difference
 from tests.proof.ground import Ground, everything, finish, set_params
@@ -58,7 +59,8 @@ def _settle(project: Project, world: World, chances: Random) -> None:
     project.environment.update(world.environment)
     set_params(project, workers=world.workers)
     if world.shuffled:
-        _make_anew(project.folder / "stages", chances)
+        for folder in CODE_FOLDERS:
+            _make_anew(project.folder / folder, chances)
 
 
 def _make_anew(folder: Path, chances: Random) -> None:

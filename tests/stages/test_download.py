@@ -157,7 +157,7 @@ def test_a_stopped_download_goes_on_where_it_was(tmp_path: Path, run: Run, numbe
         Path("params.yaml").write_text(Path("params.yaml").read_text().replace("name: shapes", "name: cifar10"))
         before = raw()
         prelude = (
-            "import requests\nfrom tests.sources import made\nfrom imageclf.datasets.catalogue import CATALOGUE\n"
+            "import requests\nfrom tests.datasets import made\nfrom imageclf.datasets.catalogue import CATALOGUE\n"
             "from imageclf.datasets.web import Npm\nfrom imageclf.datasets.web import Web\n"
             f"entry = made.cifar_entry(Web({server.web.url!r}, requests.Session), Npm('thing', 'no-such-npm'))\n"
             "CATALOGUE['cifar10'] = entry\n"

@@ -8,6 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from imageclf import CODE_FOLDERS
 from imageclf.images.dataset import NOTHING_TO_RANK
 from tests.conftest import Project
 from tests.imports import ROOT
@@ -81,7 +82,8 @@ def make_stub(folder: Path, classes: str = '["cat", "dog"]') -> Project:
     shutil.copy(ROOT / "params.yaml", folder)
     (folder / ".dvc").mkdir()
     (folder / ".dvc/config").write_text((ROOT / ".dvc/config").read_text().partition("[plots]")[0])
-    (folder / "stages").symlink_to(ROOT / "stages")
+    for name in CODE_FOLDERS:
+        (folder / name).symlink_to(ROOT / name)
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "DVC_SITE_CACHE_DIR": str(folder.with_name(f"{folder.name}-site")),

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from imageclf.config.params import flat, read_params
+from imageclf import CODE_FOLDERS
+from imageclf.config.params import read_params
+from imageclf.config.section import flat
 from imageclf.runtime.errors import DataError, printable
 from imageclf.runtime.files import has_remote
 from tools.repository import LOCK, Cache, Damaged, Entry, Hashes, Stage, git, parse_lock, read_lock, read_pipeline
@@ -322,7 +324,7 @@ def _changed_files(new: Revision, base: Revision) -> list[str]:
         sides.append({dep.path: dep.md5 for stage in side.stages for dep in stage.deps if dep.path not in made})
     ours, theirs = sides
     changed = [path for path in sorted(ours) if theirs.get(path, ours[path]) != ours[path]]
-    files = [f"the contents of {printable(path)}" for path in changed if path.parts[0] != "stages"]
+    files = [f"the contents of {printable(path)}" for path in changed if path.parts[0] not in CODE_FOLDERS]
     return files + [CODE] * (len(files) < len(changed))
 
 
