@@ -35,7 +35,7 @@ lock:  ## renew the locks after an edit of requirements*.txt (needs uv)
 	uv pip compile requirements.txt $(LOCKING) -o requirements.lock
 	uv pip compile requirements-dev.txt $(LOCKING) -o requirements-dev.lock
 
-clean:  ## remove the environment, logs, unfinished downloads and runs; data and models stay in DVC's cache
+clean:  ## remove the environment, logs, downloads and unfinished runs; data and models stay in DVC's cache
 	rm -rf .venv logs .downloads .checkpoints dvc_plots
 
 help:  ## this list

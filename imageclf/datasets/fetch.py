@@ -1,6 +1,5 @@
 """A data set's arrays from whichever source brings them first, or from what the user has."""
 
-import shutil
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,7 +58,7 @@ def from_archive(entry: Entry, path: Path) -> Arrays:
 
 @contextmanager
 def held_folder(folder: Path) -> Iterator[Path]:
-    """A folder for this process alone, removed when the block ends well and kept for the next try when not."""
+    """A folder for this process alone. What is in it stays: a change of code does not fetch a data set twice."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_name(f"{folder.name}.lock").open("w") as file:
         if not lock(file):
@@ -67,14 +66,17 @@ def held_folder(folder: Path) -> Iterator[Path]:
             lock(file, wait=True)
         folder.mkdir(exist_ok=True)
         yield folder
-        shutil.rmtree(folder)
+        for part in folder.glob("*.part"):  # of a source that gave way
+            part.unlink()
 
 
 def _from_source(source: Source, folder: Path, patience: Patience) -> Arrays:
     paths = [folder / file.name for file in source.files]
     for file, path in zip(source.files, paths, strict=True):
         try:
-            if not _is_whole(file, path):
+            if _is_whole(file, path):
+                print(f"download: {path} is here already, and whole", flush=True)
+            else:
                 source.origin.fetch(file, path, patience)
         except Fault as fault:
             raise type(fault)(f"{source.origin.address(file)}: {fault}") from None

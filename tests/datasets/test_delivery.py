@@ -150,11 +150,11 @@ def test_a_folder_is_held_by_one_run_and_waited_for_by_the_next(tmp_path: Path) 
     assert order == ["first", "second"]
 
 
-def test_what_is_unfinished_is_kept_and_what_is_finished_removed(tmp_path: Path) -> None:
+def test_what_is_whole_stays_and_what_is_unfinished_goes_once_all_is_there(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), held_folder(tmp_path / "set") as folder:
         (folder / "file.part").write_bytes(b"half")
         raise KeyboardInterrupt
     assert (tmp_path / "set" / "file.part").exists()
-    with held_folder(tmp_path / "set"):
-        pass
-    assert not (tmp_path / "set").exists()
+    with held_folder(tmp_path / "set") as folder:
+        (folder / "file").write_bytes(b"whole")
+    assert [path.name for path in folder.iterdir()] == ["file"]
