@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from imageclf.images.dataset import NOTHING_TO_RANK, RANKED
 from imageclf.runtime.errors import DataError, Stopped
-from imageclf.runtime.platform import end_with_parent
+from imageclf.runtime.platform import interrupt_group, start_in_group
 from imageclf.runtime.stage import run_tool
 from tools.comparing.predictions import experiments
 from tools.repository import git
@@ -113,19 +113,12 @@ def _run(member: Member) -> bool:
     command = ["dvc", "exp", "run", "--temp", f"--name={member.name}", *changes, UP_TO]
     with log.open("w") as file:
         # A group of its own: Ctrl-C reaches it once, through here, and not a second time from the terminal.
-        dvc = subprocess.Popen(
-            command,
-            stdout=file,
-            stderr=file,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-            env=os.environ | {RANKED: "1"},
-            preexec_fn=end_with_parent,
-        )
+        environment = os.environ | {RANKED: "1"}
+        dvc = start_in_group(command, stdout=file, stderr=file, stdin=subprocess.DEVNULL, env=environment)
         try:
             return dvc.wait() == 0
         except BaseException as reason:
-            os.killpg(dvc.pid, signal.SIGINT)
+            interrupt_group(dvc)
             dvc.wait()
             if isinstance(reason, KeyboardInterrupt):
                 raise Stopped(

@@ -2,12 +2,14 @@
 
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+from filelock import Timeout
 
 from imageclf.datasets.source import SHOWN, Arrays, Entry, Patience, PinnedFile, Source, digest_of
 from imageclf.runtime.errors import DataError, Fault, SourceError, TooSlow, printable
-from imageclf.runtime.platform import lock
+from imageclf.runtime.platform import locked
 
 
 def from_sources(entry: Entry, folder: Path, patience: Patience | None = None) -> Arrays:
@@ -60,10 +62,13 @@ def from_archive(entry: Entry, path: Path) -> Arrays:
 def held_folder(folder: Path) -> Iterator[Path]:
     """A folder for this process alone. What is in it stays: a change of code does not fetch a data set twice."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f"{folder.name}.lock").open("w") as file:
-        if not lock(file):
+    file = folder.with_name(f"{folder.name}.lock")
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(file, patience=0))
+        except Timeout:
             print(f"download: another run is filling {folder}; waiting for it", flush=True)
-            lock(file, wait=True)
+            held.enter_context(locked(file))
         folder.mkdir(exist_ok=True)
         yield folder
         for part in folder.glob("*.part"):  # of a source that gave way

@@ -3,11 +3,9 @@
 import errno
 import hashlib
 import os
-import resource
 import shutil
 import signal
 import stat
-import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +24,15 @@ from imageclf.images.kinds import cached_by_dvc
 from imageclf.images.manifest import File
 from imageclf.images.remarks import SMALLEST
 from imageclf.runtime.errors import DataError, MachineError
-from imageclf.runtime.platform import how_it_ended
+from imageclf.runtime.platform import (
+    READ_FLAGS,
+    SIGKILL,
+    SIGPROF,
+    how_it_ended,
+    limit_computing,
+    limit_memory,
+    start_method,
+)
 from imageclf.runtime.progress import Progress
 
 Answer = TypeVar("Answer")
@@ -81,7 +87,7 @@ def share_out(
 
 
 def _start(work: Work, crew: dict[Connection, _Worker], chunk: range) -> None:
-    context: Any = get_context("fork" if sys.platform == "linux" else "spawn")
+    context: Any = get_context(start_method())
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(work, theirs, [*crew, ours]), daemon=True)
     process.start()
@@ -96,8 +102,7 @@ def _serve(work: Work, pipe: Connection, inherited: list[Connection]) -> None:
         other.close()  # a copy of the parent's end here would keep the end of file from coming
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the stage's, which speaks
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends the others
-    most = resource.getrlimit(resource.RLIMIT_DATA)[1]
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY if most == resource.RLIM_INFINITY else min(MEMORY, most), most))
+    limit_memory(MEMORY)
     try:
         while True:
             chunk = pipe.recv()
@@ -116,7 +121,6 @@ LONGEST = 20  # times the shorter side
 CHUNK = 64  # files that a process takes at a time
 PATIENCE = 60  # seconds of a processor, for one file
 COPIES = 2  # of every image: as decoded, and in its split
-READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # no link, and no waiting for a pipe
 
 
 @dataclass(frozen=True)
@@ -167,7 +171,8 @@ def read_images(source: Path, shape: tuple[int, int, int]) -> Callable[[np.ndarr
         images = np.empty((len(indices), *shape), np.uint8)
         with source.open("rb", buffering=0) as file:
             for image, index in zip(images, indices.tolist(), strict=True):
-                os.preadv(file.fileno(), [image.data], index * image.nbytes)
+                file.seek(index * image.nbytes)
+                file.readinto(image.data)
         return images
 
     return take
@@ -188,13 +193,13 @@ def _decode_some(
     outcomes = []
     with target.open("r+b", buffering=0) as pixels:
         for index in chunk:
-            # Seconds that it computes, not those that pass: a busy machine changes no result.
-            signal.setitimer(signal.ITIMER_PROF, PATIENCE)
+            limit_computing(PATIENCE)
             outcome, image = _decode_one(files[index], size, window)
             if image is not None:
-                os.pwrite(pixels.fileno(), image.data, index * image.nbytes)
+                pixels.seek(index * image.nbytes)
+                pixels.write(image.data)
             outcomes.append(outcome)
-    signal.setitimer(signal.ITIMER_PROF, 0)
+    limit_computing(0)
     return outcomes
 
 
@@ -231,7 +236,7 @@ def _content(file: File) -> bytes:
         raise Unfit("too large", f"{file.size:,} bytes are more than {LARGEST_FILE:,}", "make it smaller")
     changed = DataError(f"{file.path} changed or went since download; run dvc repro")
     try:
-        descriptor = os.open(cached_by_dvc(file.place) or file.place, READ)
+        descriptor = os.open(cached_by_dvc(file.place) or file.place, READ_FLAGS)
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
             raise
@@ -265,11 +270,11 @@ def _check_shape(width: int, height: int) -> None:
 
 def _lost(files: list[File], index: int, code: int | None) -> Outcome:
     """What became of a file whose decoder ended; nothing is said against it where the system ended that."""
-    if code == -signal.SIGKILL:
+    if code == -SIGKILL:
         raise MachineError(
             f"prepare: the process that decoded {files[index].path} {how_it_ended(code)}; end other programs, and run "
             "dvc repro again"
         )
-    if code == -signal.SIGPROF:
+    if code == -SIGPROF:
         return Outcome(fault="damaged", found=f"it took more than {PATIENCE} seconds to decode; get a whole copy")
     return Outcome(fault="damaged", found=f"its decoder {how_it_ended(code)}; get a whole copy")

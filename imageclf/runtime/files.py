@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from imageclf.runtime.errors import DataError, printable
+from imageclf.runtime.platform import is_alive, sync
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -37,9 +38,9 @@ def replaced_file(path: Path) -> Iterator[Path]:
     temporary = _temporary(path)
     try:
         yield temporary
-        _sync(temporary)
+        sync(temporary)
         os.replace(temporary, path)
-        _sync(path.parent)
+        sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -53,12 +54,12 @@ def replaced_folder(path: Path) -> Iterator[Path]:
         yield temporary
         write_sums(temporary)
         for file in temporary.rglob("*"):
-            _sync(file)
-        _sync(temporary)
+            sync(file)
+        sync(temporary)
         if path.exists():
             shutil.rmtree(path)
         os.rename(temporary, path)
-        _sync(path.parent)
+        sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -68,27 +69,9 @@ def _temporary(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{path.name}.tmp.*"):
         process = left.name.rpartition(".")[2]
-        if process == str(os.getpid()) or not _is_alive(int(process)):
+        if process == str(os.getpid()) or not is_alive(int(process)):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
     return path.with_name(f".{path.name}.tmp.{os.getpid()}")
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def sha256_of_file(path: Path) -> str:

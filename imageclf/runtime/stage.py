@@ -15,7 +15,7 @@ from typing import Any
 
 from imageclf.runtime.errors import DataError, UserError
 from imageclf.runtime.files import sha256_of_file, write_json
-from imageclf.runtime.platform import end_with_dvc
+from imageclf.runtime.platform import SIGPIPE, end_with_dvc
 from imageclf.runtime.yaml import load_yaml
 
 
@@ -175,7 +175,7 @@ def run_tool(main: Callable[[], None]) -> None:
     except BrokenPipeError:
         # `| head` has gone. Nobody is left to tell, and at exit Python would try to print the rest.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(128 + signal.SIGPIPE)
+        sys.exit(128 + SIGPIPE)
     except OSError as error:
         if error.errno not in UNWRITABLE:
             raise

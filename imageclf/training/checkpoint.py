@@ -5,13 +5,13 @@ import json
 import os
 import shutil
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import Timeout
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -19,7 +19,7 @@ import imageclf
 from imageclf import CODE_FOLDERS
 from imageclf.runtime.errors import Busy
 from imageclf.runtime.files import sha256_of_file, write_bytes
-from imageclf.runtime.platform import lock
+from imageclf.runtime.platform import locked
 
 
 def fingerprint(facts: dict[str, Any]) -> str:
@@ -53,13 +53,22 @@ def held_checkpoints(folder: Path) -> Iterator["Checkpoints"]:
     Raises:
         Busy: another process has been holding them for longer than an orphan would.
     """
-    with _locked(folder / "lock"):
-        checkpoints = Checkpoints(folder)
-        yield checkpoints
-        checkpoints.forget()
-        shutil.rmtree(folder, ignore_errors=True)  # NFS keeps the lock file under another name until it is closed
-    with suppress(OSError):  # it is gone, as a rule
-        folder.rmdir()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    holder, file = folder / "process", folder.with_name(f"{folder.name}.lock")
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(file, patience=PATIENCE))
+        except Timeout:
+            raise Busy(
+                f"train: another run (process {holder.read_text() if holder.exists() else 'unknown'}) is already "
+                "training this configuration; wait for it, or end it and run again"
+            ) from None
+        folder.mkdir(parents=True, exist_ok=True)
+        holder.write_text(f"{os.getpid()}")
+        yield Checkpoints(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # Windows removes no file that is open; one that waits for it tries again
+            file.unlink()
 
 
 class Checkpoints:
@@ -95,27 +104,3 @@ class Checkpoints:
 
     def _paths(self) -> list[Path]:
         return sorted(self._folder.glob("step-*.safetensors"), reverse=True)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock file that its last holder may have removed together with its folder."""
-    given_up = time.monotonic() + PATIENCE
-    while True:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+") as file:
-            if not lock(file):
-                if time.monotonic() > given_up:
-                    file.seek(0)
-                    raise Busy(
-                        f"train: another run (process {file.read()}) is training just this; "
-                        "wait for it, or end it and run again"
-                    )
-                time.sleep(0.2)
-                continue
-            if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
-                file.truncate(0)
-                file.write(f"{os.getpid()}")
-                file.flush()
-                yield
-                return

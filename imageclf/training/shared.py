@@ -1,9 +1,7 @@
 """What the processes of a run share: tensors laid one behind another, and the network whose tensors they are."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +9,7 @@ from torch import Tensor, nn
 from imageclf.models.classifier import Classifier
 from imageclf.models.registry import last_layer
 from imageclf.runtime.errors import MachineError
+from imageclf.runtime.platform import SHARED_MEMORY, free_shared_memory
 
 
 class Network:
@@ -87,9 +86,6 @@ def _slot(tensor: Tensor) -> int:
     return -(-tensor.numel() // ALIGNMENT) * ALIGNMENT
 
 
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - looked at, not written to
-
-
 @dataclass(frozen=True)
 class Board:
     """Tensors that every process reads and writes.
@@ -139,10 +135,8 @@ def make_board(network: Network, *, images: int, shards: int, workers: int, devi
 
 def _check_shared_memory(needed: int) -> None:
     # Written past its end, shared memory kills the process without a word; containers often have 64 MB.
-    if not SHARED_MEMORY.exists():
-        return
-    free = shutil.disk_usage(SHARED_MEMORY).free
-    if needed > free:
+    free = free_shared_memory()
+    if free is not None and needed > free:
         raise MachineError(
             f"train: its processes share {needed / 1e6:,.0f} MB and {SHARED_MEMORY} has {free / 1e6:,.0f} MB free; "
             "set runtime.workers to 1, or give it more (docker run --shm-size)"

@@ -1,7 +1,6 @@
 """Processes that compute a batch's shards together and update the weights: this one and its children, a thread each."""
 
 import signal
-import sys
 from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection, wait
@@ -19,7 +18,7 @@ from imageclf.config.train import TrainParams
 from imageclf.images.dataset import Split
 from imageclf.models.device import Compute
 from imageclf.runtime.errors import MachineError
-from imageclf.runtime.platform import how_it_ended
+from imageclf.runtime.platform import how_it_ended, start_method
 from imageclf.training.optimizers import Hyperparameters
 from imageclf.training.shared import Board, Network
 from imageclf.training.step import Batch, Objective, ShardWorker
@@ -79,8 +78,7 @@ class WorkerPool:
 
     def __init__(self, board: Board, make_worker: MakeWorker) -> None:
         self._board, self._step = board, 0
-        # fork: a child starts at once and shares the images' memory. It is safe while this process has one thread.
-        context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+        context: Any = multiprocessing.get_context(start_method())
         self._pipes: list[Connection] = []
         self._children = []
         for rank in range(1, board.workers):

@@ -19,7 +19,7 @@ from imageclf.models.registry import SIDES, ThreeChannels, has_published_weights
 from imageclf.models.zoo import TIMM, Preprocessing, preprocessing, torchvision_names
 from imageclf.runtime.errors import DataError, Fault, ParamsError, SourceError, printable
 from imageclf.runtime.files import sha256_of_file
-from imageclf.runtime.platform import lock
+from imageclf.runtime.platform import locked
 
 
 class StampedFile(PinnedFile):
@@ -66,8 +66,7 @@ def fetch_stamped(url: str, folder: Path, *, web: Web | None = None, patience: P
     stamp = f"sha256:{name.rpartition('.')[0].rpartition('-')[2]}"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / name
-    with (folder / f"{name}.lock").open("w") as file:
-        lock(file, wait=True)  # another run may be at it; then it is here when that one is done
+    with locked(folder / f"{name}.lock"):  # another run may be at it; then it is here when that one is done
         try:
             StampedFile(name, 0, stamp).check(path)
         except Fault:

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from imageclf.runtime.errors import Busy, DataError, Diverged, MachineError, ParamsError, SourceError, printable
+from imageclf.runtime.platform import SIGKILL
 from tools.comparing.statistics import LEVEL, critical_t, welch
 from tools.comparing.verdict import ALPHA, cut, p_value
 from tools.sweeping.grid import SEED, Member, short
 
 STAGE = re.compile(r"^ERROR: failed to reproduce '.*': failed to run: .* exited with (-?\d+)$", re.MULTILINE)
 DVC = re.compile(r"^ERROR: (.*)$", re.MULTILINE)
-KILLED = 128 + signal.SIGKILL
+KILLED = 128 + SIGKILL
 KINDS = {
     ParamsError.exit_code: "refused by params.yaml",
     DataError.exit_code: "data",

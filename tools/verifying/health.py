@@ -1,12 +1,12 @@
 """What kills and crashes leave in a project, and the commands that clear it away."""
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from imageclf.runtime.errors import DataError
+from imageclf.runtime.platform import is_alive
 from tools.repository import branch_left_by_experiment
 from tools.verifying.outputs import Finding, words
 
@@ -62,17 +62,6 @@ def left_over_files(folders: Iterable[Path]) -> Iterator[Finding]:
     if found:
         more = f" and {len(found) - 1} more" if len(found) > 1 else ""
         yield Finding(f"{found[0]}{more}: left over by a process that was killed", f"rm -rf {words(found)}")
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process with this number runs."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return pid > 0
 
 
 def _in_use(path: Path) -> bool:
