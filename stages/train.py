@@ -139,7 +139,7 @@ def _check_counts(recipe: TrainParams, course: Course, train: int, val: int) -> 
     if course.batch_size > fewest:
         raise ParamsError(
             f"params.yaml: train.batch_size is {recipe.batch_size}, "
-            f"more than the {fewest} training images{'' if fewest == train else ' of train.hard_share'}; lower it"
+            f"more than the {fewest} training images{'' if fewest == train else ' of train.hard_fraction'}; lower it"
         )
     if not val and RANKED in os.environ:
         raise DataError(f"train: there are {NOTHING_TO_RANK}")
@@ -175,7 +175,7 @@ def _card(recipe: TrainParams, dataset: Dataset, beginning: Beginning, compute: 
         channels=dataset.channels,
         mean=beginning.sees.mean,
         std=beginning.sees.std,
-        mirror=recipe.mirror,
+        tta_flip=recipe.tta_flip,
         data=dataset.name,
         data_sha256=dataset.sha256,
         made_from=beginning.made_from,

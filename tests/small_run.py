@@ -30,7 +30,7 @@ def make_card(
         channels=channels,
         mean=[0.5] * channels,
         std=[0.25] * channels,
-        mirror=False,
+        tta_flip=False,
         data="tiny",
         data_sha256={},
         made_from={},

@@ -28,7 +28,7 @@ class TrainParams(Section):
     batch_size: Literal["auto"] | Positive
     shards: Literal["auto"] | Positive
     sampling: Literal["shuffled", "balanced"]
-    hard_share: Literal["auto"] | Annotated[float, Field(gt=0, le=1)]
+    hard_fraction: Literal["auto"] | Annotated[float, Field(gt=0, le=1)]
     hard_after: Positive
     drop_last: bool
     precision: Literal["auto", "fp32", "bf16"]
@@ -41,7 +41,7 @@ class TrainParams(Section):
     nesterov: bool
     weight_decay: Annotated[float, Field(ge=0)]
     clip_norm: Annotated[float, Field(ge=0)]
-    schedule: Literal["constant", "cosine", "one_cycle", "step"]
+    schedule: Literal["constant", "cosine", "linear", "step"]
     warmup: Fraction
     final_lr: Fraction
     step_epochs: Positive
@@ -50,7 +50,7 @@ class TrainParams(Section):
     keep: Literal["last", "best"]
     patience: Annotated[int, Field(ge=0)]
     scales: Literal["auto"] | Annotated[list[Scale], Field(min_length=1)]
-    mirror: bool
+    tta_flip: bool
     augment: AugmentParams
 
     @model_validator(mode="after")
@@ -71,8 +71,8 @@ class TrainParams(Section):
             raise ValueError(f"label_smoothing goes with loss cross_entropy, not {self.loss}; set it to 0")
         if self.class_weights == self.sampling == "balanced":
             raise ValueError("class_weights and sampling are both balanced; one makes up for rare classes, keep that")
-        if self.hard_share not in ("auto", 1.0) and self.sampling != "shuffled":
-            raise ValueError(f"hard_share goes with sampling shuffled, not {self.sampling}; set it to auto")
+        if self.hard_fraction not in ("auto", 1.0) and self.sampling != "shuffled":
+            raise ValueError(f"hard_fraction goes with sampling shuffled, not {self.sampling}; set it to auto")
         for name in ("mixup", "cutmix"):
             self._check_mixing(name)
         return self
@@ -80,8 +80,8 @@ class TrainParams(Section):
     def _check_mixing(self, name: str) -> None:
         if not getattr(self.augment, name):
             return
-        if self.hard_share not in ("auto", 1.0):
-            raise ValueError(f"augment.{name} mixes images that hard_share is to tell apart; set that to auto")
+        if self.hard_fraction not in ("auto", 1.0):
+            raise ValueError(f"augment.{name} mixes images that hard_fraction is to tell apart; set that to auto")
         if self.loss != "cross_entropy":
             raise ValueError(f"augment.{name} goes with loss cross_entropy, not {self.loss}; set it to 0")
         if isinstance(self.batch_size, int) and self.batch_size < 2 * (

@@ -72,7 +72,7 @@ def _channel_words(channels: int) -> str:
 
 
 def _mirror_words(card: Card) -> str:
-    return "; the answer is the mean over each image and its mirror image" if card.mirror else ""
+    return "; the answer is the mean over each image and its mirror image" if card.tta_flip else ""
 
 
 def _window_words(card: Card) -> str:

@@ -26,7 +26,7 @@ class Card:
     channels: int
     mean: list[float]  # for each channel, on the scale 0 to 1
     std: list[float]
-    mirror: bool  # answers are the mean over an image and its mirror image
+    tta_flip: bool  # answers are the mean over an image and its mirror image
     data: str  # name of the data set
     data_sha256: dict[str, str]  # of each prepared array
     made_from: dict[str, str]  # sha256 of the weights that it began from and of the user's module, where there are any
@@ -49,7 +49,7 @@ class Metadata(BaseModel):
     channels: PositiveInt
     mean: list[float]
     std: list[PositiveFloat]
-    mirror: bool
+    tta_flip: bool
 
 
 def metadata_of(card: Card) -> dict[str, str]:

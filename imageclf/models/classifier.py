@@ -35,7 +35,7 @@ def scaled(images: Tensor, scale: float) -> Tensor:
 class Classifier(nn.Module):
     """uint8 (N, H, W, C) in, logits (N, classes) out.
 
-    The network sees them in `network_size` (H, W), or as they are where that is None. With `mirror` the answer, not the
+    The network sees them in `network_size` (H, W), or as they are where that is None. With `tta_flip` the answer, not the
     training, is the mean over an image and its mirror image.
     """
 
@@ -48,12 +48,12 @@ class Classifier(nn.Module):
         mean: list[float],
         std: list[float],
         *,
-        mirror: bool = False,
+        tta_flip: bool = False,
         network_size: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
-        self.mirror = mirror
+        self.tta_flip = tta_flip
         self.network_size = network_size
         self.frozen: tuple[nn.Module, ...] = ()  # parts that answer in training as they do after it
         # On the scale 0 to 255, so that images need no division of their own.
@@ -68,16 +68,16 @@ class Classifier(nn.Module):
 
     @contextmanager
     def one_look(self) -> Iterator[None]:
-        """In the block an answer is that to the image itself, whatever `mirror` says: in half of the time."""
-        mirror, self.mirror = self.mirror, False
+        """In the block an answer is that to the image itself, whatever `tta_flip` says: in half of the time."""
+        tta_flip, self.tta_flip = self.tta_flip, False
         try:
             yield
         finally:
-            self.mirror = mirror
+            self.tta_flip = tta_flip
 
     def forward(self, images: Tensor, scale: float = 1.0) -> Tensor:
         pixels = self.pixels(images, scale)
-        if self.mirror and not self.training:
+        if self.tta_flip and not self.training:
             return (self.network(pixels) + self.network(pixels.flip(3))) / 2
         return self.network(pixels)
 
@@ -104,7 +104,7 @@ def build_classifier(card: Card, begin: Callable[[nn.Module], object] = lambda n
         begin=begin,
     )
     resized = card.network_size if card.network_size != card.size else None
-    return Classifier(network, card.mean, card.std, mirror=card.mirror, network_size=resized)
+    return Classifier(network, card.mean, card.std, tta_flip=card.tta_flip, network_size=resized)
 
 
 def save_classifier(classifier: Classifier, card: Card, folder: Path = CLASSIFIER) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 class AutoValues:
     """What `auto` means for params of `train`, where a network's recipe was found with other values than usual."""
 
-    hard_share: float = 1.0
+    hard_fraction: float = 1.0
     scales: tuple[float, ...] = (1.0,)
     least_side: int = 1  # pixels, that images are to have at the smallest scale
 

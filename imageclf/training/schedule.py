@@ -38,7 +38,7 @@ class Course:
 
 def plan_course(images: int, recipe: TrainParams) -> Course:
     """Of a run over a training split of so many images: an epoch has all of them, or a share once it is to choose."""
-    chosen = round(images * choose_hard_share(recipe, images))
+    chosen = round(images * choose_hard_fraction(recipe, images))
     each = [images if epoch < recipe.hard_after else chosen for epoch in range(recipe.epochs)]
     batch_size = choose_batch_size(recipe, images)
     steps = [steps_per_epoch(count, batch_size, drop_last=recipe.drop_last) for count in each]
@@ -55,20 +55,20 @@ def choose_batch_size(recipe: TrainParams, images: int) -> int:
     size = BATCH_SIZE
     while size > LEAST_BATCH_SIZE and images < LEAST_STEPS * size:
         size //= 2
-    fewest = images if isinstance(recipe.hard_share, str) else round(images * recipe.hard_share)
+    fewest = images if isinstance(recipe.hard_fraction, str) else round(images * recipe.hard_fraction)
     while size > max(1, fewest):
         size //= 2
     return size
 
 
-def choose_hard_share(recipe: TrainParams, images: int) -> float:
-    """`train.hard_share` with auto resolved: a network whose recipe was found with it chooses from many images.
+def choose_hard_fraction(recipe: TrainParams, images: int) -> float:
+    """`train.hard_fraction` with auto resolved: a network whose recipe was found with it chooses from many images.
 
     A mixed image has no loss of its own to go by, and a balanced draw is a choice already.
     """
-    if not isinstance(recipe.hard_share, str):
-        return recipe.hard_share
-    share = auto_values(recipe.model).hard_share
+    if not isinstance(recipe.hard_fraction, str):
+        return recipe.hard_fraction
+    share = auto_values(recipe.model).hard_fraction
     mixes = recipe.augment.mixup > 0 or recipe.augment.cutmix > 0
     many = images * share >= LEAST_STEPS * choose_batch_size(recipe, images)
     return share if many and recipe.sampling == "shuffled" and not mixes else 1.0
@@ -138,7 +138,7 @@ def _times_before(values: np.ndarray) -> np.ndarray:
 def rate_factor(schedule: str, step: int, *, total: int, warmup: float, final: float, drop: float) -> float:
     """The factor of a step, counted from 0 in a run of `total`.
 
-    `warmup` is the share of the run with a straight rise, `final` the factor that cosine and one_cycle end near,
+    `warmup` is the share of the run with a straight rise, `final` the factor that cosine and linear end near,
     `drop` the factor that the schedule step has come to.
     """
     rise = warmup * total
@@ -147,7 +147,7 @@ def rate_factor(schedule: str, step: int, *, total: int, warmup: float, final: f
     progress = (step - rise) / max(total - rise, 1)  # 0 to just below 1
     if schedule == "cosine":
         return final + (1 - final) * (1 + math.cos(math.pi * progress)) / 2
-    if schedule == "one_cycle":
+    if schedule == "linear":
         return final + (1 - final) * (1 - progress)
     if schedule == "step":
         return drop

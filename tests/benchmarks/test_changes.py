@@ -19,10 +19,10 @@ def params(tmp_path: Path) -> Path:
 
 
 def test_changes_arrive_with_their_types_and_nothing_else_changes(params: Path) -> None:
-    given = ["train.lr=1e-3", "train.augment.flip=none", "train.mirror=false", "train.shards=4"]
+    given = ["train.lr=1e-3", "train.augment.flip=none", "train.tta_flip=false", "train.shards=4"]
     before = read_params(params).model_dump()
     change_params(params, changes_of(given))
-    before["train"] |= {"lr": 0.001, "mirror": False, "shards": 4}
+    before["train"] |= {"lr": 0.001, "tta_flip": False, "shards": 4}
     before["train"]["augment"]["flip"] = "none"
     assert read_params(params).model_dump() == before
 

@@ -80,8 +80,12 @@ def test_a_leading_zero_is_decimal(tmp_path: Path) -> None:
         ("  ema: 0.0", "  ema: 1.0", "train.ema is 1.0; it must be below 1"),
         ("keep: last ", "keep: first ", "train.keep is 'first'; it can be last or best"),
         ("patience: 0", "patience: 1.5", "train.patience is 1.5; it must be a whole number"),
-        ("hard_share: auto", "hard_share: 0", "train.hard_share is 0; it can be auto or a number above 0, up to 1"),
-        ("hard_share: auto", "hard_share: half", "train.hard_share is 'half'; it can be auto"),
+        (
+            "hard_fraction: auto",
+            "hard_fraction: 0",
+            "train.hard_fraction is 0; it can be auto or a number above 0, up to 1",
+        ),
+        ("hard_fraction: auto", "hard_fraction: half", "train.hard_fraction is 'half'; it can be auto"),
         ("hard_after: 1", "hard_after: 0", "train.hard_after is 0; it must be at least 1"),
         ("export:", "exports:", "unknown key exports (did you mean export?)"),
         ("  epochs: ", "  epochs: 3\n  epochs: ", "'epochs' stands here a second time"),
@@ -134,12 +138,12 @@ def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, sentence: st
             "train.augment.cutmix goes with loss cross_entropy, not l1; set it to 0",
         ),
         (
-            {"hard_share: auto": "hard_share: 0.5", "cutmix: 0.0": "cutmix: 1"},
-            "train.augment.cutmix mixes images that hard_share is to tell apart; set that to auto",
+            {"hard_fraction: auto": "hard_fraction: 0.5", "cutmix: 0.0": "cutmix: 1"},
+            "train.augment.cutmix mixes images that hard_fraction is to tell apart; set that to auto",
         ),
         (
-            {"hard_share: auto": "hard_share: 0.5", "sampling: shuffled ": "sampling: balanced "},
-            "train.hard_share goes with sampling shuffled, not balanced; set it to auto",
+            {"hard_fraction: auto": "hard_fraction: 0.5", "sampling: shuffled ": "sampling: balanced "},
+            "train.hard_fraction goes with sampling shuffled, not balanced; set it to auto",
         ),
         (
             {"batch_size: auto": "batch_size: 64", "shards: auto": "shards: 64", "mixup: 0.0": "mixup: 0.2"},

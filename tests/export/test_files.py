@@ -24,7 +24,7 @@ THOUSAND = tuple(f"class {number}" for number in range(1000))
     ("card", "opset"),
     [
         (make_card("cifarnet", size=(16, 24), channels=1, classes=("no", "yes")), 18),
-        (replace(make_card("cifarnet"), mirror=True), 23),
+        (replace(make_card("cifarnet"), tta_flip=True), 23),
         (make_card("notes_cnn", size=(28, 28), channels=1, classes=THOUSAND), 20),
         (make_card("resnet18", size=(32, 32)), 18),
         (make_card("mobilenet_v3_small", size=(32, 32), channels=1), 18),

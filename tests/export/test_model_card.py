@@ -45,4 +45,4 @@ def test_a_window_is_told() -> None:
 
 def test_a_mirrored_answer_is_told() -> None:
     assert "mirror" not in text()
-    assert "mirror" in text(mirror=True)
+    assert "mirror" in text(tta_flip=True)

@@ -15,7 +15,7 @@ from tests.proof.processes import Run
 EPOCHS = 4
 # Some seconds of training in which later epochs choose their images, cut into enough shards for four workers, with
 # checkpoints (where there are any) all the time.
-SMALL = {"epochs": EPOCHS, "batch_size": 256, "shards": 4, "hard_share": 0.5, "checkpoint_every": 0.3}
+SMALL = {"epochs": EPOCHS, "batch_size": 256, "shards": 4, "hard_fraction": 0.5, "checkpoint_every": 0.3}
 
 
 @dataclass(frozen=True)

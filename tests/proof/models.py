@@ -42,7 +42,7 @@ RECIPE = {
     "batch_size": IMAGES,
     "optimizer": "sgd",
     "lr": 0.00001,
-    "mirror": "false",
+    "tta_flip": "false",
     "device": "cpu",
     "workers": 1,
 }

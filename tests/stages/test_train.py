@@ -43,9 +43,9 @@ def test_the_default_needs_none() -> None:
 
 
 def test_a_batch_that_no_epoch_fills_is_refused() -> None:
-    chosen = {"hard_share": 0.5, "hard_after": 1, "epochs": 2, "batch_size": 60}
+    chosen = {"hard_fraction": 0.5, "hard_after": 1, "epochs": 2, "batch_size": 60}
     with pytest.raises(
-        ParamsError, match=r"batch_size is 60, more than the 50 training images of train\.hard_share; lower it"
+        ParamsError, match=r"batch_size is 60, more than the 50 training images of train\.hard_fraction; lower it"
     ):
         check_counts(recipe(**chosen), 100, 0)
 

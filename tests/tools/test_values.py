@@ -25,7 +25,7 @@ def _by_dvc(folder: Path, key: str, word: str) -> object:
     [
         ("train.lr", "0.1,1e-3, 1e6 ,.5,1.,+2,1_000", ["0.1", "1e-3", "1e6", ".5", "1.", "+2", "1_000"]),
         ("train.lr", "010,0x1,'1e-3',abc", ["010", "0x1", "'1e-3'", "abc"]),
-        ("train.mirror", "true,False,yes,null,'true'", ["true", "False", "yes", "null", "'true'"]),
+        ("train.tta_flip", "true,False,yes,null,'true'", ["true", "False", "yes", "null", "'true'"]),
         ("train.scales", "[0.5,1],[0.5, 1.0],[1],auto", None),
         ("train.scales", "[0.5,1],[1],auto", ["[0.5,1]", "[1]", "auto"]),
         ("data.path", "/my photos,C:\\photos,a:b", ["/my photos", "C:\\photos", "a:b"]),

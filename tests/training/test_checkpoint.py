@@ -123,12 +123,12 @@ def test_with_everything_on_it_is_killed_after_every_step_and_ends_the_same(
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_hard_images_are_chosen_as_if_it_had_not_been_killed(tmp_path: Path, workers: int) -> None:
-    chosen: dict[str, Any] = {"epochs": 4, "hard_share": 0.5, "hard_after": 1, "lr": 0.01}
+    chosen: dict[str, Any] = {"epochs": 4, "hard_fraction": 0.5, "hard_after": 1, "lr": 0.01}
     unbroken = train(tmp_path / "unbroken", **chosen)
     assert [row["epoch"] for row in unbroken[0]] == [1, 2, 3, 4]
     assert not all(
         torch.equal(a, b)
-        for a, b in zip(unbroken[1], train(tmp_path / "all", **chosen | {"hard_share": 1.0})[1], strict=True)
+        for a, b in zip(unbroken[1], train(tmp_path / "all", **chosen | {"hard_fraction": 1.0})[1], strict=True)
     )
     steps = 4 + 2 + 2 + 2
     kill = killed_at(*range(1, steps + 1))

@@ -7,7 +7,7 @@ import pytest
 from imageclf.training.schedule import (
     Course,
     choose_batch_size,
-    choose_hard_share,
+    choose_hard_fraction,
     choose_scales,
     least_shard,
     plan_course,
@@ -16,14 +16,14 @@ from tests.training.test_fit import recipe
 
 
 def test_an_epoch_that_chooses_is_shorter() -> None:
-    course = plan_course(100, recipe(epochs=4, batch_size=8, hard_share=0.5, hard_after=2, drop_last=True))
+    course = plan_course(100, recipe(epochs=4, batch_size=8, hard_fraction=0.5, hard_after=2, drop_last=True))
     assert course.images == [100, 100, 50, 50]
     assert course.ends == [12, 24, 30, 36]
     assert course.total == 36
 
 
 def test_a_step_has_its_place() -> None:
-    course = plan_course(100, recipe(epochs=4, batch_size=8, hard_share=0.5, hard_after=2, drop_last=True))
+    course = plan_course(100, recipe(epochs=4, batch_size=8, hard_fraction=0.5, hard_after=2, drop_last=True))
     assert [course.place(step) for step in (0, 11, 12, 24, 29, 30, 35)] == [
         (0, 0),
         (0, 11),
@@ -43,12 +43,12 @@ def test_a_step_has_its_place() -> None:
         ({"model": "cifarnet", "sampling": "balanced"}, 1.0),
         ({"model": "cifarnet", "augment": recipe().augment.model_dump() | {"mixup": 0.2}}, 1.0),
         ({"model": "cifarnet_large"}, 1.0),
-        ({"model": "resnet18", "hard_share": 0.25}, 0.25),
+        ({"model": "resnet18", "hard_fraction": 0.25}, 0.25),
     ],
     ids=str,
 )
 def test_auto_chooses_for_the_networks_whose_recipe_does(changes: dict[str, Any], share: float) -> None:
-    assert choose_hard_share(recipe(**{"hard_share": "auto"} | changes), 1000) == share
+    assert choose_hard_fraction(recipe(**{"hard_fraction": "auto"} | changes), 1000) == share
 
 
 @pytest.mark.parametrize(
@@ -84,13 +84,13 @@ def test_the_smallest_shard_is_one_of_the_last_batch_unless_that_is_dropped(
 )
 def test_auto_batches_give_an_epoch_ten_steps_where_there_are_enough_images(images: int, size: int) -> None:
     assert choose_batch_size(recipe(batch_size="auto"), images) == size
-    course = plan_course(images, recipe(batch_size="auto", hard_share="auto", model="cifarnet"))
+    course = plan_course(images, recipe(batch_size="auto", hard_fraction="auto", model="cifarnet"))
     assert course.batch_size == size
     assert min(course.images) >= size
     assert course.total >= 3 * min(10, images // size)  # of three epochs
 
 
 def test_auto_batches_fit_the_epochs_that_choose() -> None:
-    few = recipe(batch_size="auto", hard_share=0.25)
+    few = recipe(batch_size="auto", hard_fraction=0.25)
     assert choose_batch_size(few, 20) == 4  # of 5 images
     assert choose_batch_size(recipe(batch_size=48), 20) == 48

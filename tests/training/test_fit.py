@@ -54,12 +54,12 @@ CPU = Compute(torch.device("cpu"), "fp32", 2)
 
 
 def train(
-    folder: Path, *, val: Split = EMPTY, compute: Compute = CPU, mirror: bool = False, **changes: Any
+    folder: Path, *, val: Split = EMPTY, compute: Compute = CPU, tta_flip: bool = False, **changes: Any
 ) -> tuple[list[Row], Classifier]:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     network = build_network("notes_cnn_relu", classes=2, channels=3, size=(8, 8))
-    classifier = Classifier(network, [0.5] * 3, [0.25] * 3, mirror=mirror)
+    classifier = Classifier(network, [0.5] * 3, [0.25] * 3, tta_flip=tta_flip)
     with held_checkpoints(folder / "checkpoints") as checkpoints, RunLog(folder / "log", first_step=0) as log:
         history = fit(
             classifier,
@@ -162,9 +162,9 @@ def test_validation_does_not_change_what_is_trained(tmp_path: Path) -> None:
 
 def test_mirror_images_are_left_to_evaluate(tmp_path: Path) -> None:
     plain, _ = train(tmp_path / "plain", val=NOISY, epochs=1)
-    scored, mirrored = train(tmp_path / "mirrored", val=NOISY, epochs=1, mirror=True)
+    scored, mirrored = train(tmp_path / "mirrored", val=NOISY, epochs=1, tta_flip=True)
     assert scored == plain
-    assert mirrored.mirror
+    assert mirrored.tta_flip
 
 
 def test_a_rate_too_high_ends_with_the_step_and_the_rate(tmp_path: Path) -> None:

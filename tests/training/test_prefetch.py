@@ -51,7 +51,12 @@ def test_what_is_made_ahead_changes_no_byte(tmp_path: Path, loaded_by: list[thre
 
 
 def test_an_epoch_of_hard_images_is_chosen_by_the_losses_before_it(tmp_path: Path) -> None:
-    choosing: dict[str, Any] = {"hard_share": 0.5, "hard_after": 1, "sampling": "shuffled", "augment": {"mixup": 0.0}}
+    choosing: dict[str, Any] = {
+        "hard_fraction": 0.5,
+        "hard_after": 1,
+        "sampling": "shuffled",
+        "augment": {"mixup": 0.0},
+    }
     in_line = trained(tmp_path / "in line", **choosing)
     assert trained(tmp_path / "ahead", prefetch=100, **choosing) == in_line
 

@@ -16,8 +16,8 @@ def test_constant_is_constant() -> None:
     assert set(curve("constant")) == {1.0}
 
 
-def test_one_cycle_rises_to_its_peak_and_falls_to_nothing_in_straight_lines() -> None:
-    rates = curve("one_cycle", warmup=0.2)
+def test_linear_rises_to_its_peak_and_falls_to_nothing_in_straight_lines() -> None:
+    rates = curve("linear", warmup=0.2)
     assert rates[20] == max(rates) == 1.0
     assert rates[60] == pytest.approx(0.5)
     assert 0 < rates[-1] < 0.02
@@ -36,7 +36,7 @@ def test_step_drops_each_time() -> None:
     assert rates[60] == pytest.approx(0.01)
 
 
-@pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle", "step"])
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "linear", "step"])
 def test_no_step_has_a_rate_of_zero_or_above_the_peak(schedule: str) -> None:
     for warmup in (0.0, 0.3, 1.0):
         assert all(0 < rate <= 1 for rate in curve(schedule, warmup=warmup))
