@@ -1,5 +1,6 @@
 """A project as a newcomer has it: a real git and DVC repository of the shipped files, with small data."""
 
+import fcntl
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.forks import Forks
 from tests.imports import ROOT
 
 SHIPPED = (
@@ -27,6 +29,7 @@ SHIPPED = (
 )
 NO_PROCESS = 2**22 + 1  # Linux gives ids up to 2**22
 HANGS = 900  # seconds: no load makes a command of a test take that long
+FORKS = Forks()
 SMALL = {
     "name: cifar10 ": "name: shapes ",
     "  epochs: ": "  epochs: 2 #",
@@ -39,9 +42,16 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_unconfigure() -> None:
+    FORKS.end()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Training comes first: it forks, and after torch.export a process has autograd threads that no fork survives."""
-    items.sort(key=lambda item: not item.nodeid.startswith("tests/training"))
+    """Training comes first: it forks, and after torch.export a process has autograd threads that no fork survives.
+
+    The longest files, right under tests/, are next: one of them at the end would leave a core idle.
+    """
+    items.sort(key=lambda item: (not item.nodeid.startswith("tests/training"), item.nodeid.count("/") > 1))
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +70,10 @@ class Project:
 
     def run(self, *command: str, expect: int | None = 0) -> str:
         """What the command prints, both streams; its exit code must be `expect`, or anything where that is None."""
+        if command[0] == "dvc" or command[:2] == ("python", "-m"):
+            code, printed = FORKS.run(command, self.folder, self.environment, longest=HANGS)
+            assert expect is None or code == expect, printed
+            return printed
         done = subprocess.run(
             command,
             cwd=self.folder,
@@ -82,6 +96,17 @@ class Project:
         (self.folder / path).write_text(text.replace(old, new))
 
 
+def environment_of(folder: Path) -> dict[str, str]:
+    """For the commands in a project: this Python's programs, and nothing that leads out of the folder."""
+    ours = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "DVC_SITE_CACHE_DIR": str(folder.with_name(f"{folder.name}-site")),
+        "DVC_NO_ANALYTICS": "1",
+        **{f"GIT_{who}_{what}": "someone@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
+    }
+    return {name: value for name, value in os.environ.items() if name not in ("DVC_ROOT", "DVC_EXP_NAME")} | ours
+
+
 def make_project(folder: Path) -> Project:
     for name in SHIPPED:
         source, target = ROOT / name, folder / name
@@ -90,15 +115,7 @@ def make_project(folder: Path) -> Project:
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, target)
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "DVC_SITE_CACHE_DIR": str(folder.with_name(f"{folder.name}-site")),
-        "DVC_NO_ANALYTICS": "1",
-        **{f"GIT_{who}_{what}": "someone@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
-    }
-    for name in ("DVC_ROOT", "DVC_EXP_NAME"):
-        environment.pop(name, None)
-    project = Project(folder, environment)
+    project = Project(folder, environment_of(folder))
     for old, new in SMALL.items():
         project.change("params.yaml", old, new)
     project.run("git", "init", "-q", "-b", "main")
@@ -110,8 +127,16 @@ def make_project(folder: Path) -> Project:
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """After one `dvc repro`, its results committed. Tests leave it as they found it."""
-    project = make_project(tmp_path_factory.mktemp("project"))
-    print(project.run("dvc", "repro"))
-    project.run("git", "add", "-A")
-    project.run("git", "commit", "-q", "-m", "Results")
-    return project
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # one `dvc repro` for all workers
+    with (shared / "repro.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "repro").exists():
+            made = make_project(shared / "unfinished")
+            print(made.run("dvc", "repro"))
+            made.run("git", "add", "-A")
+            made.run("git", "commit", "-q", "-m", "Results")
+            made.folder.rename(shared / "repro")
+    folder = tmp_path_factory.mktemp("project") / "project"
+    shutil.copytree(shared / "repro", folder, symlinks=True)
+    return Project(folder, environment_of(folder))

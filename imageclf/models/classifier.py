@@ -35,7 +35,7 @@ def scaled(images: Tensor, scale: float) -> Tensor:
 class Classifier(nn.Module):
     """uint8 (N, H, W, C) in, logits (N, classes) out.
 
-    The network sees them in `network_size` (H, W), or as they are where that is None. With `tta_flip` the answer, not the
+    The network sees them in `network_size` (H, W), or as they are where that is None. With `tta_flip` an answer, not
     training, is the mean over an image and its mirror image.
     """
 

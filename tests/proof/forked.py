@@ -1,5 +1,6 @@
 """A stage run in a process forked from this one: the real stage, without the seconds that its imports take."""
 
+import gc
 import importlib
 import os
 import runpy
@@ -28,6 +29,8 @@ def run_forked(
     sys.modules.pop(module)  # it is run as __main__; what it imports is there already
     sys.stdout.flush()
     sys.stderr.flush()
+    gc.collect()
+    gc.freeze()  # a child that collects would copy all of what is imported
     pid = os.fork()
     if pid == 0:
         os._exit(_become(module, folder, log, arguments, before, longest))

@@ -16,7 +16,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 
@@ -29,7 +28,7 @@ from tests.conftest import Project
 from tests.proof.forked import run_forked
 from tests.proof.ground import set_params
 from tests.proof.table import Tally
-from tests.small_run import make_card, make_prepared, random_images
+from tests.small_run import answers_here, make_card, make_prepared, random_images
 
 SIDES = (32, 28, 64, 96, 224)  # pixels; the first that a model takes is tried
 TOO_SMALL = ("cannot take images of", "nan or infinite")  # batch norm over three images of one pixel each may explode
@@ -116,7 +115,7 @@ def _run_stages(model: str, side: int) -> None:
         (prepared / f"train_{part}.npy").write_bytes((prepared / f"test_{part}.npy").read_bytes())
     write_sums(prepared)
     set_params(Project(here, {}), model=model, **RECIPE)
-    export.fresh_answers = _answers  # type: ignore[assignment, attr-defined]
+    export.fresh_answers = answers_here  # type: ignore[assignment, attr-defined]
     done: list[str] = []
 
     def stages() -> None:
@@ -127,15 +126,6 @@ def _run_stages(model: str, side: int) -> None:
             (here / NOTES).write_text(json.dumps(done))
 
     run_tool(stages)
-
-
-def _answers(reader: ModuleType, model: Path, images: Path) -> np.ndarray:
-    """As export asks a file for its answers, without the seconds that a fresh process takes."""
-    answers = model.with_name(f"{model.name}.npy")
-    reader.main(model, images, answers)
-    found = np.load(answers)
-    answers.unlink()
-    return found
 
 
 def main(arguments: list[str]) -> int:

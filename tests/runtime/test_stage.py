@@ -5,11 +5,12 @@ import json
 import os
 import subprocess
 import sys
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from imageclf.runtime.errors import DataError, Diverged, MachineError, ParamsError, SourceError
 from imageclf.runtime.progress import Progress
@@ -99,28 +100,19 @@ def test_without_a_terminal_progress_is_plain_lines(
     assert printed == "train: 400 img, 20 img/s, 40 %, 00:30 left, loss 1.0\n"
 
 
-@pytest.mark.parametrize("asking", ["numpy.ones(10**13)", "torch.ones(10**13)"])
-def test_a_full_memory_is_5(asking: str) -> None:
-    program = f"import numpy, torch\nfrom imageclf.runtime.stage import run_tool\nrun_tool(lambda: {asking})"
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr.count("\n")) == (5, 1)
-    assert "memory is full" in done.stderr
+@pytest.mark.parametrize("full", [np.ones, torch.ones])
+def test_a_full_memory_is_5(full: Callable[[int], object], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_stage("train", lambda: str(full(10**13)))
+    assert ended.value.code == 5
+    assert capsys.readouterr().err.startswith("this machine's memory is full; lower train.batch_size")
 
 
-def test_a_full_gpu_is_5() -> None:
-    program = """
-        import torch
-        from imageclf.runtime.stage import run_tool
-
-        def main():
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
-
-        run_tool(main)
-        """
-    command = [sys.executable, "-c", textwrap.dedent(program)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr.count("\n")) == (5, 1)
-    assert done.stderr.startswith("the GPU's memory is full; raise train.shards")
+def test_a_full_gpu_is_5(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_stage("train", raising(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")))
+    assert ended.value.code == 5
+    assert capsys.readouterr().err.startswith("the GPU's memory is full; raise train.shards")
 
 
 def test_a_second_sigterm_does_not_cut_the_tidying_short() -> None:

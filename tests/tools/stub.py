@@ -3,14 +3,12 @@
 The more lr is away from 0.1, the more images are wrong; the seed says which.
 """
 
-import os
 import shutil
-import sys
 from pathlib import Path
 
 from imageclf import CODE_FOLDERS
 from imageclf.images.dataset import NOTHING_TO_RANK
-from tests.conftest import Project
+from tests.conftest import Project, environment_of
 from tests.imports import ROOT
 
 PIPELINE = """
@@ -84,15 +82,7 @@ def make_stub(folder: Path, classes: str = '["cat", "dog"]') -> Project:
     (folder / ".dvc/config").write_text((ROOT / ".dvc/config").read_text().partition("[plots]")[0])
     for name in CODE_FOLDERS:
         (folder / name).symlink_to(ROOT / name)
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "DVC_SITE_CACHE_DIR": str(folder.with_name(f"{folder.name}-site")),
-        "DVC_NO_ANALYTICS": "1",
-        **{f"GIT_{who}_{what}": "someone@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
-    }
-    for name in ("DVC_ROOT", "DVC_EXP_NAME"):
-        environment.pop(name, None)
-    project = Project(folder, environment)
+    project = Project(folder, environment_of(folder))
     project.run("git", "init", "-q", "-b", "main")
     return project
 

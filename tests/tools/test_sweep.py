@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,10 +13,11 @@ import pytest
 from PIL import Image
 
 from imageclf.images.dataset import NOTHING_TO_RANK
+from imageclf.runtime.errors import DataError, ParamsError
 from tests.conftest import HANGS, Project
+from tests.imports import ROOT
 from tests.tools.stub import commit, make_stub
-from tools.sweeping.grid import Member
-from tools.sweeping.table import rank
+from tools.sweeping.grid import _contents, members
 
 SWEEP = ("python", "-m", "tools.sweep")
 GRID = (*SWEEP, "-S", "train.lr=0.1,0.3", "-S", "train.seed=0,1")
@@ -43,73 +45,57 @@ def test_a_grid_runs_once_and_is_ranked_by_validation(project: Project) -> None:
     assert "The first is better than the second over the seeds" in printed
     best = re.search(r"dvc exp apply (lr-0\.1-seed-1-\w+) ", printed)
     assert best
+    assert "3 runs, 2 of them done before" in project.run(*SWEEP, "-S", "train.lr=0.1,0.2,0.3", "-S", "train.seed=0")
     again = project.run(*GRID)
     assert "4 runs, 4 of them done before" in again
-    assert len(_runs(project)) == 4
     compare = re.search(r"python -m (stages\.compare \S+ \S+)", again)
     assert compare
     assert "better" in project.run("python", "-m", *compare[1].split())
     project.run("dvc", "exp", "apply", best[1])
     assert "4 of them done before" in project.run(*GRID)
     assert "lr: 0.1" in project.read("params.yaml")
+    assert _runs(project)[4:] == ["0.2 0"]
 
 
-def test_other_images_are_another_run(project: Project) -> None:
-    images = project.folder / "my images"
+def test_a_run_goes_by_the_name_of_its_images_params_and_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    params, images = Path("params.yaml"), tmp_path / "my images"
     images.mkdir()
     (images / "1.png").write_text("1")
-    project.change("params.yaml", "path: data/none ", f"path: {images} ")
-    one = (*SWEEP, "-S", "train.lr=0.1")
-    assert "1 run, 0 of them done before" in project.run(*one)
-    assert "1 run, 1 of them done before" in project.run(*one)
+    params.write_text((ROOT / "params.yaml").read_text().replace("path: data/none ", f"path: {images} "))
+
+    def name(code: bytes = b"") -> str:
+        _contents.cache_clear()  # as in a process of its own
+        return members(["train.seed=0"], code)[0].name
+
+    names = [name(), name(b"code")]
     (images / "1.png").write_text("2")
-    assert "1 run, 0 of them done before" in project.run(*one)
+    names.append(name())
+    params.write_text(params.read_text().replace("lr: 0.15", "lr: 0.2"))
+    names.append(name())
+    assert len(set(names)) == 4
+    params.write_text(params.read_text().replace("workers: auto", "workers: 1"))
+    assert name() == names[-1]
 
 
-def test_a_wider_grid_runs_what_is_new(project: Project) -> None:
-    project.run(*GRID)
-    printed = project.run(*SWEEP, "-S", "train.lr=0.1,0.2,0.3", "-S", "train.seed=0,1")
-    assert "6 runs, 4 of them done before" in printed
-    assert _runs(project)[4:] == ["0.2 0", "0.2 1"]
-
-
-def test_other_code_or_params_are_other_runs(project: Project) -> None:
-    project.run(*SWEEP, "-S", "train.seed=0")
-    project.change("params.yaml", "lr: 0.15", "lr: 0.2")
-    project.run(*SWEEP, "-S", "train.seed=0")
-    with (project.folder / "evaluate.py").open("a") as file:
-        file.write("# another\n")
-    assert "0 of them done before" in project.run(*SWEEP, "-S", "train.seed=0")
-
-
-def test_a_failed_member_does_not_stop_the_others(project: Project) -> None:
-    (project.folder / "fail-0.1-1").write_text("1")
-    printed = project.run(*GRID, expect=1)
+def test_failed_members_stand_in_the_table_and_do_not_stop_the_others(project: Project) -> None:
+    for lr, code in (("0.2", ""), ("0.3", "130"), ("1000000.0", "6")):
+        (project.folder / f"fail-{lr}-0").write_text(code or "3")
+    printed = project.run(*SWEEP, "-S", "train.lr=0.2,0.3,1e6,0.1", expect=1)
+    assert "sweep: lr 0.2 failed: lost its way; lower train.lr" in printed
+    rows = [
+        r"  0\.1 +1 +90\.00 % +– +– +–",
+        r"  0\.2 +0 +– +– +– +data",
+        r"  0\.3 +0 +– +– +– +stopped",
+        r"  1e6 +0 +– +– +– +diverged",
+    ]
+    assert re.search("\n".join(["", *rows, ""]), printed)
     assert printed.splitlines()[-1] == (
-        "sweep: 1 of 4 runs failed; mend what stopped (lr 0.1, seed 1), then give the same line again"
+        "sweep: 3 of 4 runs failed; mend what stopped lr 0.2, then give the same line again; "
+        "the same line again goes on with lr 0.3; leave out lr 1e6: it would diverge again"
     )
-    assert re.search(r"^  0\.3 +2 ", printed, re.MULTILINE)
-    assert re.search(r"^  0\.1 +1 +90\.00 % +– +– +seed 1 failed$", printed, re.MULTILINE)
-    assert "sweep: lr 0.1, seed 1 failed: lost its way; lower train.lr" in printed
-    (project.folder / "fail-0.1-1").unlink()
-    assert "3 of them done before" in project.run(*GRID)
-
-
-def test_a_rate_that_diverges_stands_in_the_table_and_is_not_asked_for_again(project: Project) -> None:
-    (project.folder / "fail-1000000.0-0").write_text("6")
-    printed = project.run(*SWEEP, "-S", "train.lr=0.1,1e6", expect=1)
-    assert re.search(r"^  0\.1 +1 +90\.00 % +– +– +–$", printed, re.MULTILINE)
-    assert re.search(r"^  1e6 +0 +– +– +– +diverged$", printed, re.MULTILINE)
-    assert printed.endswith("sweep: 1 of 2 runs failed; leave out lr 1e6: it would diverge again\n")
-
-
-def test_where_all_failed_the_table_says_so(project: Project) -> None:
-    for lr, code in (("0.1", 4), ("0.3", 130)):
-        (project.folder / f"fail-{lr}-0").write_text(str(code))
-    printed = project.run(*SWEEP, "-S", "train.lr=0.1,0.3", expect=1)
-    assert re.search(r"^  0\.1 +0 +– +– +– +no source\n  0\.3 +0 +– +– +– +stopped\n", printed, re.MULTILINE)
-    assert "the same line again runs lr 0.1; the same line again goes on with lr 0.3" in printed
-    assert "best" not in printed
+    (project.folder / "fail-0.2-0").unlink()
+    assert "2 runs, 1 of them done before" in project.run(*SWEEP, "-S", "train.lr=0.1,0.2")
 
 
 def test_what_dvc_itself_says_is_the_reason(project: Project, tmp_path: Path) -> None:
@@ -148,35 +134,31 @@ def test_a_folder_without_val_needs_a_validation_fraction(project: Project, tmp_
 
 @pytest.mark.parametrize("key", ["data.path", "train.weights"])
 def test_a_path_that_a_workspace_of_its_own_does_not_see_is_said_before_any_run(
-    project: Project, tmp_path: Path, key: str
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
     outside, inside = tmp_path / "my photos", project.folder / "own"
     outside.mkdir()
     inside.mkdir()
     (inside / "1.png").touch()
-    printed = project.run(*SWEEP, "-S", f"{key}=../my photos", expect=3)
-    assert "outside of this repository" in printed
-    given = re.search(r'-S "(.*)"$', printed.strip())
-    assert given and "1 run," in project.run(*SWEEP, "-S", given[1])
-    assert "neither git nor DVC keeps" in project.run(*SWEEP, "-S", f"{key}=own", expect=3)
+    monkeypatch.chdir(project.folder)
+    with pytest.raises(DataError, match="outside of this repository") as refused:
+        members([f"{key}=../my photos"], b"")
+    given = re.search(r'-S "(.*)"$', str(refused.value))
+    assert given and members([given[1]], b"")
+    with pytest.raises(DataError, match="neither git nor DVC keeps"):
+        members([f"{key}=own"], b"")
     project.run("dvc", "add", "-q", "own")
-    assert "1 run," in project.run(*SWEEP, "-S", f"{key}=own")
-    assert "nothing of that name" in project.run(*SWEEP, "-S", f"{key}=../nowhere", expect=3)
-
-
-def test_what_a_ranking_cannot_say_is_said_before_the_first_run(project: Project) -> None:
-    assert "one recipe, so there is nothing to rank" in project.run(*SWEEP, "-S", "train.seed=0,1")
-    printed = project.run(*SWEEP, "-S", "prepare.seed=0,1")
-    assert "with prepare.seed the validation images change too" in printed
-    # The stub goes by train.lr and train.seed alone.
-    assert "The first 2 are tied" in printed
+    assert members([f"{key}=own"], b"")
+    with pytest.raises(DataError, match="nothing of that name"):
+        members([f"{key}=../nowhere"], b"")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_stopped_half_way_it_goes_on(project: Project, number: signal.Signals) -> None:
-    (project.folder / "wait-0.1-1").touch()
+    two = (*SWEEP, "-S", "train.lr=0.1,0.3")
+    (project.folder / "wait-0.3-0").touch()
     sweep = subprocess.Popen(
-        [sys.executable, *GRID[1:]], cwd=project.folder, env=project.environment, stderr=subprocess.PIPE, text=True
+        [sys.executable, *two[1:]], cwd=project.folder, env=project.environment, stderr=subprocess.PIPE, text=True
     )
     process = _wait_for(project.folder / "train.pid")
     sweep.send_signal(number)
@@ -191,9 +173,9 @@ def test_stopped_half_way_it_goes_on(project: Project, number: signal.Signals) -
     if _is_alive(process) and number == signal.SIGKILL:
         os.kill(process, signal.SIGKILL)  # the stub does not end with its DVC; the stages do
     assert _runs(project) == ["0.1 0"]
-    (project.folder / "wait-0.1-1").unlink()
-    assert "4 runs, 1 of them done before" in project.run(*GRID)
-    assert _runs(project) == ["0.1 0", "0.1 1", "0.3 0", "0.3 1"]
+    (project.folder / "wait-0.3-0").unlink()
+    assert "2 runs, 1 of them done before" in project.run(*two)
+    assert _runs(project) == ["0.1 0", "0.3 0"]
 
 
 @pytest.mark.parametrize(
@@ -224,12 +206,14 @@ def test_stopped_half_way_it_goes_on(project: Project, number: signal.Signals) -
         (["prepare.val_fraction=0"], "nothing to rank by"),
     ],
 )
-def test_a_wrong_grid_is_one_sentence_before_any_run(project: Project, changes: list[str], sentence: str) -> None:
-    options = [word for change in changes for word in ("-S", change)]
-    printed = project.run(*SWEEP, *options, expect=2)
-    assert sentence in printed
-    assert printed.count("\n") == 1
-    assert not _runs(project)
+def test_a_wrong_grid_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: list[str], sentence: str
+) -> None:
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ParamsError, match=re.escape(sentence)) as refused:
+        members(changes, b"")
+    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
@@ -248,33 +232,9 @@ def test_a_member_whose_stage_was_killed_is_said_to_be(project: Project, shell: 
     assert "sweep: lr 0.1, seed 0 failed: its stage was killed by signal 9" in printed
 
 
-def test_the_table_leaves_out_what_all_runs_have_in_common(project: Project) -> None:
-    printed = project.run(*SWEEP, "-S", "train.optimizer=sgd", "-S", "train.lr=0.1,0.3")
-    assert re.search(r"^  lr +runs +val top-1", printed, re.MULTILINE)
-    one = project.run(*SWEEP, "-S", "train.optimizer=sgd", "-S", "train.seed=0,1")
-    assert re.search(r"^  optimizer +runs .*\n  sgd +2 ", one, re.MULTILINE)
-    alone = project.run(*SWEEP, "-S", "train.seed=0,1,2")
-    assert re.search(r"^  runs +val top-1", alone, re.MULTILINE)
-
-
-def test_an_interval_ends_at_100_percent() -> None:
-    members = [Member({"train.seed": str(seed)}, str(seed)) for seed in range(2)]
-    interval = rank(members, dict(zip(members, (0.99, 1.0), strict=True)), {})[0].interval
-    assert interval is not None
-    # Mean 0.995, standard deviation 0.00707, two values: 12.706 * 0.00707 / sqrt(2) = 0.0635.
-    assert interval == pytest.approx((0.995 - 0.0635, 1.0), abs=1e-4)
-
-
-def test_one_seed_is_said_to_be_no_answer(project: Project) -> None:
-    printed = project.run(*SWEEP, "-S", "train.lr=0.1,0.3")
-    assert "One run is no answer" in printed
-    assert "tools.compare" not in printed
-
-
 def test_values_may_be_lists_and_words(project: Project) -> None:
-    printed = project.run(*SWEEP, "-S", "train.scales=[0.5,1.0],auto", "-S", "train.optimizer=sgd,muon")
-    assert "4 runs" in printed
-    assert re.search(r"^  \[0\.5,1\.0\] +muon +1 ", printed, re.MULTILINE)
+    printed = project.run(*SWEEP, "-S", "train.scales=[0.5,1.0],auto", "-S", "train.optimizer=muon")
+    assert re.search(r"^  \[0\.5,1\.0\] +1 ", printed, re.MULTILINE)
 
 
 def test_without_a_commit_it_says_so(tmp_path: Path) -> None:

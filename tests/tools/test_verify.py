@@ -85,7 +85,8 @@ def _repair(project: Project) -> str:
     while found := re.findall(r"^ +repair: (.+)$", printed := _verify(project, expect=None), re.MULTILINE):
         assert found[0] not in commands
         commands.append(found[0])
-        project.run("sh", "-ec", found[0])
+        for part in found[0].split(" && "):
+            project.run(*(part.split() if part.startswith("dvc ") else ("sh", "-ec", part)))
     assert "same bytes" in printed.splitlines()[-1]
     assert project.run("git", "status", "--porcelain") == ""
     assert "up to date" in project.run("dvc", "status")

@@ -111,11 +111,11 @@ def test_the_best_epoch_is_kept_and_the_earlier_of_equals(tmp_path: Path) -> Non
 
 
 def test_patience_ends_it_after_so_many_epochs_without_a_better_one(tmp_path: Path) -> None:
-    history, _ = train(tmp_path, val=bright_or_dark(20), epochs=20, patience=3)
+    history, _ = train(tmp_path, val=bright_or_dark(20), epochs=10, patience=3)
     best = int(best_row(history)["epoch"])
-    assert len(history) == best + 3 < 20
-    unending = train(tmp_path, val=bright_or_dark(20), epochs=20)[0]
-    assert len(unending) == 20
+    assert len(history) == best + 3 < 10
+    unending = train(tmp_path, val=bright_or_dark(20), epochs=10)[0]
+    assert len(unending) == 10
     assert unending[: best + 3] == history
 
 

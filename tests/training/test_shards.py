@@ -26,9 +26,7 @@ def test_the_number_of_workers_changes_no_bit(precision: str) -> None:
 def test_nor_does_it_where_parts_are_frozen_and_the_head_has_a_rate_of_its_own(
     optimizer: str, frozen: str | int
 ) -> None:
-    hashes = {
-        train_a_little(workers=workers, optimizer=optimizer, frozen=frozen, head_lr=10.0) for workers in (1, 2, 4)
-    }
+    hashes = {train_a_little(workers=workers, optimizer=optimizer, frozen=frozen, head_lr=10.0) for workers in (1, 4)}
     assert len(hashes) == 1
     assert hashes != {train_a_little(workers=1, optimizer=optimizer, frozen=frozen)}
 
@@ -81,7 +79,7 @@ def test_every_optimizer_gives_the_same_bits_twice(optimizer: str) -> None:
 def test_the_number_of_workers_changes_no_bit_with_everything_on(precision: str) -> None:
     everything = augmented(mixup=0.4, cutmix=1.0) | {"class_weights": "balanced", "clip_norm": 0.5}
     hashes = {
-        train_a_little(workers=workers, precision=precision, optimizer="muon", **everything) for workers in (1, 2, 4)
+        train_a_little(workers=workers, precision=precision, optimizer="muon", **everything) for workers in (1, 4)
     }
     assert len(hashes) == 1
 

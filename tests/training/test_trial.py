@@ -114,7 +114,7 @@ def test_what_cannot_is_one_sentence(name: str, words: str, capsys: pytest.Captu
 
 @pytest.mark.parametrize(("name", "end"), [("Softmax", "softmax"), ("ByHand", "softmax"), ("Sigmoid", "sigmoid")])
 def test_probabilities_in_place_of_logits_are_told(name: str, end: str, capsys: pytest.CaptureFixture[str]) -> None:
-    try_here(card(name))
+    try_learning(card(name))
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith(f"train: tried_nets:{name} answers probabilities (it ends in {end}), and logits are needed")
 
@@ -127,36 +127,32 @@ def test_logarithms_of_probabilities_in_place_of_logits_are_told(capsys: pytest.
     )
 
 
-# The smallest of most families of torchvision's; `python -m tests.proof.models` takes all models through export.
+# The smallest of a few families of torchvision's; `python -m tests.proof.models` takes all models through export.
 @pytest.mark.parametrize(
-    ("name", "side"),
+    "name",
     [
-        ("alexnet", 64),
-        ("convnext_tiny", 32),
-        ("efficientnet_b0", 32),
-        ("googlenet", 32),
-        ("mnasnet0_5", 32),
-        ("mobilenet_v2", 32),
-        ("mobilenet_v3_small", 32),
-        ("notes_cnn", 32),
-        ("regnet_x_400mf", 32),
-        ("resnet18", 32),
-        ("shufflenet_v2_x0_5", 32),
-        ("squeezenet1_1", 32),
-        ("swin_t", 32),
-        ("swin_v2_t", 32),
-        ("vgg11", 32),
-        ("vit_b_32", 32),
+        "convnext_tiny",
+        "efficientnet_b0",
+        "googlenet",
+        "mnasnet0_5",
+        "mobilenet_v2",
+        "mobilenet_v3_small",
+        "notes_cnn",
+        "regnet_x_400mf",
+        "resnet18",
+        "shufflenet_v2_x0_5",
+        "squeezenet1_1",
+        "swin_v2_t",
     ],
 )
-def test_a_known_network_is_the_same_once_it_is_saved_and_loaded(name: str, side: int) -> None:
-    try_learning(make_card(name, size=(side, side)))
+def test_a_known_network_is_the_same_once_it_is_saved_and_loaded(name: str) -> None:
+    try_learning(make_card(name, size=(32, 32)))
 
 
 def test_it_is_tried_in_a_process_of_its_own_with_the_sentences_passed_on(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ParamsError, match=r"^params\.yaml: train\.model tried_nets:Branching cannot be exported"):
-        try_out(card("Branching"))
-    assert capsys.readouterr().out.startswith("train: tried_nets:Branching is tried first")
+    with pytest.raises(ParamsError, match=r"^params\.yaml: train\.model tried_nets:Frozen has no parameters"):
+        try_out(card("Frozen"))
+    assert capsys.readouterr().out.startswith("train: tried_nets:Frozen is tried first")
 
 
 def test_networks_of_our_own_are_not_tried(capsys: pytest.CaptureFixture[str]) -> None:
