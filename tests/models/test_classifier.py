@@ -169,11 +169,11 @@ def test_a_file_of_ours_says_what_it_is_in_one_line_that_is_always_the_same(tmp_
             "classes": ["ant", "bee", "cat"],
             "head": "replace",
             "mean": [0.1] * 3,
-            "tta_flip": False,
             "model": "notes_cnn",
             "network_size": [32, 32],
             "size": [40, 40],
             "std": [0.2] * 3,
+            "tta_flip": False,
         }
     )
 
