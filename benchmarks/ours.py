@@ -24,7 +24,7 @@ from imageclf.runtime.platform import available_cores
 from imageclf.training.optimizers import Hyperparameters
 from imageclf.training.schedule import choose_batch_size
 from imageclf.training.shared import Network, make_board
-from imageclf.training.step import Batch, choose_objective, shard_count
+from imageclf.training.step import Batch, choose_loss, shard_count
 from imageclf.training.update import make_optimizers
 from imageclf.training.workers import WorkerPool, make_worker
 
@@ -68,7 +68,7 @@ def sharded(folder: Path, recipe: TrainParams) -> Iterator[Ready]:
         network=network,
         split=split,
         augment=_augment(recipe),
-        objective=choose_objective(recipe.loss, label_smoothing=recipe.label_smoothing),
+        loss_fn=choose_loss(recipe.loss, label_smoothing=recipe.label_smoothing),
         compute=compute,
         recipe=recipe,
         memory={},
@@ -97,14 +97,14 @@ def unsharded(folder: Path, recipe: TrainParams) -> Iterator[Ready]:
         parameter.grad = torch.zeros_like(parameter)
     optimizers = _optimizers(recipe, network)
     augment, batches = _augment(recipe), _batches(len(split), batch_size)
-    objective = choose_objective(recipe.loss, label_smoothing=recipe.label_smoothing)
+    loss_fn = choose_loss(recipe.loss, label_smoothing=recipe.label_smoothing)
 
     def step() -> int:
         batch = next(batches)
         images = torch.from_numpy(augment(split.images, batch.indices, batch.epoch))
         with compute.autocast():
             logits = network.classifier(images)
-        objective(logits.float(), torch.from_numpy(split.labels[batch.indices])).mean().backward()
+        loss_fn(logits.float(), torch.from_numpy(split.labels[batch.indices])).mean().backward()
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=False)  # muon works on views of these gradients

@@ -9,7 +9,7 @@ from torch import nn
 
 from imageclf.models.networks.notes import notes_cnn
 from imageclf.training.schedule import steps_per_epoch
-from imageclf.training.step import choose_objective
+from imageclf.training.step import choose_loss
 
 IMAGE = torch.tensor([[1, 2, 0, 3, 1], [0, 1, 2, 3, 1], [1, 2, 1, 0, 0], [5, 2, 3, 1, 1], [2, 1, 0, 1, 1]])
 KERNEL = torch.tensor([[1, 2, 1], [0, 1, 0], [2, 1, 0]])
@@ -47,7 +47,7 @@ def test_sigmoid_gives_the_notes_answer() -> None:
 def test_our_regression_losses_are_means_over_the_classes(loss: str, answer: float) -> None:
     # The notes' [1, 2, 3] against [1, 2, 5]: here the target is one-hot at 2, so shift the outputs alike.
     outputs = torch.tensor([[0.0, 0.0, 1.0 - 2.0]])
-    assert choose_objective(loss, label_smoothing=0.0)(outputs, torch.tensor([2])).item() == pytest.approx(answer)
+    assert choose_loss(loss, label_smoothing=0.0)(outputs, torch.tensor([2])).item() == pytest.approx(answer)
 
 
 def test_the_notes_network_has_their_shape_and_size() -> None:
@@ -59,7 +59,7 @@ def test_the_notes_network_has_their_shape_and_size() -> None:
 def test_untrained_loss_is_about_ln_10() -> None:
     torch.manual_seed(0)
     network = notes_cnn(classes=10, channels=3, size=(32, 32), activations=False)
-    losses = choose_objective("cross_entropy", label_smoothing=0.0)(
+    losses = choose_loss("cross_entropy", label_smoothing=0.0)(
         network(torch.rand(64, 3, 32, 32)), torch.arange(64) % 10
     )
     assert losses.mean().item() == pytest.approx(math.log(10), abs=0.05)

@@ -31,6 +31,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __reduce__(self) -> tuple[Callable[..., "Split"], tuple[object, ...]]:
+        """Hand a spawned process the file, not its gigabytes."""
+        file = getattr(self.images, "filename", None)
+        return (_mapped, (file, self.labels)) if file else (Split, (self.images, self.labels))
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -62,8 +67,11 @@ def read_dataset(folder: Path = PREPARED) -> Dataset:
 
 def read_split(name: str, folder: Path = PREPARED) -> Split:
     """Map one split into memory; `read_dataset` has found its files whole."""
-    images = np.load(folder / f"{name}_images.npy", mmap_mode="r")
-    return Split(images, np.load(folder / f"{name}_labels.npy"))
+    return _mapped(folder / f"{name}_images.npy", np.load(folder / f"{name}_labels.npy"))
+
+
+def _mapped(file: Path | str, labels: np.ndarray) -> Split:
+    return Split(np.load(file, mmap_mode="r"), labels)
 
 
 CHUNK = 4 * 2**20  # bytes of images at a time; keeps memory flat

@@ -22,7 +22,7 @@ from imageclf.training.log import RunLog
 from imageclf.training.outcome import Row
 from imageclf.training.run import Run, diverged
 from imageclf.training.shared import Network, make_board
-from imageclf.training.step import Objective, choose_objective
+from imageclf.training.step import LossFunction, choose_loss
 from imageclf.training.workers import WorkerPool, make_worker
 
 PICTURED = 4  # images whose feature maps are shown
@@ -53,7 +53,7 @@ def fit(
         Stopped: Ctrl-C or SIGTERM came, and a checkpoint is written.
     """
     # 1. The network, as it was if this run was stopped before.
-    objective = choose_objective(recipe.loss, label_smoothing=recipe.label_smoothing)
+    loss_fn = choose_loss(recipe.loss, label_smoothing=recipe.label_smoothing)
     assert isinstance(recipe.shards, int)
     network = Network(classifier, head_lr=recipe.head_lr)
     if begun:
@@ -65,7 +65,7 @@ def fit(
         network=network,
         split=train,
         augment=augment,
-        objective=objective,
+        loss_fn=loss_fn,
         compute=compute,
         recipe=recipe,
         memory=begun.tensors if begun else {},
@@ -99,7 +99,7 @@ def fit(
                 # 3. At the end of an epoch: validation. Every few seconds, and before a stop: a checkpoint.
                 if run.at_epochs_end:
                     with run.outcome.shown():
-                        row = run.end_epoch(rate, _validate(classifier, val, objective, compute))
+                        row = run.end_epoch(rate, _validate(classifier, val, loss_fn, compute))
                     _tell(row, recipe.epochs, run.position.step, progress, log)
                     log.insides(run.position.step, classifier, train.images[:PICTURED])
                 if wish.number or time.monotonic() - saved >= checkpoint_every:
@@ -112,7 +112,7 @@ def fit(
     return run.position.history
 
 
-def _validate(classifier: Classifier, val: Split, objective: Objective, compute: Compute) -> Row:
+def _validate(classifier: Classifier, val: Split, loss_fn: LossFunction, compute: Compute) -> Row:
     """Loss and accuracy on the validation split, the loss being the one that is trained for, without class weights.
 
     Mirror images are left to evaluate: here they would cost as much as a tenth of the training.
@@ -123,7 +123,7 @@ def _validate(classifier: Classifier, val: Split, objective: Objective, compute:
         logits = predict_logits(
             classifier, val.images, device=compute.device, threads=compute.workers, autocast=compute.autocast
         )
-    loss = objective(logits, torch.from_numpy(val.labels)).double().mean().item()
+    loss = loss_fn(logits, torch.from_numpy(val.labels)).double().mean().item()
     return {"val_loss": loss, "val_top1": top_k_accuracy(logits.numpy(), val.labels, 1)}
 
 

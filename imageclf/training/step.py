@@ -7,6 +7,7 @@ workers cannot change a result. Floating-point addition is not associative; a fi
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ from imageclf.training.shared import Board, Network, move_into, views
 LARGEST_SHARD = 256  # images
 SHARD_PIXELS = 2**19  # 128 images of 64x64
 SMALLEST_SHARD = 32  # images that batch norm is to average over, however large they are
-Objective = Callable[[Tensor, Tensor], Tensor]  # logits (n, classes), labels (n,) or (n, classes) -> losses (n,)
+LossFunction = Callable[[Tensor, Tensor], Tensor]  # logits (n, classes), labels (n,) or (n, classes) -> losses (n,)
 
 
 def shard_count(batch_size: int, shards: int | str, size: tuple[int, int]) -> int:
@@ -75,13 +76,13 @@ class ShardWorker:
         augment: Augment,
         mixing: Mixing,
         weighted: bool,
-        objective: Objective,
+        loss_fn: LossFunction,
         compute: Compute,
         seed: int,
     ) -> None:
         """`weighted` makes every class count alike in the loss."""
         self._rank, self._board, self._network, self._split = rank, board, network, split
-        self._augment, self._objective, self._compute, self._seed = augment, objective, compute, seed
+        self._augment, self._loss_fn, self._compute, self._seed = augment, loss_fn, compute, seed
         self._mixing = mixing
         self._weights = image_weights(split.labels) if weighted else None
         self._thread = ThreadPoolExecutor(1)  # begins with the first batch that is expected
@@ -142,7 +143,7 @@ class ShardWorker:
         with self._compute.autocast():
             logits = self._network.classifier(images, batch.scale)  # (n, classes)
         targets, answers, weights = self._aims(labels, indices, mixed, logits.shape[1])
-        losses = self._objective(logits.float(), targets)  # (n,)
+        losses = self._loss_fn(logits.float(), targets)  # (n,)
         self._board.losses[self._on_device(indices)] = losses.detach()
         if weights is not None:
             losses = losses * weights
@@ -200,22 +201,22 @@ def _seed(device: torch.device, seed: int) -> None:
         torch.manual_seed(seed)
 
 
-def choose_objective(loss: str, *, label_smoothing: float) -> Objective:
+def choose_loss(loss: str, *, label_smoothing: float) -> LossFunction:
     """A function of logits (N, classes) and labels (N,) that gives losses (N,).
 
-    cross_entropy takes targets (N, classes) too.
+    cross_entropy takes targets (N, classes) too. All can be sent to another process.
     """
+    if loss == "cross_entropy":
+        return partial(F.cross_entropy, label_smoothing=label_smoothing, reduction="none")
+    return {"mse": _mse, "l1": _l1}[loss]
 
-    def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(logits, labels, label_smoothing=label_smoothing, reduction="none")
 
-    def mse(logits: Tensor, labels: Tensor) -> Tensor:
-        return F.mse_loss(logits, _one_hot(logits, labels), reduction="none").mean(1)
+def _mse(logits: Tensor, labels: Tensor) -> Tensor:
+    return F.mse_loss(logits, _one_hot(logits, labels), reduction="none").mean(1)
 
-    def l1(logits: Tensor, labels: Tensor) -> Tensor:
-        return F.l1_loss(logits, _one_hot(logits, labels), reduction="none").mean(1)
 
-    return {"cross_entropy": cross_entropy, "mse": mse, "l1": l1}[loss]
+def _l1(logits: Tensor, labels: Tensor) -> Tensor:
+    return F.l1_loss(logits, _one_hot(logits, labels), reduction="none").mean(1)
 
 
 def _one_hot(logits: Tensor, labels: Tensor) -> Tensor:

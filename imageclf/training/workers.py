@@ -16,12 +16,12 @@ from imageclf.augment.mixing import Mixing
 from imageclf.augment.transforms import Augment
 from imageclf.config.train import TrainParams
 from imageclf.images.dataset import Split
-from imageclf.models.device import Compute
+from imageclf.models.device import Compute, make_deterministic
 from imageclf.runtime.errors import MachineError
-from imageclf.runtime.platform import how_it_ended, start_method
+from imageclf.runtime.platform import how_it_ended, keep_freed_memory, start_method
 from imageclf.training.optimizers import Hyperparameters
 from imageclf.training.shared import Board, Network
-from imageclf.training.step import Batch, Objective, ShardWorker
+from imageclf.training.step import Batch, LossFunction, ShardWorker
 from imageclf.training.update import Updater, clip_factor, make_optimizers
 
 ENDING = 10  # seconds that a process has for its end when its pipe is closed
@@ -47,7 +47,7 @@ def make_worker(
     network: Network,
     split: Split,
     augment: Augment,
-    objective: Objective,
+    loss_fn: LossFunction,
     compute: Compute,
     recipe: TrainParams,
     memory: dict[str, Tensor],
@@ -61,7 +61,7 @@ def make_worker(
         augment=augment,
         mixing=Mixing(recipe.seed, recipe.augment.mixup, recipe.augment.cutmix),
         weighted=recipe.class_weights == "balanced",
-        objective=objective,
+        loss_fn=loss_fn,
         compute=compute,
         seed=recipe.seed,
     )
@@ -158,7 +158,8 @@ def _serve(make_worker: MakeWorker, rank: int, pipe: Connection, inherited: list
         other.close()  # a copy of the parent's end here would keep the end of file from coming
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the stage's, which speaks
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends the others
-    torch.set_num_threads(1)
+    make_deterministic()  # a spawned process has inherited nothing
+    keep_freed_memory()
     worker = make_worker(rank)
     try:
         while True:

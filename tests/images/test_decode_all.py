@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
+from imageclf.images import decode_all
 from imageclf.images.decode_all import Outcome, decode_files, read_images
 from imageclf.images.manifest import File
 from imageclf.runtime.errors import DataError, MachineError
@@ -83,6 +84,17 @@ def test_damaged_files_end_well_and_alike_for_any_number_of_workers(tmp_path: Pa
         assert bool(outcome.fault) != bool(outcome.digest)
         assert outcome.fault or (one[1][index] == two[1][index]).all()
     assert 20 < sum(bool(outcome.fault) for outcome in one[0]) < 120
+
+
+def test_where_there_is_no_fork_the_pixels_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = listed(
+        tmp_path, {f"{side}.png": saved(Image.new("RGB", (side, 30), (side, 0, 0)), "PNG") for side in (20, 50)}
+    )
+    _, forked = decoded(files, tmp_path, workers=1)
+    monkeypatch.setattr(decode_all, "start_method", lambda: "spawn")
+    outcomes, spawned = decoded(files, tmp_path, workers=2)
+    assert not [outcome.fault for outcome in outcomes if outcome.fault]
+    assert np.array_equal(forked, spawned)
 
 
 @pytest.mark.parametrize("change", ["bytes", "size", "link", "gone"])

@@ -12,7 +12,7 @@ from imageclf.images.dataset import Split
 from imageclf.models.classifier import Classifier
 from imageclf.models.device import Compute
 from imageclf.training.shared import Network, make_board
-from imageclf.training.step import Batch, choose_objective
+from imageclf.training.step import Batch, choose_loss
 from imageclf.training.workers import WorkerPool, make_worker
 from imageclf.weights.freezing import freeze
 from tests.augment.augmenting import augmenting
@@ -52,7 +52,7 @@ def make_pool(
             network=network,
             split=SPLIT,
             augment=augmenting(0, flip="random", translate=1),
-            objective=choose_objective("cross_entropy", label_smoothing=0.1),
+            loss_fn=choose_loss("cross_entropy", label_smoothing=0.1),
             compute=compute,
             recipe=recipe(**{"seed": 3, "momentum": 0.9, "weight_decay": 0.01} | changes),
             memory={},
