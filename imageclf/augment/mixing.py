@@ -9,15 +9,15 @@ from torch import Tensor
 from imageclf.augment.transforms import MIXING, boxes_around
 from imageclf.randomness import random_bits
 
-WHOLE = 256  # a share is so many parts of it: then a blend of bytes is exact in 16 bits
+WHOLE = 256  # a fraction is a number of these parts: then a blend of bytes is exact in 16 bits
 
 
 @dataclass(frozen=True)
 class Mixed:
-    """Images uint8 (n, H, W, C), the share (n,) float32 of each that is its own, and the position (n,) of the other."""
+    """Images uint8 (n, H, W, C), the fraction (n,) float32 of each that is its own, the position (n,) of the other."""
 
     images: np.ndarray
-    shares: np.ndarray
+    fractions: np.ndarray
     partners: np.ndarray
 
 
@@ -41,19 +41,19 @@ class Mixing:
         coin = generator.random(count)
         centres = generator.integers(0, height, count), generator.integers(0, width, count)
         partners = np.roll(np.arange(count), -1)
-        mixed, shares = images, np.ones(count, np.float32)
+        mixed, fractions = images, np.ones(count, np.float32)
         if self.mixup:
             blended = (coin < 0.5) | (self.cutmix == 0)
             own = np.where(blended, np.rint(WHOLE * generator.beta(self.mixup, self.mixup, count)), WHOLE)
-            mixed, shares = _blend(mixed, images[partners], own.astype(np.uint16)), (own / WHOLE).astype(np.float32)
+            mixed, fractions = _blend(mixed, images[partners], own.astype(np.uint16)), (own / WHOLE).astype(np.float32)
         if self.cutmix:
             cut = (coin >= 0.5) | (self.mixup == 0)
             side = np.sqrt(1 - generator.beta(self.cutmix, self.cutmix, count))
             sides = (height * side).round().astype(np.int64), (width * side).round().astype(np.int64)
             inside = boxes_around(centres, sides, (height, width)) & cut[:, None, None]
             mixed = np.where(inside[..., None], images[partners], mixed)
-            shares = np.where(cut, 1 - inside.mean((1, 2)), shares).astype(np.float32)
-        return Mixed(mixed, shares, partners)
+            fractions = np.where(cut, 1 - inside.mean((1, 2)), fractions).astype(np.float32)
+        return Mixed(mixed, fractions, partners)
 
 
 def _blend(images: np.ndarray, others: np.ndarray, own: np.ndarray) -> np.ndarray:
@@ -68,17 +68,17 @@ def image_weights(labels: np.ndarray) -> np.ndarray:
     return (len(labels) / (np.count_nonzero(counts) * counts[labels])).astype(np.float32)
 
 
-def soft_targets(labels: Tensor, others: Tensor, shares: Tensor, classes: int) -> Tensor:
-    """Targets (n, classes) of images that are their own class by `shares` (n,), and for the rest the other's."""
-    own = shares[:, None]
+def soft_targets(labels: Tensor, others: Tensor, fractions: Tensor, classes: int) -> Tensor:
+    """Targets (n, classes) of images that are their own class by `fractions` (n,), and for the rest the other's."""
+    own = fractions[:, None]
     return own * F.one_hot(labels, classes) + (1 - own) * F.one_hot(others, classes)
 
 
-def weighted_shares(shares: Tensor, own: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
-    """Shares (n,) and weights (n,) of mixed images in whose losses either class has its weight, `own` or `others` (n,).
+def weighted_fractions(fractions: Tensor, own: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    """Fractions (n,) and weights (n,) of mixed images whose two classes weigh `own` and `others` (n,) in the loss.
 
     As torch's cross_entropy weights soft targets: the weight belongs to the class, not to the image.
     """
-    part = shares * own
-    weights = part + (1 - shares) * others
+    part = fractions * own
+    weights = part + (1 - fractions) * others
     return part / weights, weights

@@ -43,8 +43,8 @@ class Run:
         self.total, self.batch_size = self._course.total, self._course.batch_size
         self.position = Position()
         self._scales = recipe.scales
-        self._order = np.empty(0, np.int64)  # of the images in this epoch, and their turns
-        self._turns: np.ndarray | None = None
+        self._order = np.empty(0, np.int64)  # of the images in this epoch, and the epoch index of each
+        self._epochs: np.ndarray | None = None
         self._ordered = -1  # the epoch that they are for
         self._prefetch, self._coming = prefetch, deque[Batch]()  # the batches of the next steps
 
@@ -52,7 +52,7 @@ class Run:
         """The images of the next step."""
         here = self.position.step
         epoch, _ = self._course.place(here)
-        # Not past the epoch's end: the order of the next one can hang on losses that are yet to come.
+        # Not past the epoch's end: the order of the next one can depend on losses that are yet to be computed.
         until = min(here + self._prefetch + 1, self._course.ends[epoch])
         for step in range(here + len(self._coming), until):
             self._coming.append(self._batch(step))
@@ -64,14 +64,14 @@ class Run:
         """The images of a step: a piece of an order that is a function of (seed, epoch), and of the losses."""
         epoch, step = self._course.place(number)
         if epoch != self._ordered:
-            self._order, self._turns = epoch_order(self._labels, self._recipe.sampling, self._recipe.seed, epoch)
+            self._order, self._epochs = epoch_order(self._labels, self._recipe.sampling, self._recipe.seed, epoch)
             if self._course.images[epoch] < len(self._order):
                 self._order = hardest(self._order, self._pool.losses.cpu().numpy(), self._course.images[epoch])
             self._ordered = epoch
         piece = slice(step * self.batch_size, (step + 1) * self.batch_size)
-        turns = None if self._turns is None else self._turns[piece]
+        epochs = None if self._epochs is None else self._epochs[piece]
         scale = self._scales[len(self._scales) * number // self.total]
-        return Batch(self._order[piece], epoch, number, scale, turns)
+        return Batch(self._order[piece], epoch, number, scale, epochs)
 
     def rate(self) -> float:
         """The learning rate of the next step."""

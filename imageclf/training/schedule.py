@@ -37,7 +37,7 @@ class Course:
 
 
 def plan_course(images: int, recipe: TrainParams) -> Course:
-    """Of a run over a training split of so many images: an epoch has all of them, or a share once it is to choose."""
+    """The epochs of a run over so many training images: all of them at first, then the hard-example fraction."""
     chosen = round(images * choose_hard_fraction(recipe, images))
     each = [images if epoch < recipe.hard_after else chosen for epoch in range(recipe.epochs)]
     batch_size = choose_batch_size(recipe, images)
@@ -68,10 +68,10 @@ def choose_hard_fraction(recipe: TrainParams, images: int) -> float:
     """
     if not isinstance(recipe.hard_fraction, str):
         return recipe.hard_fraction
-    share = auto_values(recipe.model).hard_fraction
+    fraction = auto_values(recipe.model).hard_fraction
     mixes = recipe.augment.mixup > 0 or recipe.augment.cutmix > 0
-    many = images * share >= LEAST_STEPS * choose_batch_size(recipe, images)
-    return share if many and recipe.sampling == "shuffled" and not mixes else 1.0
+    many = images * fraction >= LEAST_STEPS * choose_batch_size(recipe, images)
+    return fraction if many and recipe.sampling == "shuffled" and not mixes else 1.0
 
 
 def steps_per_epoch(images: int, batch_size: int, *, drop_last: bool) -> int:
@@ -96,14 +96,14 @@ def choose_scales(recipe: TrainParams, size: tuple[int, int]) -> list[float]:
     return list(auto.scales) if min(scaled_size(size, min(auto.scales))) >= auto.least_side else [1.0]
 
 
-AGAIN = 2**32 + 1  # from an image's turn to its next in the epoch; odd, so that an alternate flip alternates
+AGAIN = 2**32 + 1  # between the epoch indices of a repeated image; odd, so that an alternate flip alternates
 
 
 def epoch_order(labels: np.ndarray, sampling: str, seed: int, epoch: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Indices (N,) of an epoch's images, and the turn (N,) of each where an image can come more than once.
+    """Indices (N,) of an epoch's images, and the epoch index (N,) of each where an image can be repeated.
 
     shuffled is every image once. balanced is N draws with replacement, each of a class first, so that every class
-    that has images has the same chance; an image that is drawn again has a new turn, and is augmented in another way.
+    that has images has the same chance; a repeated image has an epoch index of its own, and is augmented differently.
     """
     if sampling == "shuffled":
         return permutation(len(labels), seed, epoch), None
@@ -118,7 +118,7 @@ def epoch_order(labels: np.ndarray, sampling: str, seed: int, epoch: int) -> tup
 def hardest(order: np.ndarray, losses: np.ndarray, count: int) -> np.ndarray:
     """The `count` images of `order` (N,), each once in it, with the highest `losses` (N,), in the order they had.
 
-    Such a choice spares the easy ones' share of an epoch (arXiv:1511.06343, arXiv:1910.00762). Of equal losses the
+    Such a choice saves the time for easy images (arXiv:1511.06343, arXiv:1910.00762). Of equal losses the
     lower index counts as the higher one.
     """
     chosen = np.zeros(len(losses), bool)
@@ -138,7 +138,7 @@ def _times_before(values: np.ndarray) -> np.ndarray:
 def rate_factor(schedule: str, step: int, *, total: int, warmup: float, final: float, drop: float) -> float:
     """The factor of a step, counted from 0 in a run of `total`.
 
-    `warmup` is the share of the run with a straight rise, `final` the factor that cosine and linear end near,
+    `warmup` is the fraction of the run with a linear rise, `final` the factor that cosine and linear end near,
     `drop` the factor that the schedule step has come to.
     """
     rise = warmup * total

@@ -19,7 +19,7 @@ class Network:
         """`head_lr` times the run's is the learning rate of the last layer."""
         self.classifier = classifier
         self.trainable: list[nn.Parameter] = [each for each in classifier.parameters() if each.requires_grad]
-        self.rates = _rates(self.trainable, classifier, head_lr)  # of each, as shares of the run's
+        self.rates = _rates(self.trainable, classifier, head_lr)  # of each, as multiples of the run's
         buffers = list(classifier.network.buffers())
         # Batch norm's running mean and variance, and its count of batches: a forward pass changes them in place.
         self.statistics = [buffer for buffer in buffers if buffer.is_floating_point()]
@@ -97,7 +97,7 @@ class Board:
     statistics: Tensor  # (B,) as they stand before the step
     gradients: Tensor  # (K, P) the sum over each worker's shards; after an update, in [0], over the whole batch
     shard_statistics: Tensor  # (S, B) as each shard leaves them
-    shard_scores: Tensor  # (S, 2) sum of losses, number of right answers
+    shard_scores: Tensor  # (S, 2) sum of losses, number of correct answers
     losses: Tensor  # (N,) of each image when it was last trained on; infinite before
 
     @property

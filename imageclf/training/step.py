@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from imageclf.augment.mixing import Mixed, Mixing, image_weights, soft_targets, weighted_shares
+from imageclf.augment.mixing import Mixed, Mixing, image_weights, soft_targets, weighted_fractions
 from imageclf.augment.transforms import Augment
 from imageclf.images.dataset import Split
 from imageclf.models.classifier import scaled
@@ -51,7 +51,9 @@ class Batch:
     epoch: int
     step: int  # counted over the whole run
     scale: float = 1.0  # of the images' sides, as they are trained on
-    turns: np.ndarray | None = None  # of each image, where one can come twice in an epoch: its augmentation's epoch
+    epochs: np.ndarray | None = (
+        None  # of each image its epoch index in augmentation, where one can come twice in an epoch
+    )
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ class ShardWorker:
         _seed(self._compute.device, torch_seed(self._seed, batch.step, shard))
         with self._compute.autocast():
             logits = self._network.classifier(images, batch.scale)  # (n, classes)
-        targets, answers, weights = self._aims(labels, indices, mixed, logits.shape[1])
+        targets, answers, weights = self._targets(labels, indices, mixed, logits.shape[1])
         losses = self._loss_fn(logits.float(), targets)  # (n,)
         self._board.losses[self._on_device(indices)] = losses.detach()
         if weights is not None:
@@ -163,8 +165,8 @@ class ShardWorker:
 
     def _load(self, batch: Batch, positions: np.ndarray, shard: int) -> Loaded:
         indices = batch.indices[positions]
-        turns = batch.epoch if batch.turns is None else batch.turns[positions]
-        augmented = self._augment(self._split.images, indices, turns)
+        epochs = batch.epoch if batch.epochs is None else batch.epochs[positions]
+        augmented = self._augment(self._split.images, indices, epochs)
         mixed = self._mixing(augmented, step=batch.step, shard=shard) if self._mixing.on else None
         images = torch.from_numpy(mixed.images if mixed else augmented)
         if self._network.classifier.network_size is None:  # else it scales them itself, from the size that they have
@@ -175,19 +177,19 @@ class ShardWorker:
         expected = self._expected.pop((batch.step, shard), None)
         return expected.result() if expected else self._load(batch, positions, shard)
 
-    def _aims(
+    def _targets(
         self, labels: Tensor, indices: np.ndarray, mixed: Mixed | None, classes: int
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Of each image what the loss compares it with, the right answer (n,), and its weight (n,) if it has one."""
+        """Of each image the loss target, the correct answer (n,), and its weight (n,) if classes are weighted."""
         weights = None if self._weights is None else self._on_device(self._weights[indices])
         if mixed is None:
             return labels, labels, weights
-        shares, partners = self._on_device(mixed.shares), self._on_device(mixed.partners)
-        targets = soft_targets(labels, labels[partners], shares, classes)
-        answers = targets.argmax(1)  # the class with the larger share
+        fractions, partners = self._on_device(mixed.fractions), self._on_device(mixed.partners)
+        targets = soft_targets(labels, labels[partners], fractions, classes)
+        answers = targets.argmax(1)  # the class with the larger fraction
         if weights is not None:
-            shares, weights = weighted_shares(shares, weights, weights[partners])
-            targets = soft_targets(labels, labels[partners], shares, classes)
+            fractions, weights = weighted_fractions(fractions, weights, weights[partners])
+            targets = soft_targets(labels, labels[partners], fractions, classes)
         return targets, answers, weights
 
     def _on_device(self, values: np.ndarray) -> Tensor:
@@ -196,7 +198,7 @@ class ShardWorker:
 
 def _seed(device: torch.device, seed: int) -> None:
     if device.type == "cpu":
-        torch.default_generator.manual_seed(seed)  # the global call takes a millisecond: it thinks of GPUs too
+        torch.default_generator.manual_seed(seed)  # the global call takes a millisecond: it also handles GPUs
     else:
         torch.manual_seed(seed)
 

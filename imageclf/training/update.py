@@ -15,7 +15,7 @@ MakeOptimizers = Callable[[Sequence[Tensor], Sequence[float]], list[Optimizer]]
 
 
 class Updater:
-    """Changes its share of the parameters: whole tensors, so that no bit depends on who has which."""
+    """Updates its part of the parameters: whole tensors, so that no bit depends on which worker has which."""
 
     def __init__(
         self,
@@ -26,7 +26,7 @@ class Updater:
         make: MakeOptimizers,
         memory: dict[str, Tensor],
     ) -> None:
-        """`like` are the trainable tensors, `rates` their shares of the learning rate.
+        """`like` are the trainable tensors, `rates` their multiples of the learning rate.
 
         `memory` is what updaters kept when a run was stopped, or empty.
         """
@@ -42,7 +42,7 @@ class Updater:
 
     @torch.no_grad()
     def squares(self, _: None) -> dict[int, float]:
-        """Add up the gradients ahead of `update`: the squared norm of each tensor of this share, by its position."""
+        """Add up the gradients ahead of `update`: the squared norm of each tensor of this part, by its position."""
         self._add_up()
         return {index: sums[0].square().sum().item() for index, sums in zip(self._mine, self._sums, strict=True)}
 
@@ -73,7 +73,7 @@ class Updater:
                 level = [left.add_(right) for left, right in zip(level[::2], level[1::2], strict=True)]
 
     def memory(self) -> dict[str, Tensor]:
-        """What the optimisers remember of this share, by names that no other share has."""
+        """The optimisers' state for this part, by names that no other part has."""
         return optimizer_tensors(self._optimizers, base=self._board.parameters)
 
 
@@ -90,7 +90,7 @@ def clip_factor(squares: Iterable[dict[int, float]], clip_norm: float) -> float:
 def make_optimizers(
     name: str, parameters: Sequence[Tensor], rates: Sequence[float], *, hyper: Hyperparameters
 ) -> list[Optimizer]:
-    """What `train.optimizer` is made of; `rates` are the parameters' shares of the learning rate."""
+    """What `train.optimizer` is made of; `rates` are the parameters' multiples of the learning rate."""
     matrices, vectors = (
         _groups([(tensor, rate) for tensor, rate in zip(parameters, rates, strict=True) if (tensor.dim() > 1) == many])
         for many in (True, False)
@@ -103,13 +103,13 @@ def make_optimizers(
 
 
 def _groups(parameters: Sequence[tuple[Tensor, float]]) -> list[dict[str, Any]]:
-    """Parameters and their shares of the learning rate, as a group for each share."""
-    shares = sorted({share for _, share in parameters})
-    return [{"params": [tensor for tensor, own in parameters if own == share], "share": share} for share in shares]
+    """Parameters and their multiples of the learning rate, as a group for each multiple."""
+    scales = sorted({scale for _, scale in parameters})
+    return [{"params": [tensor for tensor, own in parameters if own == scale], "lr_scale": scale} for scale in scales]
 
 
 def optimizer_tensors(optimizers: list[Optimizer], *, base: Tensor) -> dict[str, Tensor]:
-    """All that the optimisers remember, by name; the parameters are views into `base`."""
+    """The state of all optimisers, by name; the parameters are views into `base`."""
     return {
         f"{prefix}{name}": value
         for prefix, optimizer, parameter in _each(optimizers, base)
@@ -118,7 +118,7 @@ def optimizer_tensors(optimizers: list[Optimizer], *, base: Tensor) -> dict[str,
 
 
 def restore_optimizers(optimizers: list[Optimizer], tensors: dict[str, Tensor], *, base: Tensor) -> None:
-    """Let the optimisers remember what `optimizer_tensors` gave; other names are passed over."""
+    """Give the optimisers the state that `optimizer_tensors` gave; other names are passed over."""
     for prefix, optimizer, parameter in _each(optimizers, base):
         for name, value in tensors.items():
             if name.startswith(prefix):
@@ -137,10 +137,10 @@ def _each(optimizers: list[Optimizer], base: Tensor) -> Iterator[tuple[str, Opti
 
 
 def set_rate(optimizers: list[Optimizer], lr: float) -> None:
-    """Give every group its share of the learning rate `lr`."""
+    """Give every group its multiple of the learning rate `lr`."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = lr * group["share"]
+            group["lr"] = lr * group["lr_scale"]
 
 
 def _as_matrix(tensor: Tensor) -> nn.Parameter:

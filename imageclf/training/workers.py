@@ -36,7 +36,7 @@ class Worker:
         self.catch_up, self.expect = shards.catch_up, shards.expect
 
     def memory(self, _: None) -> bytes:
-        """What its optimisers remember, as safetensors."""
+        """The state of its optimisers, as safetensors."""
         return save({name: tensor.contiguous() for name, tensor in self._updater.memory().items()})
 
 
@@ -111,15 +111,15 @@ class WorkerPool:
         return self._board.losses
 
     def compute(self, batch: Batch) -> tuple[float, float]:
-        """Compute a batch's gradients; return its sum of losses and its number of right answers.
+        """Compute a batch's gradients; return its sum of losses and its number of correct answers.
 
         Raises:
             MachineError: a worker process has gone.
         """
         self._step = batch.step
         self._all("compute", batch)
-        loss, right = self._board.shard_scores.cpu().double().sum(0).tolist()
-        return loss, right
+        loss, correct = self._board.shard_scores.cpu().double().sum(0).tolist()
+        return loss, correct
 
     def update(self, rate: float, *, clip_norm: float = 0.0) -> None:
         """Change parameters and running statistics by what was computed, its norm at most `clip_norm` if above 0."""
@@ -128,7 +128,7 @@ class WorkerPool:
         self._own.catch_up()  # the classifier of this process is whole again
 
     def memory(self) -> dict[str, Tensor]:
-        """What the optimisers remember, by name."""
+        """The state of the optimisers, by name."""
         return {name: tensor for part in self._all("memory", None) for name, tensor in load(part).items()}
 
     def _all(self, call: str, argument: object) -> list[Any]:
@@ -156,7 +156,7 @@ def _serve(make_worker: MakeWorker, rank: int, pipe: Connection, inherited: list
     """A child's life: answer every call that comes, until the pipe closes."""
     for other in inherited:
         other.close()  # a copy of the parent's end here would keep the end of file from coming
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the stage's, which speaks
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the stage's handler, which prints
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends the others
     make_deterministic()  # a spawned process has inherited nothing
     keep_freed_memory()

@@ -169,7 +169,7 @@ def test_switching_one_on_does_not_change_another() -> None:
 
 def test_each_image_can_have_a_turn_of_its_own() -> None:
     augment = augmenting(0, flip="alternate", translate=2, crop_scale=0.5, color=0.2, erasing=0.5, policy="randaugment")
-    turns = np.arange(60) % 3
-    mixed = augment(IMAGES, ALL, turns)
+    epochs = np.arange(60) % 3
+    mixed = augment(IMAGES, ALL, epochs)
     for turn in range(3):
-        assert (mixed[turns == turn] == augment(IMAGES, ALL[turns == turn], turn)).all()
+        assert (mixed[epochs == turn] == augment(IMAGES, ALL[epochs == turn], turn)).all()

@@ -1,4 +1,4 @@
-"""Mixed images hold what their shares say, and their chances hang on (seed, step, shard) alone."""
+"""Mixed images hold what their fractions say, and their random draws depend on (seed, step, shard) alone."""
 
 import numpy as np
 import pytest
@@ -16,16 +16,16 @@ def mix(mixing: Mixing, *, step: int = 0, shard: int = 0) -> Mixed:
 def test_a_blend_is_its_share_of_both() -> None:
     contrast = np.where(np.arange(100) % 2, 255, 0).astype(np.uint8)[:, None, None, None].repeat(12, 1)
     mixed = Mixing(0, mixup=1.0)(contrast, step=0, shard=0)
-    expected = mixed.shares * contrast[:, 0, 0, 0] + (1 - mixed.shares) * contrast[mixed.partners, 0, 0, 0]
+    expected = mixed.fractions * contrast[:, 0, 0, 0] + (1 - mixed.fractions) * contrast[mixed.partners, 0, 0, 0]
     assert abs(mixed.images[:, 0, 0, 0] - expected).max() <= 0.5
-    assert 0.4 < mixed.shares.mean() < 0.6
-    assert mixed.shares.min() < 0.1
-    assert mixed.shares.max() > 0.9
+    assert 0.4 < mixed.fractions.mean() < 0.6
+    assert mixed.fractions.min() < 0.1
+    assert mixed.fractions.max() > 0.9
 
 
 def test_a_small_alpha_leaves_most_images_almost_whole() -> None:
-    shares = mix(Mixing(0, mixup=0.05)).shares
-    assert ((shares < 0.02) | (shares > 0.98)).mean() > 0.7
+    fractions = mix(Mixing(0, mixup=0.05)).fractions
+    assert ((fractions < 0.02) | (fractions > 0.98)).mean() > 0.7
 
 
 def test_a_pasted_box_is_one_rectangle_with_the_rest_of_the_share() -> None:
@@ -33,10 +33,10 @@ def test_a_pasted_box_is_one_rectangle_with_the_rest_of_the_share() -> None:
     own = (mixed.images == FLAT).all(3)
     pasted = (mixed.images == FLAT[mixed.partners]).all(3)
     assert (own ^ pasted).all()
-    assert mixed.shares == pytest.approx(own.mean((1, 2)), abs=1e-6)
+    assert mixed.fractions == pytest.approx(own.mean((1, 2)), abs=1e-6)
     for mask in pasted:
         assert (mask == mask.any(1)[:, None] & mask.any(0)[None]).all()
-    assert 0.4 < mixed.shares.mean() < 0.85
+    assert 0.4 < mixed.fractions.mean() < 0.85
 
 
 def test_with_both_each_image_has_one_of_them() -> None:
@@ -51,7 +51,7 @@ def test_chances_are_of_seed_step_and_shard() -> None:
     mixing = Mixing(0, mixup=0.5, cutmix=0.5)
     assert (mix(mixing).images == mix(mixing).images).all()
     others = [mix(mixing, step=1), mix(mixing, shard=1), mix(Mixing(1, mixup=0.5, cutmix=0.5))]
-    assert all((other.shares != mix(mixing).shares).any() for other in others)
+    assert all((other.fractions != mix(mixing).fractions).any() for other in others)
 
 
 def test_one_image_alone_stays_as_it_is() -> None:

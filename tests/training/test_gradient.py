@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from imageclf.augment.mixing import Mixing, image_weights, soft_targets, weighted_shares
+from imageclf.augment.mixing import Mixing, image_weights, soft_targets, weighted_fractions
 from imageclf.training.shared import Network, views
 from imageclf.training.step import Batch
 from tests.augment.augmenting import augmenting
@@ -55,7 +55,7 @@ def test_mixed_images_are_trained_towards_both_classes_by_their_shares() -> None
     for shard, indices in enumerate(np.split(np.arange(40), 2)):
         mixed = Mixing(3, mixup=0.5, cutmix=0.5)(augment(SPLIT.images, indices, 1), step=6, shard=shard)
         logits = classifier(torch.from_numpy(mixed.images))
-        others, shares = indices[mixed.partners], torch.from_numpy(mixed.shares)
+        others, fractions = indices[mixed.partners], torch.from_numpy(mixed.fractions)
         of_both = [
             nn.functional.cross_entropy(
                 logits, torch.from_numpy(SPLIT.labels[each]), label_smoothing=0.1, reduction="none"
@@ -65,8 +65,8 @@ def test_mixed_images_are_trained_towards_both_classes_by_their_shares() -> None
         own, other = (
             torch.from_numpy(weights[each]) * loss for each, loss in zip((indices, others), of_both, strict=True)
         )
-        losses.append(shares * own + (1 - shares) * other)
-        major = np.where(mixed.shares > 0.5, SPLIT.labels[indices], SPLIT.labels[others])
+        losses.append(fractions * own + (1 - fractions) * other)
+        major = np.where(mixed.fractions > 0.5, SPLIT.labels[indices], SPLIT.labels[others])
         hits += int((logits.argmax(1).numpy() == major).sum())
     total = torch.cat(losses)
     plain = torch.autograd.grad(total.mean(), Network(classifier).trainable)
@@ -76,9 +76,9 @@ def test_mixed_images_are_trained_towards_both_classes_by_their_shares() -> None
 
 
 def test_repeated_images_are_augmented_by_their_turns() -> None:
-    def loss(turns: np.ndarray | None) -> float:
+    def loss(epochs: np.ndarray | None) -> float:
         with make_pool(small_classifier(random=False), workers=1, shards=2) as pool:
-            return pool.compute(Batch(np.full(8, 7), epoch=3, step=0, turns=turns))[0]
+            return pool.compute(Batch(np.full(8, 7), epoch=3, step=0, epochs=epochs))[0]
 
     assert loss(None) == loss(np.full(8, 3))
     assert loss(None) != loss(np.arange(8))
@@ -157,7 +157,7 @@ def test_each_class_has_an_equal_part_in_the_weighted_loss_of_mixed_images() -> 
     generator = torch.Generator().manual_seed(0)
     labels = (torch.arange(1000) % 10 == 0).long()  # nine of the one to one of the other
     partners = torch.randperm(1000, generator=generator)
-    weights, shares = torch.from_numpy(image_weights(labels.numpy())), torch.rand(1000, generator=generator)
-    own, total = weighted_shares(shares, weights, weights[partners])
+    weights, fractions = torch.from_numpy(image_weights(labels.numpy())), torch.rand(1000, generator=generator)
+    own, total = weighted_fractions(fractions, weights, weights[partners])
     parts = (soft_targets(labels, labels[partners], own, 2) * total[:, None]).sum(0)
     assert (parts / parts.sum()).tolist() == pytest.approx([0.5, 0.5], abs=0.02)

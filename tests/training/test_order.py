@@ -9,9 +9,9 @@ LABELS = np.repeat([0, 1, 3], [900, 90, 10])[permutation(1000, 9)]
 
 
 def test_shuffled_has_every_image_once() -> None:
-    order, turns = epoch_order(LABELS, "shuffled", 0, 2)
+    order, epochs = epoch_order(LABELS, "shuffled", 0, 2)
     assert sorted(order) == list(range(1000))
-    assert turns is None
+    assert epochs is None
 
 
 def test_balanced_draws_every_class_as_often() -> None:
@@ -36,10 +36,10 @@ def test_balanced_is_a_function_of_seed_and_epoch() -> None:
 def test_an_image_that_is_drawn_again_has_another_turn() -> None:
     seen = set()
     for epoch in range(5):
-        order, turns = epoch_order(LABELS, "balanced", 0, epoch)
-        assert turns is not None
-        assert turns[0] == epoch  # the first draw of an image is that of the epoch
-        seen |= set(zip(order.tolist(), turns.tolist(), strict=True))
+        order, epochs = epoch_order(LABELS, "balanced", 0, epoch)
+        assert epochs is not None
+        assert epochs[0] == epoch  # the first draw of an image is that of the epoch
+        seen |= set(zip(order.tolist(), epochs.tolist(), strict=True))
     assert len(seen) == 5000
 
 
