@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 all: .venv/installed  ## set up, run the pipeline, print what came out (the default)
 	@python -m tools.params
 	@dvc repro
-	@python -m stages.summary
+	@python -m tools.summary
 
 test: .venv/installed-dev  ## set up and run the tests: offline, a few minutes
 	@# In the order of tests/conftest.py, which matters: its reason stands there.

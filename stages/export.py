@@ -45,10 +45,11 @@ def main() -> str:
     classifier, card = load_classifier()
     test, scores = read_held_out(card), _read_scores()
     opset = read_section(ExportParams).opset
-    print(f"export: {card.model} as ONNX (opset {opset}) and .pt2; {len(test):,} test images must agree", flush=True)
+    formats = all_formats()
+    files = ", ".join(f"classifier.{kind}" for kind in formats)
+    print(f"export: {card.model} as {files} (ONNX opset {opset}); {len(test):,} test images must agree", flush=True)
     make_deterministic()
     trained = _trained_answers(classifier, test, card.classes)
-    formats = all_formats()
 
     with (
         replaced_folder(EXPORT) as folder,

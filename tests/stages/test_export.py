@@ -6,10 +6,9 @@ import re
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -20,6 +19,7 @@ import torch
 from PIL import Image
 
 from imageclf.evaluation.tables import prediction_table
+from imageclf.export.registry import all_formats
 from imageclf.models.card import Card
 from imageclf.models.classifier import load_classifier
 from imageclf.runtime.errors import DataError, UserError
@@ -45,7 +45,7 @@ RUN = (
 )
 UNLIKE = (
     "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})",
-    "from stages.exporting import agreement; from tests.small_run import answers_here; "
+    "from imageclf.export import agreement; from tests.small_run import answers_here; "
     "agreement.fresh_answers = answers_here",
 )
 USERS, HOSTS = ("user-of-one", "user-of-another"), ("host-of-one", "host-of-another")
@@ -133,7 +133,8 @@ def test_the_terminal_shows_an_opening_and_a_closing_line(runs: list[Exported]) 
     assert all(
         re.match(r"export: \d+ img, ", line) for line in progress
     )  # after every 15 seconds, if there are as many
-    assert opening == "export: cifarnet as ONNX (opset 18) and .pt2; 300 test images must agree"
+    files = ", ".join(f"classifier.{kind}" for kind in all_formats())
+    assert opening == f"export: cifarnet as {files} (ONNX opset 18); 300 test images must agree"
     assert re.fullmatch(
         r"export: models/export, same answers as the trained model on 300 of 300 test images, [\d.]+ s", closing
     )
@@ -192,18 +193,20 @@ def test_the_model_cards_snippet_runs(runs: list[Exported], tmp_path: Path) -> N
     assert re.fullmatch(r"(ant|bee|cat) 0\.\d+\n", done.stdout), done.stderr
 
 
-def exported(*_: object) -> Iterator[tuple[str, bytes]]:
+@pytest.fixture
+def exported(monkeypatch: pytest.MonkeyPatch) -> None:
     """In place of the seconds that torch takes, where the answers are a test's own."""
-    yield "pt2", b"exported"
-    yield "onnx", b"exported"
+    format_ = SimpleNamespace(READER="none", write=lambda material: b"exported")
+    monkeypatch.setattr(export, "traced", lambda *_: None)
+    monkeypatch.setattr(export, "all_formats", lambda: {"onnx": format_, "pt2": format_})
 
 
+@pytest.mark.usefixtures("exported")
 def test_an_answer_that_differs_leaves_nothing(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def reversed_answers(reader: ModuleType, model: Path, images: Path) -> np.ndarray:
+    def reversed_answers(reader: str, model: Path, images: Path) -> np.ndarray:
         assert model.read_bytes() == b"exported"
         return np.tile([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]], (100, 1))
 
-    monkeypatch.setattr(export, "_files", exported)
     monkeypatch.setattr(export, "fresh_answers", reversed_answers)
     with pytest.raises(UserError, match=r"answers otherwise than the trained model on .* so nothing was exported"):
         export.main()
@@ -225,6 +228,7 @@ def test_predictions_of_other_images_are_refused(workspace: Path) -> None:
         export.main()
 
 
+@pytest.mark.usefixtures("exported")
 @pytest.mark.parametrize("sound", [True, False])
 def test_of_many_classes_every_probability_is_still_held_to_the_trained_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, sound: bool
@@ -237,7 +241,6 @@ def test_of_many_classes_every_probability_is_still_held_to_the_trained_model(
         answers = classifier(torch.from_numpy(np.load("data/prepared/test_images.npy"))).softmax(1).numpy()
     least = answers[0].argmin()
     answers[0, least] -= 0 if sound else 0.002
-    monkeypatch.setattr(export, "_files", exported)
     monkeypatch.setattr(export, "fresh_answers", lambda *_: answers)
     if sound:
         assert "300 of 300" in export.main()

@@ -21,6 +21,7 @@ from imageclf.training import checkpoint
 from imageclf.training.checkpoint import Checkpoint, Checkpoints, fingerprint, held_checkpoints
 from imageclf.training.log import RunLog
 from imageclf.training.loop import fit
+from imageclf.training.optimizers import OPTIMIZERS
 from imageclf.training.outcome import Row, best_row
 from tests.augment.augmenting import augmenting
 from tests.training.test_fit import bright_or_dark, recipe
@@ -85,7 +86,7 @@ def assert_same(one: Result, other: Result) -> None:
     assert all(torch.equal(a, b) for a, b in zip(one[1], other[1], strict=True))
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop", "muon"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_killed_after_every_step_it_ends_as_if_unbroken(tmp_path: Path, optimizer: str) -> None:
     unbroken = train(tmp_path / "unbroken", optimizer=optimizer, lr=0.01)
     kill = killed_at(*range(1, 9))

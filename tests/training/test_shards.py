@@ -10,6 +10,7 @@ import torch
 
 from imageclf.models.device import choose_compute
 from imageclf.runtime.errors import MachineError
+from imageclf.training.optimizers import OPTIMIZERS
 from imageclf.training.step import Batch, shard_count
 from imageclf.weights.freezing import freeze
 from tests.training.sharded import augmented, make_pool, small_classifier, train_a_little
@@ -70,7 +71,7 @@ def test_torchs_global_generator_is_of_no_account() -> None:
     assert train_a_little(workers=1) == first
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop", "muon"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_optimizer_gives_the_same_bits_twice(optimizer: str) -> None:
     assert train_a_little(workers=2, optimizer=optimizer) == train_a_little(workers=1, optimizer=optimizer)
 
