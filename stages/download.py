@@ -6,7 +6,6 @@ uint8 (N, H, W, C); train_labels.npy, test_labels.npy: int64 (N,); dataset.json)
 CIFAR-10 6 seconds and the transfer of 139 to 170 MB.
 """
 
-import importlib.util
 import os
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from imageclf.datasets.catalogue import CATALOGUE
 from imageclf.datasets.fetch import from_archive, from_sources, held_folder
 from imageclf.datasets.folder import NONE, make_manifest, missed
 from imageclf.datasets.source import Arrays, Entry
-from imageclf.runtime.errors import DataError, MachineError, ParamsError, printable
+from imageclf.runtime.errors import DataError, ParamsError, printable
 from imageclf.runtime.files import replaced_folder, sha256_of_array, write_json, write_text
 from imageclf.runtime.stage import project_root, run_stage
 
@@ -38,7 +37,8 @@ def main() -> str:
             f"data.name to folder, or the path to {NONE}"
         )
     entry = CATALOGUE[params.name]
-    _require(entry, params.archive)
+    if entry.draw and params.archive is not None:
+        raise ParamsError(f"params.yaml: data.archive is set, but {entry.name} are drawn on the spot; set it to null")
     origin = _origin(entry, params.archive)
     print(f"download: {entry.name}, {len(entry.classes)} classes, {origin}", flush=True)
 
@@ -89,15 +89,6 @@ def _keep_folder(roots: list[str]) -> str:
         print(f"download: {line}", flush=True)
     found = f"{len(manifest.files):,} files in {len(manifest.classes)} classes"
     return f"{found}, {len(manifest.left_out):,} left out by rule, listed in {RAW}/left_out.csv"
-
-
-def _require(entry: Entry, archive: str | None) -> None:
-    if entry.draw and archive is not None:
-        raise ParamsError(f"params.yaml: data.archive is set, but {entry.name} are drawn on the spot; set it to null")
-    if entry.needs and importlib.util.find_spec(entry.needs.split("==")[0]) is None:
-        raise MachineError(
-            f"{entry.name} is read with {entry.needs.split('==')[0]}, which is missing; pip install {entry.needs}"
-        )
 
 
 def _origin(entry: Entry, archive: str | None) -> str:

@@ -15,7 +15,7 @@ import torch
 from imageclf.augment.mixing import Mixing
 from imageclf.augment.transforms import Augment
 from imageclf.config.runtime import RuntimeParams
-from imageclf.config.section import flat, read_section
+from imageclf.config.section import read_section
 from imageclf.config.train import TrainParams
 from imageclf.images.dataset import NOTHING_TO_RANK, RANKED, Dataset, Split, read_dataset, read_split
 from imageclf.images.grid import draw_augmented, drawn
@@ -29,6 +29,7 @@ from imageclf.randomness import torch_seed
 from imageclf.runtime.errors import DataError, ParamsError
 from imageclf.runtime.files import write_bytes, write_json, write_text
 from imageclf.runtime.stage import project_root, run_stage
+from imageclf.runtime.yaml import flat
 from imageclf.training.checkpoint import CHECKPOINTS, fingerprint, held_checkpoints
 from imageclf.training.log import RunLog, log_folder
 from imageclf.training.loop import fit

@@ -7,7 +7,6 @@ from typing import Any
 
 from imageclf.config.section import NO_FILE
 from imageclf.datasets.catalogue import CATALOGUE
-from imageclf.evaluation.scores import wilson_interval
 from imageclf.models.card import CLASSIFIER
 from imageclf.runtime.errors import DataError
 from imageclf.runtime.files import brings
@@ -22,12 +21,11 @@ def main() -> None:
     card = _read(CLASSIFIER / "card.json")
     test, export = _read(Path("metrics/evaluate.json")), _read(Path("metrics/export.json"))
     onnx = export["onnx"]
-    low, high = wilson_interval(test["top1"], onnx["images"])
     print(f"\n{card['data']} · {card['model']} · trained in {card['precision']}")
     top5 = f"     top-5  {_percent(test['top5'])} %" if "top5" in test else ""
+    low, high = _percent(test["top1_low"]), _percent(test["top1_high"])
     print(
-        f"  test top-1   {_percent(test['top1'])} %  (95 % interval {_percent(low)} to {_percent(high)})"
-        f"{top5}     loss {test['loss']:.3f}"
+        f"  test top-1   {_percent(test['top1'])} %  (95 % interval {low} to {high}){top5}     loss {test['loss']:.3f}"
     )
     if chosen := test.get("selective"):
         print(

@@ -1,7 +1,7 @@
 """A section of params.yaml: how its keys are typed, and how it is read."""
 
 import importlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -77,11 +77,3 @@ def read_content(path: Path) -> Any:
         return load_yaml(text)
     except NotYaml as error:
         raise ParamsError(f"{path.name}: {error}") from None
-
-
-def flat(section: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Values by their whole key, `train.augment.flip` say."""
-    found: dict[str, Any] = {}
-    for key, value in section.items():
-        found |= flat(value, f"{above}{key}.") if isinstance(value, Mapping) else {f"{above}{key}": value}
-    return found

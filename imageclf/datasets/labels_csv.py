@@ -2,7 +2,6 @@
 
 import codecs
 import csv
-import difflib
 import io
 import os
 import posixpath
@@ -15,7 +14,7 @@ from urllib.parse import unquote
 
 from imageclf.datasets.names import cleaned, look, split_of
 from imageclf.datasets.walk import Walk
-from imageclf.runtime.errors import DataError, printable
+from imageclf.runtime.errors import DataError, closest, printable
 from imageclf.runtime.stage import project_root
 
 ELSEWHERE = re.compile(r"/|[A-Za-z]:|\.\.(/|$)|\w+://")  # how paths begin that leave a folder
@@ -219,5 +218,4 @@ def _wrong_columns(columns: list[str], files: NamedFiles) -> str:
 
 def _meaning(column: str) -> str:
     """The column that this one is under another name or misspelt; empty if it is none."""
-    near = difflib.get_close_matches(column.lower().replace(" ", "_"), MEANINGS, n=1, cutoff=0.75)
-    return MEANINGS[near[0]] if near else ""
+    return MEANINGS.get(closest(column.lower().replace(" ", "_"), MEANINGS, cutoff=0.75), "")

@@ -121,5 +121,4 @@ class Entry:
     classes: tuple[str, ...]
     sources: tuple[Source, ...] = ()
     draw: Callable[[], Arrays] | None = None  # makes it on the spot instead
-    needs: str = ""  # a package, `name==version`, that reading it takes beyond requirements.txt
     sha256: dict[str, str] = field(default_factory=dict)  # of the arrays' values, where they are known

@@ -42,7 +42,8 @@ def accuracy_figures(test: Answers) -> dict[str, Any]:
     figures: dict[str, Any] = {name: round(measure(test), 6) for name, measure in METRICS.items()}
     figures["images"] = len(test)
     for k in (1, 5) if test.logits.shape[1] > 5 else (1,):
-        figures |= _share(f"top{k}", top_k_accuracy(test.probabilities, test.labels, k), len(test))
+        accuracy = top_k_accuracy(test.probabilities, test.labels, k)
+        figures |= _fraction(f"top{k}", round(accuracy * len(test)), len(test))
     return figures
 
 
@@ -71,8 +72,8 @@ def selective_figures(test: Answers, val: Answers, precision: float) -> dict[str
     sure, right = selected(val.confidence, val.right, threshold)
     figures |= {"val_coverage": round(sure / len(val), 6), "val_precision": round(right / sure, 6)}
     sure, right = selected(test.confidence, test.right, threshold)
-    figures |= _share("coverage", sure / len(test), len(test))
-    return figures | _share("precision", right / sure if sure else 0.0, sure)
+    figures |= _fraction("coverage", sure, len(test))
+    return figures | _fraction("precision", right, sure)
 
 
 def both_reliabilities(test: Answers, temperature: float | None) -> pd.DataFrame:
@@ -86,6 +87,10 @@ def both_reliabilities(test: Answers, temperature: float | None) -> pd.DataFrame
     )
 
 
-def _share(name: str, share: float, count: int) -> dict[str, float]:
-    low, high = wilson_interval(share, count)
-    return {name: round(share, 6), f"{name}_low": round(low, 6), f"{name}_high": round(high, 6)}
+def _fraction(name: str, right: int, count: int) -> dict[str, float]:
+    low, high = wilson_interval(right, count)
+    return {
+        name: round(right / count if count else 0.0, 6),
+        f"{name}_low": round(low, 6),
+        f"{name}_high": round(high, 6),
+    }

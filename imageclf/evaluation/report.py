@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
-from imageclf.config.section import flat
 from imageclf.evaluation.tables import worst_pairs
 from imageclf.models.card import Card
+from imageclf.runtime.yaml import flat
 
 EXAMPLES = 2  # paths
 

@@ -1,6 +1,5 @@
 """Scores of answers, and how sure they are."""
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -28,20 +27,17 @@ def top_k_accuracy(answers: np.ndarray, labels: np.ndarray, k: int) -> float:
     return float((ahead.sum(axis=1) < k).mean())
 
 
-NORMAL_95 = 1.959964  # 95 % of a normal distribution lies within so many standard deviations
+def wilson_interval(right: int, count: int) -> tuple[float, float]:
+    """The 95 % interval of the fraction right / count (Wilson 1927, doi:10.1080/01621459.1927.10502953).
 
-
-def wilson_interval(share: float, count: int) -> tuple[float, float]:
-    """The 95 % interval of a share seen in `count` trials (Wilson 1927, doi:10.1080/01621459.1927.10502953).
-
-    No trials say nothing: 0 to 1.
+    Without images it is 0 to 1.
     """
+    from scipy.stats import binomtest  # here, because its import takes a second
+
     if count == 0:
         return 0.0, 1.0
-    z = NORMAL_95
-    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
-    reach = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return max(0.0, centre - reach), min(1.0, centre + reach)
+    low, high = binomtest(right, count).proportion_ci(0.95, method="wilson")
+    return float(low), float(high)
 
 
 @dataclass(frozen=True)

@@ -58,10 +58,7 @@ def class_table(counts: np.ndarray, names: list[str]) -> pd.DataFrame:
         "f1": _ratio(2 * hits, predicted + images),  # the harmonic mean of the two, free of their zeros
     }
     low, high = np.array(
-        [
-            wilson_interval(hit / count, count) if count else (np.nan, np.nan)
-            for hit, count in zip(hits, images, strict=True)
-        ]
+        [wilson_interval(hit, count) if count else (np.nan, np.nan) for hit, count in zip(hits, images, strict=True)]
     ).T
     interval = {"recall_low": low.round(6), "recall_high": high.round(6)}
     return pd.DataFrame({"class": names, **scores, **interval, "images": images})

@@ -4,9 +4,9 @@ import html
 from collections.abc import Mapping
 from typing import Any
 
-from imageclf.config.section import flat
 from imageclf.images.decode import FILTER, GAP, SIXTEEN_BITS
 from imageclf.models.card import Card
+from imageclf.runtime.yaml import flat
 
 CLASSES_SHOWN = 20
 

@@ -1,6 +1,5 @@
 """The data doctor: what is wrong with a user's images, and what was done about it."""
 
-import difflib
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from imageclf.images.decode_all import Outcome
 from imageclf.images.manifest import File
 from imageclf.images.remarks import cut_away, narrow_range
 from imageclf.images.splits import LEAST
-from imageclf.runtime.errors import DataError, printable
+from imageclf.runtime.errors import DataError, closest, printable
 from imageclf.runtime.files import write_text
 
 REPORT = Path("metrics/data_report.csv")
@@ -152,7 +151,7 @@ def near_name(name: str, counts: dict[str, dict[str, int]], split: str) -> str:
     number = re.sub(r"\D", "", name)  # class 1 is no slip for class 2
     others = [other for other in counts if counts[other][split] and re.sub(r"\D", "", other) == number]
     swapped = [other for other in others if sorted(other) == sorted(name)]
-    return next(iter(swapped + difflib.get_close_matches(name, others, n=1, cutoff=0.75)), "")
+    return swapped[0] if swapped else closest(name, others, cutoff=0.75)
 
 
 def no_validation(images: int) -> Finding:

@@ -58,6 +58,37 @@ def _png(picture: Image.Image, **options: Any) -> bytes:
     return file.getvalue()
 
 
+WHITE, BLACK, GREY = (255, 255, 255), (24, 24, 27), (113, 113, 122)
+GREEN, RED, FRAME = (21, 128, 61), (185, 28, 28), (228, 228, 231)
+Size = tuple[int, int]  # width and height, in pixels
+
+
+class Grid:
+    """A white sheet of cells in rows: each has room for a picture as large as `box`, and a gap before the next."""
+
+    def __init__(self, columns: int, rows: int, *, box: Size, gap: Size, corner: Size, margin: Size = (0, 0)) -> None:
+        """`corner` is that of the first cell; the margin is right of the last column and below the last row."""
+        self._columns, self._box, self._corner = columns, box, corner
+        self._pitch = box[0] + gap[0], box[1] + gap[1]
+        width = corner[0] + columns * self._pitch[0] + margin[0]
+        height = corner[1] + rows * self._pitch[1] + margin[1]
+        self.sheet = Image.new("RGB", (width, height), WHITE)
+        self.draw = ImageDraw.Draw(self.sheet)
+
+    def place(self, position: int, picture: Image.Image) -> tuple[int, int]:
+        """Paste the picture into the middle of a cell, counted row by row, and return the cell's corner."""
+        row, column = divmod(position, self._columns)
+        left, top = self._corner[0] + column * self._pitch[0], self._corner[1] + row * self._pitch[1]
+        across, down = (self._box[0] - picture.width) // 2, (self._box[1] - picture.height) // 2
+        self.sheet.paste(picture, (left + across, top + down))
+        return left, top
+
+
+def as_picture(image: np.ndarray) -> Image.Image:
+    """An image uint8 (H, W, C), C 1 or 3."""
+    return Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0])
+
+
 PREVIEW_COLUMNS = 12  # images of a class
 ROWS = 20  # classes at most
 SCALE = 2  # where there is room for it
@@ -76,24 +107,20 @@ def draw_preview(images: np.ndarray, labels: np.ndarray, classes: list[str]) -> 
     """The first images uint8 (N, H, W, C) of each class on white; of more than 20 classes the sheet says so."""
     shown = classes[:ROWS]
     height, width = _cell(*images.shape[1:3], rows=len(shown))
-    across, down = width + PREVIEW_GAP, height + PREVIEW_GAP
     note = PREVIEW_LINE if len(classes) > len(shown) else 0
-    sheet = Image.new(
-        "RGB", (TEXT + PREVIEW_COLUMNS * across + PREVIEW_GAP, len(shown) * down + PREVIEW_GAP + note), "white"
-    )
-    draw = ImageDraw.Draw(sheet)
+    gap, corner, margin = (PREVIEW_GAP, PREVIEW_GAP), (TEXT, PREVIEW_GAP), (PREVIEW_GAP, note)
+    grid = Grid(PREVIEW_COLUMNS, len(shown), box=(width, height), gap=gap, corner=corner, margin=margin)
     font = ImageFont.load_default(size=15)
     if note:
         words = f"the first {len(shown)} of {len(classes):,} classes"
-        draw.text((8, sheet.height - PREVIEW_LINE / 2 - PREVIEW_GAP / 2), words, "black", font, anchor="lm")
+        middle = grid.sheet.height - PREVIEW_LINE / 2 - PREVIEW_GAP / 2
+        grid.draw.text((8, middle), words, "black", font, anchor="lm")
     for row, name in enumerate(shown):
-        top = PREVIEW_GAP + row * down
-        draw.text(
-            (8, top + down / 2 - PREVIEW_GAP), fitted(drawable(name, font), font, TEXT - 16), "black", font, anchor="lm"
-        )
+        middle = (row + 0.5) * (height + PREVIEW_GAP)
+        grid.draw.text((8, middle), fitted(drawable(name, font), font, TEXT - 16), "black", font, anchor="lm")
         for column, index in enumerate(np.flatnonzero(labels == row)[:PREVIEW_COLUMNS]):
-            sheet.paste(_scaled(images[index], (width, height)), (TEXT + column * across, top))
-    return sheet
+            grid.place(row * PREVIEW_COLUMNS + column, _scaled(images[index], (width, height)))
+    return grid.sheet
 
 
 def _cell(height: int, width: int, *, rows: int) -> tuple[int, int]:
@@ -105,7 +132,7 @@ def _cell(height: int, width: int, *, rows: int) -> tuple[int, int]:
 
 
 def _scaled(image: np.ndarray, size: tuple[int, int]) -> Image.Image:
-    picture = Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0])
+    picture = as_picture(image)
     crisp = size == (SCALE * picture.width, SCALE * picture.height)
     return picture.resize(size, Image.Resampling.NEAREST if crisp else Image.Resampling.BICUBIC)
 
@@ -115,9 +142,6 @@ SHEET_GAP = 20  # between two cells, and around the sheet
 SHEET_LINE = 19  # height of a line of a caption
 SHEET_HEADER = 64
 SHEET_COLUMNS = (4, 12)  # at least, so that the title fits, and at most
-
-WHITE, BLACK, GREY = (255, 255, 255), (24, 24, 27), (113, 113, 122)
-GREEN, RED, FRAME = (21, 128, 61), (185, 28, 28), (228, 228, 231)
 
 
 @dataclass(frozen=True)
@@ -134,22 +158,20 @@ class Mistake:
 def draw_mistakes(mistakes: list[Mistake], *, title: str, subtitle: str) -> Image.Image:
     """All `mistakes`, left to right and down, under a title; with none the title stands alone."""
     columns = min(max(math.ceil(math.sqrt(len(mistakes))), SHEET_COLUMNS[0]), SHEET_COLUMNS[1])
-    cell = (BOX + SHEET_GAP, BOX + 3 * SHEET_LINE + SHEET_GAP)
     rows = math.ceil(len(mistakes) / columns)
-    sheet = Image.new("RGB", (SHEET_GAP + columns * cell[0], SHEET_GAP + SHEET_HEADER + rows * cell[1]), WHITE)
-    draw = ImageDraw.Draw(sheet)
-    width = columns * cell[0] - SHEET_GAP
-    _write(draw, (SHEET_GAP, SHEET_GAP), title, size=22, colour=BLACK, width=width)
-    _write(draw, (SHEET_GAP, SHEET_GAP + 30), subtitle, size=15, colour=GREY, width=width)
+    gap, corner = (SHEET_GAP, 3 * SHEET_LINE + SHEET_GAP), (SHEET_GAP, SHEET_GAP + SHEET_HEADER)
+    grid = Grid(columns, rows, box=(BOX, BOX), gap=gap, corner=corner)
+    width = grid.sheet.width - 2 * SHEET_GAP
+    _write(grid.draw, (SHEET_GAP, SHEET_GAP), title, size=22, colour=BLACK, width=width)
+    _write(grid.draw, (SHEET_GAP, SHEET_GAP + 30), subtitle, size=15, colour=GREY, width=width)
     for position, mistake in enumerate(mistakes):
-        row, column = divmod(position, columns)
-        _draw_cell(sheet, draw, (SHEET_GAP + column * cell[0], SHEET_GAP + SHEET_HEADER + row * cell[1]), mistake)
-    return sheet
+        _caption(grid.draw, grid.place(position, enlarge(mistake.image)), mistake)
+    return grid.sheet
 
 
 def enlarge(image: np.ndarray) -> Image.Image:
     """An image uint8 (H, W, C), C 1 or 3, as large as fits the box: whole multiples keep its pixels crisp."""
-    picture = Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0])
+    picture = as_picture(image)
     longest = max(picture.size)
     if longest > BOX:
         picture.thumbnail((BOX, BOX), Image.Resampling.LANCZOS)
@@ -158,11 +180,10 @@ def enlarge(image: np.ndarray) -> Image.Image:
     return picture.resize((factor * picture.width, factor * picture.height), Image.Resampling.NEAREST)
 
 
-def _draw_cell(sheet: Image.Image, draw: ImageDraw.ImageDraw, corner: tuple[int, int], mistake: Mistake) -> None:
+def _caption(draw: ImageDraw.ImageDraw, corner: tuple[int, int], mistake: Mistake) -> None:
+    """Frame the cell at `corner`, and write the mistake below it."""
     left, top = corner
-    picture = enlarge(mistake.image)
     draw.rectangle((left - 1, top - 1, left + BOX, top + BOX), outline=FRAME)
-    sheet.paste(picture, (left + (BOX - picture.width) // 2, top + (BOX - picture.height) // 2))
     below = top + BOX + 5
     percent = f"  {100 * mistake.probability:.1f} %"
     _write(draw, (left, below), f"is {mistake.label}", size=15, colour=GREEN, width=BOX)
@@ -196,18 +217,12 @@ AUGMENTED_HEADER = 34
 
 def draw_augmented(images: np.ndarray, title: str) -> Image.Image:
     """Images uint8 (N, H, W, C), C 1 or 3, in rows of 8 under a title."""
-    count, height, width, channels = images.shape
+    count, height, width, _ = images.shape
     factor = max(1, SIDE // max(height, width))
-    across, down = factor * width + AUGMENTED_GAP, factor * height + AUGMENTED_GAP
-    sheet = Image.new(
-        "RGB",
-        (AUGMENTED_GAP + AUGMENTED_COLUMNS * across, AUGMENTED_HEADER + -(-count // AUGMENTED_COLUMNS) * down),
-        "white",
-    )
-    ImageDraw.Draw(sheet).text((AUGMENTED_GAP, 8), title, "black", ImageFont.load_default(size=15))
+    size = factor * width, factor * height
+    gap, corner = (AUGMENTED_GAP, AUGMENTED_GAP), (AUGMENTED_GAP, AUGMENTED_HEADER)
+    grid = Grid(AUGMENTED_COLUMNS, math.ceil(count / AUGMENTED_COLUMNS), box=size, gap=gap, corner=corner)
+    grid.draw.text((AUGMENTED_GAP, 8), title, "black", ImageFont.load_default(size=15))
     for position, image in enumerate(images):
-        row, column = divmod(position, AUGMENTED_COLUMNS)
-        picture = Image.fromarray(image if channels == 3 else image[:, :, 0])
-        picture = picture.resize((factor * width, factor * height), Image.Resampling.NEAREST)
-        sheet.paste(picture, (AUGMENTED_GAP + column * across, AUGMENTED_HEADER + row * down))
-    return sheet
+        grid.place(position, as_picture(image).resize(size, Image.Resampling.NEAREST))
+    return grid.sheet

@@ -1,7 +1,6 @@
 """A network of the user's own: package.module:Class, imported, checked, and what it says when it fails."""
 
 import ast
-import difflib
 import hashlib
 import importlib
 import inspect
@@ -17,7 +16,7 @@ import torch
 from torch import nn
 
 from imageclf import CODE_FOLDERS
-from imageclf.runtime.errors import DataError, ParamsError, UserError, nearest, printable
+from imageclf.runtime.errors import DataError, ParamsError, UserError, closest, nearest, printable
 from imageclf.runtime.files import sha256_of_file
 
 LONGEST = 200  # letters
@@ -143,7 +142,7 @@ def own_name(name: str) -> str:
     networks = _networks(module) if _is_here(module) else []
     if not networks:
         return ""
-    return f"{module}:{(difflib.get_close_matches(wanted, networks, n=1) or networks)[0]}"
+    return f"{module}:{closest(wanted, networks) or networks[0]}"
 
 
 def _is_here(module: str) -> bool:

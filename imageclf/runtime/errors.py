@@ -2,7 +2,7 @@
 
 import difflib
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 class UserError(Exception):
@@ -88,5 +88,10 @@ def nearest(word: str, known: list[str]) -> str:
     """In brackets, the known word that was probably meant; empty if none is near."""
     # The last part decides first: train.device is meant to be runtime.device.
     same_name = [key for key in known if key.rsplit(".", 1)[-1] == word.rsplit(".", 1)[-1]]
-    close = same_name or difflib.get_close_matches(word, known, n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
+    close = same_name[0] if same_name else closest(word, known)
+    return f" (did you mean {close}?)" if close else ""
+
+
+def closest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """The known word that is spelt most like this one; empty if none is near."""
+    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)), "")

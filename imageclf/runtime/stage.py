@@ -16,7 +16,7 @@ from typing import Any
 from imageclf.runtime.errors import DataError, UserError
 from imageclf.runtime.files import sha256_of_file, write_json
 from imageclf.runtime.platform import SIGPIPE, end_with_dvc
-from imageclf.runtime.yaml import load_yaml
+from imageclf.runtime.yaml import flat, load_yaml
 
 
 class StopWish:
@@ -54,7 +54,7 @@ def inputs_of(stage: str) -> dict[str, str]:
         str(path): _state(path) for dep in definition.get("deps", []) for path in files_of(Path(filled_in(dep, params)))
     }
     for section in definition.get("params", []):
-        for key, value in _flat(section, params.get(section)):
+        for key, value in flat({section: params.get(section)}).items():
             state[f"{PARAMS} ({key})"] = json.dumps(value)
     return state
 
@@ -88,12 +88,6 @@ def _state(path: Path) -> str:
     # Data was held against its SHA256SUMS when it was read; here its place and time will do.
     status = path.stat()
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ino}"
-
-
-def _flat(key: str, value: Any) -> list[tuple[str, Any]]:
-    if not isinstance(value, dict):
-        return [(key, value)]
-    return [pair for name, below in value.items() for pair in _flat(f"{key}.{name}", below)]
 
 
 def _load(path: Path) -> Any:

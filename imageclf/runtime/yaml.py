@@ -1,6 +1,7 @@
 """YAML 1.2 as DVC reads it, less what params.yaml does not need: anchors, and keys that are no words."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -99,3 +100,11 @@ def _why(text: str, error: YAMLError | RecursionError) -> str:
     elif not isinstance(error, _Ours):
         problem = next((ours for theirs, ours in CAUSES.items() if theirs in problem), f"{problem}; fix that line")
     return f"line {mark.line + 1}: {problem}"
+
+
+def flat(section: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Values by their whole key, `train.augment.flip` say."""
+    found: dict[str, Any] = {}
+    for key, value in section.items():
+        found |= flat(value, f"{above}{key}.") if isinstance(value, Mapping) else {f"{above}{key}": value}
+    return found

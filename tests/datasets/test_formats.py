@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from imageclf.datasets.builtin import cifar, mnist, stl10, svhn
 from imageclf.datasets.source import Arrays
@@ -71,7 +72,6 @@ def test_stl10_is_turned_upright_and_its_labels_count_from_0(tmp_path: Path) -> 
 
 
 def test_svhn_has_its_images_first_and_its_tens_as_noughts(tmp_path: Path) -> None:
-    scipy_io = pytest.importorskip("scipy.io", reason="SVHN is read with SciPy, an extra")
     images = made.arrays()
     paths = []
     for split in ("train", "test"):
@@ -79,5 +79,5 @@ def test_svhn_has_its_images_first_and_its_tens_as_noughts(tmp_path: Path) -> No
         labels[labels == 0] = 10
         paths.append(tmp_path / f"{split}.mat")
         values = {"X": images[f"{split}_images"].transpose(1, 2, 3, 0), "y": labels[:, None]}
-        scipy_io.savemat(paths[-1], values, do_compression=True)
+        savemat(paths[-1], values, do_compression=True)
     assert_equal(svhn.decode(paths), images)

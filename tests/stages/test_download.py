@@ -15,7 +15,7 @@ import pytest
 from imageclf.datasets.catalogue import CATALOGUE
 from imageclf.datasets.source import Entry
 from imageclf.datasets.web import Npm
-from imageclf.runtime.errors import DataError, MachineError, ParamsError
+from imageclf.runtime.errors import DataError, ParamsError
 from imageclf.runtime.files import sha256_of_array
 from stages import download
 from tests.conftest import HANGS
@@ -119,16 +119,6 @@ def test_values_that_are_not_the_known_ones_are_not_kept(run: Run) -> None:
 def test_an_archive_for_drawings_is_a_mistake(run: Run) -> None:
     with pytest.raises(ParamsError, match=r"data\.archive is set, but shapes are drawn on the spot; set it to null"):
         run(TINY, archive="some.tar.gz")
-
-
-def test_a_missing_reader_is_said_before_the_download(run: Run) -> None:
-    with serving(refused(404)) as server:
-        sources = made.cifar_entry(server.web, NO_NPM).sources
-        with pytest.raises(
-            MachineError, match=r"svhn is read with no_such, which is missing; pip install no_such==1\.0"
-        ):
-            run(Entry("svhn", (), sources, needs="no_such==1.0"))
-    assert server.ranges == []
 
 
 def test_an_archive_is_looked_for_from_the_main_checkout(

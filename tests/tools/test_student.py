@@ -1,8 +1,10 @@
 """Student's t against a printed table, which every book of statistics has."""
 
+import numpy as np
 import pytest
+from scipy.stats import ttest_ind
 
-from tools.comparing.statistics import critical_t, two_sided_p
+from tools.comparing.statistics import critical_t, welch
 
 TABLE = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 10: 2.228, 30: 2.042, 120: 1.980}
 
@@ -17,12 +19,15 @@ def test_many_degrees_of_freedom_are_the_normal_distribution() -> None:
     assert critical_t(99_999) == pytest.approx(critical_t(100_001), abs=1e-4)
 
 
-def test_one_degree_of_freedom_is_the_cauchy_distribution() -> None:
-    # Its distribution function is 1/2 + atan(t)/pi: half of it lies within -1 and 1.
-    assert two_sided_p(1, 1) == pytest.approx(0.5)
-    assert two_sided_p(-1, 1) == pytest.approx(0.5)
+def test_welch_s_test_is_scipy_s() -> None:
+    new, base = np.array([1.0, 2.0, 3.0]), np.array([3.0, 5.0, 8.0, 9.0])
+    expected = ttest_ind(new, base, equal_var=False)
+    estimate, p = welch(new, base)
+    assert p == pytest.approx(expected.pvalue)
+    assert (estimate.low, estimate.high) == pytest.approx(expected.confidence_interval())
 
 
-def test_no_difference_has_p_1_and_a_boundless_one_p_0() -> None:
-    assert two_sided_p(0, 3.5) == 1
-    assert two_sided_p(float("inf"), 2) == 0
+def test_equal_values_have_p_1_and_constant_ones_that_differ_p_0() -> None:
+    same, other = np.array([0.5, 0.5]), np.array([0.6, 0.6])
+    assert welch(same, same)[1] == 1
+    assert welch(same, other)[1] == 0

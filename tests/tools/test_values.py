@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 from dvc.utils.hydra import apply_overrides  # type: ignore[import-untyped]
 
-from imageclf.config.section import flat
 from imageclf.runtime.errors import ParamsError
-from imageclf.runtime.yaml import load_yaml
+from imageclf.runtime.yaml import flat, load_yaml
 from tests.imports import ROOT
 from tools.sweeping.grid import read_values
 

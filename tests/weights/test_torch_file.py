@@ -7,6 +7,7 @@ import random
 import tracemalloc
 import zipfile
 from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ def of_many_kinds() -> dict[str, Tensor]:
         "double": plain.double(),
         "bytes": torch.arange(5, dtype=torch.uint8),
         "bools": torch.tensor([True, False]),
+        "complex": torch.tensor([1 + 2j]),
         "parameter": nn.Parameter(plain[0].clone()),
     }
 
@@ -116,6 +118,26 @@ def test_a_whole_pickled_network_is_the_dict_of_its_tensors(tmp_path: Path, zipp
         assert list(found) == [where]
         assert list(found[where]) == list(network.state_dict())
         assert all(torch.equal(found[where][name], tensor) for name, tensor in network.state_dict().items())
+
+
+NO_WEIGHTS = {
+    "quantised": lambda: torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8),
+    "sparse": lambda: torch.eye(3).to_sparse(),
+    "float8": lambda: torch.ones(2).to(torch.float8_e4m3fn),
+    "uint16": lambda: torch.ones(2, dtype=torch.uint16),
+    "conjugate": lambda: torch.ones(2, dtype=torch.complex64).conj(),
+    "negated": lambda: torch.ones(2, dtype=torch.complex64).conj().imag,
+}
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize")
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("make", NO_WEIGHTS.values(), ids=NO_WEIGHTS)
+def test_tensors_of_other_kinds_are_skipped(tmp_path: Path, make: Callable[[], Tensor], zipped: bool) -> None:
+    path = written(tmp_path / "x.pth", {"other": make(), "a": torch.arange(3.0)}, zipped=zipped)
+    (found,) = read_weights(path).values()
+    assert list(found) == ["a"]
+    assert torch.equal(found["a"], torch.arange(3.0))
 
 
 class Typed(Tensor):

@@ -1,7 +1,6 @@
 """The predictions of two revisions, found by name and checked to be of the same test images."""
 
 import csv
-import difflib
 import hashlib
 import io
 import shlex
@@ -13,9 +12,9 @@ import numpy as np
 
 from imageclf import CODE_FOLDERS
 from imageclf.config.params import read_params
-from imageclf.config.section import flat
-from imageclf.runtime.errors import DataError, printable
+from imageclf.runtime.errors import DataError, closest, printable
 from imageclf.runtime.files import has_remote
+from imageclf.runtime.yaml import flat
 from tools.repository import LOCK, Cache, Damaged, Entry, Hashes, Stage, git, parse_lock, read_lock, read_pipeline
 from tools.verifying.outputs import changes, words
 
@@ -132,8 +131,8 @@ def _unknown(name: str, names: list[str]) -> str:
         return f"{printable(name)} is not known: nothing is committed yet; git add -A && git commit after dvc repro"
     branches = git("for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags") or ""
     known = [*dict.fromkeys([*names, *branches.splitlines(), "HEAD", WORKSPACE])]
-    near = difflib.get_close_matches(name, known, n=3)
-    hint = f"did you mean {' or '.join(map(printable, near))}?" if near else "dvc exp show and git branch list them"
+    near = closest(name, known)
+    hint = f"did you mean {printable(near)}?" if near else "dvc exp show and git branch list them"
     return f"{printable(name)} is no experiment, branch, tag or commit here; {hint}"
 
 

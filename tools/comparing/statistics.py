@@ -6,10 +6,9 @@ from statistics import NormalDist
 
 import numpy as np
 
-LEVEL = 0.95
-Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+from imageclf.evaluation.scores import wilson_interval
 
-Interval = tuple[float, float]
+UPPER = 0.975  # 95 % of a distribution lies between its quantiles at 0.025 and here
 
 
 @dataclass(frozen=True)
@@ -42,26 +41,21 @@ def count_pairs(new: np.ndarray, base: np.ndarray) -> Pairs:
 
 
 def mcnemar_p(fixed: int, broken: int) -> float:
-    """The exact two-sided p of McNemar's test: as if each image that changed had fallen by a fair coin.
+    """The exact two-sided p of McNemar's test (McNemar 1947, doi:10.1007/BF02295996), a binomial test at one half."""
+    from scipy.stats import binomtest  # here, because its import takes a second
 
-    McNemar 1947, doi:10.1007/BF02295996. Whole numbers throughout, so that no count is too large.
-    """
-    changed, fewer = fixed + broken, min(fixed, broken)
-    ways = total = 1
-    for heads in range(fewer):
-        ways = ways * (changed - heads) // (heads + 1)
-        total += ways
-    return min(1.0, 2 * total / 2**changed)
+    return float(binomtest(fixed, fixed + broken).pvalue) if fixed + broken else 1.0
 
 
 def accuracy_difference(pairs: Pairs) -> Estimate:
-    """Top-1 of the new one less that of the base, with Newcombe's interval for paired shares.
+    """Top-1 of the new one less that of the base, with Newcombe's interval for paired fractions.
 
     Method 10 of Newcombe 1998, doi:10.1002/(SICI)1097-0258(19981130)17:22<2635::AID-SIM954>3.0.CO;2-C: two Wilson
     intervals, squared and added, less what the correlation of the two takes away. It stays within -1 and 1.
     """
     new, base = pairs.both + pairs.fixed, pairs.both + pairs.broken
-    (p, low_p, high_p), (q, low_q, high_q) = (_wilson(right, pairs.images) for right in (new, base))
+    p, q = new / pairs.images, base / pairs.images
+    (low_p, high_p), (low_q, high_q) = (wilson_interval(right, pairs.images) for right in (new, base))
     phi = _correlation(pairs)
     down = _added(p - low_p, high_q - q, phi)
     up = _added(high_p - p, q - low_q, phi)
@@ -71,7 +65,7 @@ def accuracy_difference(pairs: Pairs) -> Estimate:
 def mean_difference(differences: np.ndarray) -> Estimate:
     """The mean of paired differences (N,), two at least, with Student's t interval."""
     count, mean = len(differences), float(differences.mean())
-    reach = critical_t(count - 1, level=LEVEL) * float(differences.std(ddof=1)) / math.sqrt(count)
+    reach = critical_t(count - 1) * float(differences.std(ddof=1)) / math.sqrt(count)
     return Estimate(mean, mean - reach, mean + reach)
 
 
@@ -84,8 +78,8 @@ def images_needed(pairs: Pairs, *, power: float = 0.8) -> int | None:
         return None
     changed = (pairs.fixed + pairs.broken) / pairs.images
     difference = (pairs.fixed - pairs.broken) / pairs.images
-    z_power = NormalDist().inv_cdf(power)
-    root = Z * math.sqrt(changed) + z_power * math.sqrt(changed - difference**2)
+    z, z_power = NormalDist().inv_cdf(UPPER), NormalDist().inv_cdf(power)
+    root = z * math.sqrt(changed) + z_power * math.sqrt(changed - difference**2)
     return math.ceil((root / difference) ** 2)
 
 
@@ -96,17 +90,6 @@ def holm(values: list[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(values) - rank) * values[place]))
         adjusted[place] = largest
     return adjusted
-
-
-def _wilson(right: int, count: int) -> tuple[float, float, float]:
-    """A share with Wilson's interval, doi:10.1080/01621459.1927.10502953."""
-    share, squared = right / count, Z * Z
-    reach = Z * math.sqrt(squared + 4 * right * (1 - share))
-    return (
-        share,
-        (2 * right + squared - reach) / (2 * (count + squared)),
-        (2 * right + squared + reach) / (2 * (count + squared)),
-    )
 
 
 def _correlation(pairs: Pairs) -> float:
@@ -145,66 +128,23 @@ def compare_runs(new: np.ndarray, base: np.ndarray) -> Samples:
 def welch(new: np.ndarray, base: np.ndarray) -> tuple[Estimate, float]:
     """The difference of two means with its interval and p, whatever their spreads; two values a side at least.
 
-    Welch 1947, doi:10.1093/biomet/34.1-2.28.
+    Welch 1947, doi:10.1093/biomet/34.1-2.28. SciPy's ttest_ind warns where the values of a side are equal.
     """
+    from scipy.stats import t  # here, because its import takes a second
+
     difference = float(new.mean() - base.mean())
     parts = [float(side.var(ddof=1)) / len(side) for side in (new, base)]
     error = math.sqrt(sum(parts))
     if not error:
         return Estimate(difference, difference, difference), float(difference == 0)
     freedom = sum(parts) ** 2 / sum(part**2 / (len(side) - 1) for part, side in zip(parts, (new, base), strict=True))
-    reach = critical_t(freedom, level=LEVEL) * error
-    return Estimate(difference, difference - reach, difference + reach), two_sided_p(difference / error, freedom)
+    reach = critical_t(freedom) * error
+    p = 2 * float(t.sf(abs(difference) / error, freedom))
+    return Estimate(difference, difference - reach, difference + reach), p
 
 
-STEPS = 300  # of the continued fraction; it settles after some dozens
-TINY = 1e-300  # stands in for a zero that would be divided by
+def critical_t(freedom: float) -> float:
+    """The reach of a 95 % interval in standard errors, with `freedom` degrees of freedom, possibly a fraction."""
+    from scipy.stats import t
 
-
-def two_sided_p(t: float, freedom: float) -> float:
-    """Probability of a |t| at least as large, with `freedom` degrees of freedom, a fraction perhaps."""
-    if math.isinf(t):
-        return 0.0
-    return _incomplete_beta(freedom / (freedom + t * t), freedom / 2, 0.5)
-
-
-def critical_t(freedom: float, *, level: float = 0.95) -> float:
-    """The t whose two tails together hold 1 - `level`."""
-    if freedom > 1e5:  # there the two agree to five digits
-        return NormalDist().inv_cdf((1 + level) / 2)
-    low, high = 0.0, 1.0
-    while two_sided_p(high, freedom) > 1 - level:
-        high *= 2
-    for _ in range(100):
-        middle = (low + high) / 2
-        low, high = (middle, high) if two_sided_p(middle, freedom) > 1 - level else (low, middle)
-    return high
-
-
-def _incomplete_beta(x: float, a: float, b: float) -> float:
-    """The regularised incomplete beta function I_x(a, b)."""
-    if x <= 0 or x >= 1:
-        return float(x >= 1)
-    if x > (a + 1) / (a + b + 2):  # the fraction is quick on one side only
-        return 1 - _incomplete_beta(1 - x, b, a)
-    log_front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
-    return math.exp(log_front) * _fraction(x, a, b) / a
-
-
-def _fraction(x: float, a: float, b: float) -> float:
-    """The continued fraction 26.5.8 of Abramowitz and Stegun, from the front (Lentz 1976, doi:10.1364/AO.15.000668)."""
-    value, numerator, denominator = 1.0, 1.0, 0.0
-    for step in range(STEPS):
-        m = step // 2
-        if step == 0:
-            term = 1.0
-        elif step % 2:
-            term = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
-        else:
-            term = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
-        denominator = 1 / ((1 + term * denominator) or TINY)
-        numerator = (1 + term / numerator) or TINY
-        value *= numerator * denominator
-        if step and abs(numerator * denominator - 1) < 1e-15:
-            break
-    return value - 1
+    return float(t.ppf(UPPER, freedom))

@@ -14,10 +14,11 @@ from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException
 
 from imageclf.config.params import Params, checked, read_params
-from imageclf.config.section import NO_FILE, flat
+from imageclf.config.section import NO_FILE
 from imageclf.runtime.errors import DataError, ParamsError, nearest, printable
 from imageclf.runtime.files import sha256_of_file
 from imageclf.runtime.stage import files_of
+from imageclf.runtime.yaml import flat
 from tools.repository import git
 
 

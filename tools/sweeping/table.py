@@ -11,7 +11,7 @@ import numpy as np
 
 from imageclf.runtime.errors import Busy, DataError, Diverged, MachineError, ParamsError, SourceError, printable
 from imageclf.runtime.platform import SIGKILL
-from tools.comparing.statistics import LEVEL, critical_t, welch
+from tools.comparing.statistics import critical_t, welch
 from tools.comparing.verdict import ALPHA, cut, p_value
 from tools.sweeping.grid import SEED, Member, short
 
@@ -110,7 +110,7 @@ class Recipe:
         runs = len(self.top1)
         if runs < 2:
             return None
-        reach = critical_t(runs - 1, level=LEVEL) * float(np.std(self.top1, ddof=1)) / math.sqrt(runs)
+        reach = critical_t(runs - 1) * float(np.std(self.top1, ddof=1)) / math.sqrt(runs)
         return max(0.0, self.mean - reach), min(1.0, self.mean + reach)
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imageclf.config.section import flat
 from imageclf.runtime.errors import DataError
 from imageclf.runtime.files import check_sums, has_remote
+from imageclf.runtime.yaml import flat
 from tools.repository import (
     LOCK,
     Cache,

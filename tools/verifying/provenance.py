@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imageclf.config.section import flat
 from imageclf.models.card import CLASSIFIER
 from imageclf.models.device import instruction_set
+from imageclf.runtime.yaml import flat
 from tools.repository import LOCK, Damaged, Stage, committed, parse_lock
 from tools.verifying.outputs import Finding
 
