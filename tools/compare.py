@@ -139,7 +139,7 @@ def _several(new: list[Run], base: list[Run]) -> tuple[dict[str, Any], list[str]
                     f"{one.revision.title} and {other.revision.title} have the same predictions, so they are one run; "
                     f"give runs with another train.seed"
                 )
-    top1 = compare_runs(*(np.stack([run.predictions.right for run in side]).astype(float) for side in (new, base)))
+    top1 = compare_runs(*(np.stack([run.predictions.correct for run in side]).astype(float) for side in (new, base)))
     loss = compare_runs(*(np.stack([run.predictions.losses for run in side]) for side in (new, base)))
     verdict = judge_runs(top1)
     names = [[run.revision.name for run in side] for side in (new, base)]

@@ -70,7 +70,7 @@ def write_changed(new: Predictions, base: Predictions, images: np.ndarray | None
 
 def _by_change(right: Predictions, wrong: Predictions) -> np.ndarray:
     """Places of the images that only one has right, first where the right class's probability changed most."""
-    places = np.flatnonzero(right.right & ~wrong.right)
+    places = np.flatnonzero(right.correct & ~wrong.correct)
     gain = right.probabilities[places] - wrong.probabilities[places]
     return places[np.argsort(-gain, kind="stable")]
 

@@ -161,7 +161,7 @@ class Predictions:
     probabilities: np.ndarray  # of the right class
 
     @property
-    def right(self) -> np.ndarray:
+    def correct(self) -> np.ndarray:
         """Whether each image was taken for what it is, bool (N,)."""
         return self.answers == self.labels
 

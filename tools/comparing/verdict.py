@@ -70,7 +70,7 @@ class Outcome:
 
 def judge(new: Predictions, base: Predictions) -> Outcome:
     """Compare two runs; the verdict is that of the exact McNemar test on top-1."""
-    pairs = count_pairs(new.right, base.right)
+    pairs = count_pairs(new.correct, base.correct)
     p = mcnemar_p(pairs.fixed, pairs.broken)
     new_losses, base_losses = new.losses, base.losses
     return Outcome(
@@ -80,7 +80,7 @@ def judge(new: Predictions, base: Predictions) -> Outcome:
         loss=mean_difference(new_losses - base_losses),
         losses=(float(new_losses.mean()), float(base_losses.mean())),
         needed=images_needed(pairs),
-        classes=class_changes(new.labels, new.right, base.right),
+        classes=class_changes(new.labels, new.correct, base.correct),
         verdict="same" if new.md5 == base.md5 else _word(pairs.fixed - pairs.broken, told_apart=p < ALPHA),
     )
 
