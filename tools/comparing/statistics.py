@@ -23,7 +23,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Pairs:
-    """How many images both had right, only the new one (fixed), only the base (broken), neither."""
+    """The number of images that both have correct, only the new one (fixed), only the base (broken), neither."""
 
     both: int
     fixed: int
@@ -36,7 +36,7 @@ class Pairs:
 
 
 def count_pairs(new: np.ndarray, base: np.ndarray) -> Pairs:
-    """Count from bool (N,) each: whether the new one and the base had an image right."""
+    """Count from bool (N,) each: whether the new one and the base have an image correct."""
     both, neither = int((new & base).sum()), int((~new & ~base).sum())
     return Pairs(both, int((new & ~base).sum()), int((~new & base).sum()), neither)
 
@@ -55,7 +55,7 @@ def mcnemar_p(fixed: int, broken: int) -> float:
 
 
 def accuracy_difference(pairs: Pairs) -> Estimate:
-    """Top-1 of the new one less that of the base, with Newcombe's interval for paired shares.
+    """Top-1 of the new one less that of the base, with Newcombe's interval for paired proportions.
 
     Method 10 of Newcombe 1998, doi:10.1002/(SICI)1097-0258(19981130)17:22<2635::AID-SIM954>3.0.CO;2-C: two Wilson
     intervals, squared and added, less what the correlation of the two takes away. It stays within -1 and 1.
@@ -78,7 +78,7 @@ def mean_difference(differences: np.ndarray) -> Estimate:
 def images_needed(pairs: Pairs, *, power: float = 0.8) -> int | None:
     """How many test images would tell a difference like this one at 5 % with this power; None if there is none.
 
-    Connor 1987, doi:10.2307/2531961, from the shares that changed as they were seen; an exact test needs a little more.
+    Connor 1987, doi:10.2307/2531961, from the observed fractions of changes; an exact test needs slightly more.
     """
     if pairs.fixed == pairs.broken:
         return None
@@ -99,7 +99,7 @@ def holm(values: list[float]) -> list[float]:
 
 
 def _wilson(right: int, count: int) -> tuple[float, float, float]:
-    """A share with Wilson's interval, doi:10.1080/01621459.1927.10502953."""
+    """A fraction with Wilson's interval, doi:10.1080/01621459.1927.10502953."""
     share, squared = right / count, Z * Z
     reach = Z * math.sqrt(squared + 4 * right * (1 - share))
     return (

@@ -11,7 +11,7 @@ from imageclf.datasets.web import Web
 
 def decode(paths: Sequence[Path]) -> Arrays:
     """Read train, then test. The files write the digit 0 as label 10."""
-    from scipy.io import loadmat  # here, so that the other sets do without SciPy
+    from scipy.io import loadmat  # here: only SVHN needs SciPy
 
     arrays: Arrays = {}
     for split, path in zip(("train", "test"), paths, strict=True):
