@@ -1,4 +1,4 @@
-"""Random numbers as a pure function of where they are used, so that no order of work can change them.
+"""Counter-based random numbers: all randomness is a pure function of its counters, in any order of work.
 
 The mixer is SplitMix64 (Steele, Lea, Flood 2014, doi:10.1145/2660193.2660195) folded over the counters.
 """
@@ -27,7 +27,7 @@ def random_integers(below: int, *counters: int | np.ndarray) -> np.ndarray:
 
 
 def random_fractions(*counters: int | np.ndarray) -> np.ndarray:
-    """Numbers spread evenly over [0, 1), float64."""
+    """Uniform random numbers in [0, 1), float64."""
     return (random_bits(*counters) >> np.uint64(11)) * 2.0**-53
 
 
@@ -37,7 +37,7 @@ def permutation(count: int, *counters: int) -> np.ndarray:
 
 
 def torch_seed(*counters: int) -> int:
-    """A seed for a torch generator, in the range that every device takes."""
+    """A seed for a torch generator, within the range of every device."""
     return int(random_bits(*counters)) >> 1
 
 

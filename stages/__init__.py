@@ -1,3 +1,3 @@
 """The five stages of dvc.yaml, a script each."""
 
-import imageclf  # noqa: F401 - first: Ctrl-C while the rest is imported is one line
+import imageclf  # noqa: F401 - first, so that Ctrl-C during the other imports ends in one line

@@ -1,9 +1,8 @@
-"""Fetch a built-in data set and keep its images as arrays: the same bytes, whichever source brought them.
+"""Fetch a built-in data set and store its images as arrays, byte-identical from every source.
 
-Reads nothing, or the file that params.yaml names as data.archive; of own images, below data.path, it keeps a list
-(files.csv, left_out.csv). Writes data/raw (train_images.npy, test_images.npy:
-uint8 (N, H, W, C); train_labels.npy, test_labels.npy: int64 (N,); dataset.json). Run by `dvc repro download`; for
-CIFAR-10 6 seconds and the transfer of 139 to 170 MB.
+Reads data.archive if params.yaml names one. Writes data/raw: train_images.npy and test_images.npy, uint8 (N, H, W, C);
+train_labels.npy and test_labels.npy, int64 (N,); dataset.json. For own images below data.path it writes lists instead:
+files.csv and left_out.csv. Run by `dvc repro download`. CIFAR-10 takes 6 seconds and the transfer of 139 to 170 MB.
 """
 
 import os
@@ -22,11 +21,11 @@ from imageclf.runtime.files import replaced_folder, sha256_of_array, write_json,
 from imageclf.runtime.stage import project_root, run_stage
 
 RAW = Path("data/raw")
-DOWNLOADS = Path(".downloads")  # in the main checkout, where every run finds what another left unfinished
+DOWNLOADS = Path(".downloads")  # in the main checkout, so that any run can resume a download
 
 
 def main() -> str:
-    # 1. What is asked for.
+    # 1. Read and check the params.
     params = read_section(DataParams)
     roots = [path for path in (params.path, params.also) if path != NONE]
     if params.name == "folder":
@@ -42,7 +41,7 @@ def main() -> str:
     origin = _origin(entry, params.archive)
     print(f"download: {entry.name}, {len(entry.classes)} classes, {origin}", flush=True)
 
-    # 2. Make it, read it, or fetch it; and keep it.
+    # 2. Draw, read or download the images, and store them.
     if entry.draw:
         return keep(entry, entry.draw())
     if params.archive is not None:
@@ -52,10 +51,10 @@ def main() -> str:
 
 
 def keep(entry: Entry, arrays: Arrays) -> str:
-    """Write data/raw and say what it holds.
+    """Write data/raw and return a summary line.
 
     Raises:
-        DataError: the values are not those that this data set is known by.
+        DataError: an array's hash is not the data set's known one.
     """
     sha256 = {name: sha256_of_array(array) for name, array in arrays.items()}
     for name, known in entry.sha256.items():
@@ -76,7 +75,7 @@ def keep(entry: Entry, arrays: Arrays) -> str:
 def _keep_folder(roots: list[str]) -> str:
     """Write the manifest of a user's own images to data/raw."""
     if not roots:
-        raise ParamsError("params.yaml: data.name is folder and data.path names none; set it to a folder of images")
+        raise ParamsError("params.yaml: data.name is folder and data.path is not set; set it to a folder of images")
     print(f"download: own images in {' and '.join(map(printable, roots))}: listing and hashing them", flush=True)
     manifest = make_manifest(roots)
     with replaced_folder(RAW) as folder:
@@ -100,12 +99,12 @@ def _origin(entry: Entry, archive: str | None) -> str:
 
 
 def _located(archive: str) -> Path:
-    """The path as the user means it: from the main checkout, which a temporary workspace of DVC is not."""
+    """The path relative to the main checkout, also in a temporary workspace of DVC."""
     return project_root() / os.path.expanduser(archive)  # noqa: PTH111 - Path's raises on an unknown user
 
 
 def _write_array(path: Path, array: np.ndarray) -> None:
-    """What np.save writes; np.save itself does not say that a disk is full."""
+    """Write as np.save does; np.save itself hides that a disk is full."""
     array = np.ascontiguousarray(array)
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))

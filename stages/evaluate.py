@@ -1,10 +1,10 @@
-"""Score the trained classifier on the test split, and say how far to trust it.
+"""Score the trained classifier on the test split, and calibrate it on validation.
 
 Reads data/prepared, models/classifier, and for the report metrics/history.csv, data_report.csv, preview.png and
-augmented.png; writes metrics/evaluate.json, the tables metrics/confusion.csv, per_class.csv, reliability.csv,
-coverage.csv and predictions.csv, metrics/mistakes.png and metrics/report.html. Run by `dvc repro evaluate`; about 12
-seconds for CIFAR-10 on two cores. It computes in fp32, whatever the classifier was trained in. Temperature and
-threshold come from the validation split.
+augmented.png. Writes metrics/evaluate.json, the tables metrics/confusion.csv, per_class.csv, reliability.csv,
+coverage.csv and predictions.csv, metrics/mistakes.png and metrics/report.html. Run by `dvc repro evaluate`; CIFAR-10
+takes about 12 seconds on two cores. It always computes in fp32. Temperature and threshold come from the validation
+split.
 """
 
 from html import escape
@@ -57,11 +57,11 @@ PICTURES = {
     "Training images, class by class": Path("metrics/preview.png"),
     "Training images as the network sees them": Path("metrics/augmented.png"),
 }
-LISTED = 20  # classes, at most, that each stand in metrics/evaluate.json
+LISTED = 20  # classes; with more, their scores are in per_class.csv only
 
 
 def main() -> str:
-    # 1. What is scored, on what.
+    # 1. Read the classifier and the test split.
     params = read_section(EvaluateParams)
     classifier, card = load_classifier()
     held_out, samples = read_held_out(card), _read_text(PREPARED / "samples.csv")
@@ -72,16 +72,16 @@ def main() -> str:
         flush=True,
     )
 
-    # 2. One answer for each image.
+    # 2. Predict both splits.
     val, test = _answers(classifier, [read_split("val"), held_out], len(card.classes), device, threads)
 
-    # 3. Scores and tables.
+    # 3. Write scores and tables.
     counts = confusion_counts(test.labels, test.predictions, len(card.classes))
     classes = class_table(counts, card.classes)
     scores = accuracy_figures(test)
     trust = _trust(test, val, params.target_precision)
     reliability = both_reliabilities(test, trust.get("calibration", {}).get("temperature"))
-    coverage = coverage_table(test.confidence, test.right)
+    coverage = coverage_table(test.confidence, test.correct)
     write_json(METRICS, scores | trust | _per_class(classes))
     of_test = samples[samples["split"] == "test"]
     _write_table(CONFUSION, confusion_table(counts, card.classes))
@@ -90,7 +90,7 @@ def main() -> str:
     _write_table(COVERAGE, coverage)
     _write_table(PREDICTIONS, prediction_table(of_test, test.probabilities, card.classes))
 
-    # 4. A look at what it is sure of and wrong about, and a page with everything.
+    # 4. Draw the most confident mistakes, and write the report.
     most = params.mistakes
     write_bytes(MISTAKES, drawn(MISTAKES, lambda: _draw(test, held_out, of_test, card, most)))
     for path in (HISTORY, DATA_REPORT, *PICTURES.values()):
@@ -124,7 +124,6 @@ def _read_text(path: Path) -> pd.DataFrame:
 def _answers(
     classifier: Classifier, splits: list[Split], classes: int, device: torch.device, threads: int
 ) -> list[Answers]:
-    """What the classifier says of each split."""
     make_deterministic()
     with Progress("evaluate", total=sum(map(len, splits)), unit="img") as progress:
         found = [
@@ -134,12 +133,12 @@ def _answers(
             for split in splits
         ]
     if not all(np.isfinite(logits).all() for logits in found):
-        raise Diverged("models/classifier answers with nan or infinity; train it anew with a smaller train.lr")
+        raise Diverged("models/classifier answers with nan or infinity; train again with a smaller train.lr")
     return [Answers(logits, split.labels) for logits, split in zip(found, splits, strict=True)]
 
 
 def _per_class(classes: pd.DataFrame) -> dict[str, Any]:
-    """The scores of each class that has them; of many classes they stand in per_class.csv alone."""
+    """The scores of each class; nothing for many classes."""
     if len(classes) > LISTED:
         return {}
     scores = classes.set_index("class")[["precision", "recall", "f1"]]
@@ -147,7 +146,7 @@ def _per_class(classes: pd.DataFrame) -> dict[str, Any]:
 
 
 def _trust(test: Answers, val: Answers, precision: float) -> dict[str, Any]:
-    """What validation says about how far to trust an answer; a line says what it cannot."""
+    """Temperature and threshold from validation; prints a line for each that cannot be found."""
     found = {
         "calibration": calibration_figures(test, val),
         "selective": selective_figures(test, val, precision),
@@ -155,11 +154,11 @@ def _trust(test: Answers, val: Answers, precision: float) -> dict[str, Any]:
     if not len(val):
         print("evaluate: no validation images (prepare.val_fraction), so no temperature and no threshold", flush=True)
     elif not found["calibration"]:
-        print("evaluate: no mistakes on validation, so no temperature can be fitted", flush=True)
+        print("evaluate: no mistakes on validation, so no temperature", flush=True)
     if len(val) and precision and not found["selective"]:
         print(
-            f"evaluate: at no level of confidence are {100 * precision:g} % of the answers to validation images "
-            "correct (evaluate.target_precision), so no threshold is set and predict marks no answer as unsure",
+            f"evaluate: no threshold reaches {100 * precision:g} % correct answers on validation "
+            "(evaluate.target_precision), so predict marks no answer as unsure",
             flush=True,
         )
     return {name: figures for name, figures in found.items() if figures}
@@ -171,7 +170,7 @@ def _check_there(path: Path) -> None:
 
 
 def _draw(test: Answers, split: Split, samples: pd.DataFrame, card: Card, most: int) -> Image.Image:
-    wrong = int((~test.right).sum())
+    wrong = int((~test.correct).sum())
     mistakes = [
         Mistake(
             image=split.images[index],

@@ -1,9 +1,9 @@
-"""Write the trained classifier as files that other programs run, once they are proven to answer as it does.
+"""Export the trained classifier to ONNX and .pt2, and check that both agree with it on the test split.
 
-Reads data/prepared, models/classifier, metrics/evaluate.json and metrics/predictions.csv, writes models/export
-(classifier.onnx, classifier.pt2, labels.txt, README.md) and metrics/export.json. Run by `dvc repro export`; about 15
-seconds for CIFAR-10 on two cores. Both files have the preprocessing inside and are scored on the whole test split, each
-in a process of its own; if one answers otherwise than evaluate found the trained model to, nothing is written.
+Reads data/prepared, models/classifier, metrics/evaluate.json and metrics/predictions.csv. Writes models/export
+(classifier.onnx, classifier.pt2, labels.txt, README.md) and metrics/export.json. Run by `dvc repro export`; CIFAR-10
+takes about 15 seconds on two cores. Both files include the preprocessing. Each is scored on the whole test split in a
+process of its own. Nothing is written if one disagrees with the predictions of evaluate.
 """
 
 import json
@@ -41,7 +41,7 @@ PREDICTIONS = Path("metrics/predictions.csv")
 
 
 def main() -> str:
-    # 1. What is exported, and what it will be held to.
+    # 1. Read the classifier, and the predictions to compare with.
     classifier, card = load_classifier()
     test, scores = read_held_out(card), _read_scores()
     opset = read_section(ExportParams).opset
@@ -56,7 +56,7 @@ def main() -> str:
         ThreadPoolExecutor() as pool,
         Progress("export", total=len(formats) * len(test), unit="img") as progress,
     ):
-        # 2. The files; each is put to work in a process of its own as soon as it is there.
+        # 2. Write the files, and start each in a process of its own.
         asked = {}
         material = Material(traced(classifier, card), card, _facts(card, scores), opset)
         for kind, format_ in formats.items():
@@ -65,7 +65,7 @@ def main() -> str:
             asked[kind] = pool.submit(fresh_answers, format_.READER, file, PREPARED / "test_images.npy")
         (folder / "labels.txt").write_text("".join(f"{printable(name)}\n" for name in card.classes), encoding="utf-8")
 
-        # 3. Their answers, and the trained model's.
+        # 3. Compare their predictions with the trained model's.
         reports: dict[str, dict[str, Any]] = {}
         for kind in formats:
             file, answers = folder / f"classifier.{kind}", asked[kind].result()
@@ -84,7 +84,7 @@ def _read_scores() -> dict[str, Any]:
 
 
 def _trained_answers(classifier: Classifier, test: Split, classes: list[str]) -> np.ndarray:
-    """Probabilities (N, classes) of the trained model: those that evaluate left, or of many classes computed anew."""
+    """The trained model's probabilities (N, classes): from predictions.csv, or computed again for many classes."""
     table = pd.read_csv(_there(PREDICTIONS), keep_default_na=False)  # a class may be called NA
     answers = table.iloc[:, -len(classes) :]
     if len(table) == len(test) and list(answers.columns) == [f"p_{name}" for name in classes]:
@@ -102,7 +102,7 @@ def _there(path: Path) -> Path:
 
 
 def _facts(card: Card, scores: dict[str, Any]) -> dict[str, Any]:
-    """What each file says of itself."""
+    """The metadata in each exported file."""
     facts: dict[str, Any] = {
         "classes": card.classes,
         "size": card.size,
@@ -113,12 +113,12 @@ def _facts(card: Card, scores: dict[str, Any]) -> dict[str, Any]:
     if card.window:
         facts["window"] = card.window
     if card.network_size != card.size:
-        facts["network_size"] = card.network_size  # a reader takes fewer images at a time by it
+        facts["network_size"] = card.network_size  # readers choose their chunk size by it
     return facts
 
 
 def _certainty(scores: dict[str, Any]) -> dict[str, float]:
-    """What evaluate found on validation: below which probability to be unsure, and the temperature."""
+    """The threshold and the temperature that evaluate found on validation."""
     found = scores.get("selective", {}) | scores.get("calibration", {})
     return {name: found[name] for name in ("threshold", "temperature") if name in found}
 

@@ -1,8 +1,8 @@
-"""Decode, look over and split the images, and pack each split for the stages that follow.
+"""Decode, check and split the images, and pack each split for the next stages.
 
-Reads data/raw, and of own images the files that it names; writes data/prepared (arrays, labels, samples.csv,
-dataset.json), metrics/preview.png, metrics/data.json and metrics/data_report.csv. Run by `dvc repro prepare`; 2 seconds
-for CIFAR-10, about 8 for 20,000 photographs on two cores.
+Reads data/raw and, for own images, the files listed there. Writes data/prepared (arrays, labels, samples.csv,
+dataset.json), metrics/preview.png, metrics/data.json and metrics/data_report.csv. Run by `dvc repro prepare`; on two
+cores CIFAR-10 takes 2 seconds, and 20,000 photographs about 8.
 """
 
 import json
@@ -27,31 +27,31 @@ SUMMARY = Path("metrics/data.json")
 
 
 def main() -> str:
-    # 1. Read what download found.
+    # 1. Read the params and the data set's facts.
     params = read_section(PrepareParams)
     facts = _read_facts()
     name, classes = facts["name"], facts["classes"]
     print(f"prepare: {name}, {len(classes)} classes", flush=True)
     with replaced_folder(PREPARED) as folder:
-        # 2. Look at every image, and decide which goes where.
+        # 2. Check every image and assign it to a split.
         if facts.get("kind") == "files":
             scratch = folder / "decoded"
             found = look_at_folder(RAW, facts["roots"], classes, params, scratch=scratch, workers=available_cores())
         else:
             found = look_at_arrays(RAW, name, params)
 
-        # 3. Pack, with what a model needs to know.
+        # 3. Pack the splits, and draw some images.
         pack(folder, found.parts, name=name, classes=classes, shape=found.shape, window=params.window)
         train = found.parts["train"]
         shown = first_of_each(train.labels)
         preview = drawn(
             PREVIEW,
             lambda: draw_preview(train.images(shown), train.labels[shown], classes),
-            compress_type=zlib.Z_RLE,  # as small, in a fifth of the time
+            compress_type=zlib.Z_RLE,  # the same size in a fifth of the time
         )
         (folder / "decoded").unlink(missing_ok=True)
 
-    # 4. Something to look at.
+    # 4. Write the summary and the preview.
     write_json(SUMMARY, summarize(found, classes))
     write_bytes(PREVIEW, preview)
     for line in console_lines(found.findings):

@@ -41,18 +41,18 @@ from imageclf.training.trial import try_out
 from imageclf.weights.freezing import freeze
 from imageclf.weights.initial import Beginning, begun_classifier, choose_beginning, keeps_last_layer
 
-DOWNLOADS = Path(".downloads/weights")  # in the main checkout, and kept: the next run begins from the same file
+DOWNLOADS = Path(".downloads/weights")  # in the main checkout, and kept for the next run
 METRICS = Path("metrics/train.json")
 HISTORY = Path("metrics/history.csv")
 AUGMENTED = Path("metrics/augmented.png")
 COLUMNS = ["epoch", "train_loss", "val_loss", "train_top1", "val_top1", "lr"]
 WHITENING_IMAGES, WHITENING_PIXELS = 5000, 5000 * 32**2  # at most: 1,250 of 64x64, in half a gigabyte
-SAMPLES = 64  # images that are shown as the network sees them
-BUILD = 2**32  # the random stream of the first weights; steps count from 0
+SAMPLES = 64  # images in augmented.png
+BUILD = 2**32  # the random stream of the initial weights; steps count from 0
 
 
 def main() -> str:
-    # 1. What, with which data, where.
+    # 1. Read the params and the data, and choose the device.
     recipe, runtime = read_section(TrainParams), read_section(RuntimeParams)
     dataset, train, val = read_dataset(), read_split("train"), read_split("val")
     course = plan_course(len(train), recipe)
@@ -74,7 +74,7 @@ def main() -> str:
         flush=True,
     )
 
-    # 2. A classifier with fresh weights, or with those that it begins from.
+    # 2. Build the classifier, from fresh or given weights.
     card = _card(recipe, dataset, beginning, compute)
     try_out(card)
     torch.manual_seed(torch_seed(recipe.seed, BUILD))
@@ -95,7 +95,7 @@ def main() -> str:
     if beginning.weights is None:
         _see(classifier, train, compute)
 
-    # 3. Train it, from where it was stopped if it was.
+    # 3. Train, from the newest checkpoint if there is one.
     augment = Augment(recipe.seed, recipe.augment)
     samples = _samples(train, augment, recipe, scales[0])
     run = fingerprint(asdict(card))
@@ -121,7 +121,7 @@ def main() -> str:
                 log_every=runtime.log_every,
             )
 
-        # 4. Keep it, and how it went.
+        # 4. Save the classifier and its history.
         check_source(card.model, card.made_from)
         save_classifier(classifier, card)
         rounded = pd.DataFrame(history, columns=COLUMNS).round(6)
@@ -148,18 +148,18 @@ def _check_counts(recipe: TrainParams, course: Course, train: int, val: int) -> 
     if isinstance(recipe.shards, int) and course.batch_size < least * recipe.shards:
         raise ParamsError(
             f"params.yaml: train.shards is {recipe.shards}, too many for batches of {course.batch_size} images"
-            f"{' that are to be mixed' if least > 1 else ''}; lower it"
+            f"{' with mixup or cutmix' if least > 1 else ''}; lower it"
         )
     for name, asks in (("keep", recipe.keep == "best"), ("patience", recipe.patience > 0)):
         if asks and not val:
             raise ParamsError(
-                f"params.yaml: train.{name} is {getattr(recipe, name)}, and there are no validation images to go by; "
+                f"params.yaml: train.{name} is {getattr(recipe, name)}, and there are no validation images; "
                 "raise prepare.val_fraction above 0"
             )
 
 
 def _samples(train: Split, augment: Augment, recipe: TrainParams, scale: float) -> np.ndarray:
-    """The first images uint8 (n, H, W, C) as they are trained on at first: augmented, mixed, and as small."""
+    """The first images uint8 (n, H, W, C) as the first epoch has them: augmented, mixed and resized."""
     images = augment(train.images, np.arange(min(SAMPLES, len(train))), 0)
     mixing = Mixing(recipe.seed, recipe.augment.mixup, recipe.augment.cutmix)
     mixed = mixing(images, step=0, shard=0).images if mixing.on else images
@@ -194,11 +194,11 @@ def _processor(compute: Compute) -> str:
 
 
 def _see(classifier: Classifier, train: Split, compute: Compute) -> None:
-    """Let a network whose first layer comes from the data look at some."""
+    """Initialise a network's first layer from the data, if the network asks for it."""
     if isinstance(classifier.network, StartsFromImages):
         height, width = classifier.network_size or train.images.shape[1:3]
         count = min(len(train), WHITENING_IMAGES, max(1, WHITENING_PIXELS // (height * width)))
-        # Own images lie class by class, and the first of them show but one.
+        # Own images are sorted by class, so the first ones show only one class.
         in_classes = bool((np.diff(train.labels) >= 0).all())
         chosen = np.arange(count) * len(train) // count if in_classes else np.arange(count)
         classifier.network.look_at(classifier.pixels(torch.from_numpy(train.images[chosen]).to(compute.device)))

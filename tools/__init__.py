@@ -1,3 +1,3 @@
-"""What people run by hand: python -m tools.NAME."""
+"""Tools that people run by hand: python -m tools.NAME."""
 
-import imageclf  # noqa: F401 - first: Ctrl-C while the rest is imported is one line
+import imageclf  # noqa: F401 - first, so that Ctrl-C during the other imports ends in one line

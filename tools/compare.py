@@ -1,9 +1,8 @@
-"""Say whether one run is better than another, or only luckier: `python -m tools.compare A [B]`.
+"""Test whether the difference between two runs is real or noise: `python -m tools.compare A [B]`.
 
-It reads the predictions of both from DVC's cache, pairs them image by image, and writes the images that changed to
-metrics/compare (git and DVC leave that folder alone). About a second for CIFAR-10. It ends with 0 where the comparison
-worked, whatever it says (`--exit-code`: 1 where the two were told apart), with 2 for a wrong command line and with 3
-where there is nothing to compare.
+It reads both runs' predictions from DVC's cache, pairs them image by image, and writes the images that changed to
+metrics/compare (not tracked by git or DVC). CIFAR-10 takes about a second. The exit code is 0 after a comparison, 2 for
+a wrong command line and 3 if the runs cannot be compared. With `--exit-code` a significant difference exits with 1.
 """
 
 import argparse
@@ -34,9 +33,9 @@ from tools.comparing.statistics import compare_runs
 from tools.comparing.verdict import METHODS, Verdict, class_lines, cut, judge, judge_runs, outcome_lines, runs_lines
 
 USAGE = """
-A and B are experiments, branches, tags, commits or `workspace`: A is asked about, B is what it is held against.
-Without B it is HEAD; without A it is the workspace. Several runs of one thing, that differ in their seed, go with
-commas: python -m tools.compare lr-1,lr-2,lr-3 base-1,base-2,base-3
+A and B are experiments, branches, tags, commits or `workspace`. A is compared with B, the base. A defaults to the
+workspace, B to HEAD. Separate runs that differ only in their seed by commas:
+python -m tools.compare lr-1,lr-2,lr-3 base-1,base-2,base-3
 """
 
 
@@ -49,7 +48,7 @@ class Run:
 
 
 def main() -> None:
-    # 1. Who against whom, on the same images.
+    # 1. Find both sides, and check that they have the same test images.
     asked = _arguments()
     new_names, base_names = (side.split(",") for side in (asked.new, asked.base))
     revisions = [find_revision(name) for name in [*new_names, *base_names]]
@@ -60,7 +59,7 @@ def main() -> None:
     runs = _runs(revisions, against)
     new, base = runs[: len(new_names)], runs[len(new_names) :]
 
-    # 2. The verdict.
+    # 2. Compare, and print the verdict.
     report, lines, verdict = _one(new[0], base[0]) if len(new + base) == 2 else _several(new, base)
     if asked.json:
         print(json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False))
@@ -73,23 +72,23 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tools.compare",
-        description="Is one run better than another, or only luckier?",
+        description="Is the difference between two runs real or noise?",
         epilog=USAGE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("new", metavar="A", nargs="?", default=WORKSPACE, help="default: workspace")
     parser.add_argument("base", metavar="B", nargs="?", default="HEAD", help="default: HEAD")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
-    parser.add_argument("--exit-code", action="store_true", help="end with 1 where the two are told apart, as git diff")
+    parser.add_argument("--exit-code", action="store_true", help="exit with 1 if the difference is significant")
     asked = parser.parse_args()
     sides = [len(side.split(",")) for side in (asked.new, asked.base)]
     if max(sides) > 1 and min(sides) < 2:
-        parser.error("runs over seeds need two a side at least: A1,A2 B1,B2")
+        parser.error("several seeds need at least two runs on each side: A1,A2 B1,B2")
     return asked
 
 
 def _runs(revisions: list[Revision], against: Revision) -> list[Run]:
-    """Each with its predictions, once they are known to be of the same images as those of `against`."""
+    """Each revision with its predictions, checked to be of the same images as those of `against`."""
     for revision in revisions:
         check_same_data(revision, against)
     runs = [Run(revision, read_predictions(revision)) for revision in revisions]
@@ -101,7 +100,7 @@ def _runs(revisions: list[Revision], against: Revision) -> list[Run]:
 
 
 def _one(new: Run, base: Run) -> tuple[dict[str, Any], list[str], Verdict]:
-    """One run against one: everything, and the images that changed."""
+    """Compare two runs: the report, the lines to print, the verdict."""
     names = printable(new.revision.name), printable(base.revision.name)
     outcome = judge(new.predictions, base.predictions)
     images = test_images(new.revision, new.predictions)
@@ -131,7 +130,7 @@ def _one(new: Run, base: Run) -> tuple[dict[str, Any], list[str], Verdict]:
 
 
 def _several(new: list[Run], base: list[Run]) -> tuple[dict[str, Any], list[str], Verdict]:
-    """Runs over seeds: what the seeds say beside what the images say."""
+    """Compare several seeds on each side: noise between seeds, and noise between images."""
     for side in (new, base):
         for one, other in combinations(side, 2):
             if one.predictions.md5 == other.predictions.md5:
@@ -139,7 +138,7 @@ def _several(new: list[Run], base: list[Run]) -> tuple[dict[str, Any], list[str]
                     f"{one.revision.title} and {other.revision.title} have the same predictions, so they are one run; "
                     f"give runs with another train.seed"
                 )
-    top1 = compare_runs(*(np.stack([run.predictions.right for run in side]).astype(float) for side in (new, base)))
+    top1 = compare_runs(*(np.stack([run.predictions.correct for run in side]).astype(float) for side in (new, base)))
     loss = compare_runs(*(np.stack([run.predictions.losses for run in side]) for side in (new, base)))
     verdict = judge_runs(top1)
     names = [[run.revision.name for run in side] for side in (new, base)]
@@ -158,16 +157,16 @@ def _several(new: list[Run], base: list[Run]) -> tuple[dict[str, Any], list[str]
 
 
 def _notes(runs: list[Run]) -> list[str]:
-    """What a reader would not expect of the workspace."""
+    """A warning if the workspace has changed since its last run."""
     reasons = {changed_since(run.revision) for run in runs} - {""}
     return [
-        f"  the workspace's predictions are those of its last run, before {printable(reason)}; dvc repro makes new ones"
+        f"  the workspace's predictions are from its last run, before this change: {printable(reason)}; run dvc repro"
         for reason in reasons
     ]
 
 
 def _same_state(revision: Revision) -> str:
-    return "one and the same commit on both sides" if revision.commit else "the workspace on both sides"
+    return "the same commit on both sides" if revision.commit else "the workspace on both sides"
 
 
 def _what_differs(new: Revision, base: Revision) -> str:
@@ -180,7 +179,7 @@ def _what_differs(new: Revision, base: Revision) -> str:
 def _pictures(images: np.ndarray | None) -> str:
     if images is not None:
         return ", fixed.png, broken.png"
-    return "; no pictures: the test images are not at hand (dvc checkout, dvc pull or dvc repro prepare brings them)"
+    return "; no pictures: the test images are missing (run dvc checkout, dvc pull or dvc repro prepare)"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`python -m tools.params` checks params.yaml before anything runs. Every stage does so too, when it begins."""
+"""Check params.yaml before anything runs: `python -m tools.params`. Every stage also checks it at its start."""
 
 from imageclf.config.params import read_params
 from imageclf.runtime.stage import run_tool

@@ -1,11 +1,10 @@
-"""Say what is on pictures of your own, with the exported classifier.
+"""Classify your own pictures with the exported classifier.
 
     python -m tools.predict PATH... [--top K] [--json] [--model FILE]
 
-A line a picture: its path, its class, the probability, and (unsure) where that is below the threshold that the
-classifier carries (`evaluate.target_precision`). A folder stands for all pictures below it. A file that cannot be
-read is named on standard error, the others are answered all the same, and the exit code is 3. Remarks on the pictures
-stand there too.
+It prints one line per picture: path, class and probability. An answer is marked (unsure) if its probability is below
+the classifier's threshold (`evaluate.target_precision`). A folder stands for all pictures below it. Remarks and
+unreadable files go to standard error; if a file is unreadable, the others are still answered and the exit code is 3.
 """
 
 import argparse
@@ -31,21 +30,21 @@ from imageclf.runtime.platform import available_cores
 from imageclf.runtime.stage import run_tool
 
 MODEL = Path("models/export/classifier.onnx")
-WIDEST = 40  # characters of a column; longer words push the rest aside
-TOGETHER = 64  # pictures read and answered at a time
+WIDEST = 40  # characters of a column; longer text shifts the rest
+TOGETHER = 64  # pictures per batch
 Answer = list[tuple[str, float]]  # classes and probabilities, the best first
 
 
 def main() -> None:
-    # 1. What is asked.
+    # 1. Load the classifier, and find the pictures.
     arguments = _parser().parse_args()
     _prepare_terminal()
-    if (arguments.model.parent / SUMS).exists():  # a file on its own, taken elsewhere, is taken at its word
+    if (arguments.model.parent / SUMS).exists():  # a file copied elsewhere has no checksums
         check_sums(arguments.model.parent)
     classifier = load_onnx_classifier(arguments.model)
     pictures, faults = _expand(arguments.paths)
 
-    # 2. Answers as they come, faults between them.
+    # 2. Print answers and faults as they come.
     width = min(max((len(printable(path)) for path in pictures), default=0), WIDEST)
     sizes: list[tuple[int, int]] = []  # (width, height)
     ranges: list[tuple[int, int]] = []  # of 16-bit grey
@@ -58,13 +57,13 @@ def main() -> None:
         ranges += [picture.values] if picture.values else []
         if arguments.json:
             best = [{"class": name, "probability": round(probability, 6)} for name, probability in answer]
-            sure = {} if classifier.threshold is None else {"unsure": _is_unsure(answer, classifier)}
-            print(json.dumps({"path": str(path), "answers": best} | sure), flush=True)
+            mark = {} if classifier.threshold is None else {"unsure": _is_unsure(answer, classifier)}
+            print(json.dumps({"path": str(path), "answers": best} | mark), flush=True)
         else:
             doubt = "  (unsure)" if _is_unsure(answer, classifier) else ""
             print(f"{printable(path):{width}}  {_words(answer, classifier.classes)}{doubt}", flush=True)
 
-    # 3. What to know of them.
+    # 3. Print remarks on the pictures.
     for remark in _remarks(classifier, sizes, ranges):
         _tell(remark)
     if faults:
@@ -74,18 +73,18 @@ def main() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tools.predict",
-        description="Say what is on pictures, with the exported classifier.",
-        epilog=f"How pictures of any size are taken: {RULE}.",
+        description="Classify pictures with the exported classifier.",
+        epilog=f"Preprocessing of pictures of any size: {RULE}.",
     )
     parser.add_argument("paths", nargs="+", type=_path, metavar="PATH", help="a picture, or a folder of pictures")
-    parser.add_argument("--top", type=_positive, default=1, metavar="K", help="how many classes to name (1)")
+    parser.add_argument("--top", type=_positive, default=1, metavar="K", help="classes per picture (default: 1)")
     parser.add_argument("--json", action="store_true", help="one JSON object a line instead of columns")
-    parser.add_argument("--model", type=Path, default=MODEL, metavar="FILE", help=f"the classifier ({MODEL})")
+    parser.add_argument("--model", type=Path, default=MODEL, metavar="FILE", help=f"the classifier (default: {MODEL})")
     return parser
 
 
 def _path(text: str) -> Path:
-    if not text:  # an unset shell variable; Path("") would be the current folder
+    if not text:  # an unset shell variable; Path("") is the current folder
         raise argparse.ArgumentTypeError("an empty path")
     return Path(text)
 
@@ -97,16 +96,16 @@ def _positive(text: str) -> int:
 
 
 def _prepare_terminal() -> None:
-    warnings.simplefilter("ignore")  # Pillow's remarks on a file; what matters is raised
+    warnings.simplefilter("ignore")  # Pillow's warnings about a file; errors are raised
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` may hang up
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` may close the pipe
 
 
 def _expand(paths: list[Path]) -> tuple[list[Path], int]:
-    """Every picture that the paths stand for, and how many folders hold none."""
+    """All pictures below the paths, and the number of folders without any."""
     pictures: list[Path] = []
     faults = 0
     for path in paths:
@@ -117,7 +116,7 @@ def _expand(paths: list[Path]) -> tuple[list[Path], int]:
         pictures += found
         for reason in dict.fromkeys(others.values()):
             names = [other.relative_to(path) for other in others if others[other] == reason]
-            _tell(f"{printable(path)}: passed over {some(names)}: {reason}")
+            _tell(f"{printable(path)}: skipped {some(names)}: {reason}")
         if not found:
             faults += 1
             _tell(f"{printable(path)}: no pictures in this folder; check the path")
@@ -127,7 +126,7 @@ def _expand(paths: list[Path]) -> tuple[list[Path], int]:
 def _answers(
     classifier: OnnxClassifier, paths: list[Path], top: int
 ) -> Iterator[tuple[Path, Picture | DataError, Answer]]:
-    """For each path, in order, its picture and the best `top` classes, or why there are none."""
+    """For each path, in order: its picture and the `top` most probable classes, or the error."""
     threads = available_cores()
 
     def read(path: Path) -> Picture | DataError:
@@ -148,7 +147,7 @@ def _answers(
 
 
 def _remarks(classifier: OnnxClassifier, sizes: list[tuple[int, int]], ranges: list[tuple[int, int]]) -> Iterator[str]:
-    """What to know of the pictures that were answered, as prepare has it of those that it prepares."""
+    """The same remarks that prepare prints on training images."""
     narrow = "" if classifier.window else narrow_range(ranges)
     remarks = {
         "narrow range": f"{narrow}, and train again" if narrow else "",
@@ -157,7 +156,7 @@ def _remarks(classifier: OnnxClassifier, sizes: list[tuple[int, int]], ranges: l
     }
     yield from (f"{kind}: {words}" for kind, words in remarks.items() if words)
     if sizes and classifier.threshold is None:
-        yield "no answer is marked as unsure: this classifier has no threshold for that (evaluate.target_precision)"
+        yield "no answer is marked as unsure: this classifier has no threshold (evaluate.target_precision)"
 
 
 def _best(probabilities: np.ndarray, classes: list[str], top: int) -> Answer:
@@ -166,7 +165,7 @@ def _best(probabilities: np.ndarray, classes: list[str], top: int) -> Answer:
 
 
 def _is_unsure(answer: Answer, classifier: OnnxClassifier) -> bool:
-    """The threshold has 6 digits, and so have the probabilities that it was chosen from."""
+    """Rounded to 6 digits, like the probabilities that the threshold was chosen from."""
     return classifier.threshold is not None and round(answer[0][1], 6) < classifier.threshold
 
 

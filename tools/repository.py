@@ -1,4 +1,4 @@
-"""What git and DVC keep: commits, dvc.lock, hashes, the cache."""
+"""Read git commits, dvc.yaml, dvc.lock and DVC's cache."""
 
 import hashlib
 import json
@@ -16,16 +16,16 @@ from imageclf.runtime.files import setting
 from imageclf.runtime.platform import available_cores
 from imageclf.runtime.yaml import NotYaml, load_yaml
 
-EXPERIMENT = "refs/exps/exec/EXEC_BASELINE"  # there while `dvc exp run` works in the workspace
+EXPERIMENT = "refs/exps/exec/EXEC_BASELINE"  # exists while `dvc exp run` works in the workspace
 
 
 def committed(path: Path) -> str | None:
-    """A file's text at HEAD; None where there is none."""
+    """A file's text at HEAD; None if it is not there."""
     return git("show", f"HEAD:./{path.as_posix()}")
 
 
 def branch_left_by_experiment() -> str | None:
-    """The branch that a killed `dvc exp run` left HEAD detached from (treeverse/dvc#9260); None where it did not."""
+    """The branch that a killed `dvc exp run` left HEAD detached from (treeverse/dvc#9260); None if none did."""
     if git("symbolic-ref", "-q", "HEAD") is not None or git("rev-parse", "-q", "--verify", EXPERIMENT) is None:
         return None
     for step in (git("reflog", "--format=%gs", "HEAD") or "").splitlines():
@@ -36,23 +36,23 @@ def branch_left_by_experiment() -> str | None:
 
 
 def git(*arguments: str) -> str | None:
-    """What git prints; None where it fails."""
+    """What git prints; None if it fails."""
     done = subprocess.run(["git", *arguments], capture_output=True, check=False)
     return done.stdout.decode(errors="replace") if done.returncode == 0 else None
 
 
-Listing = dict[str, str]  # MD5 by the name of the file below a folder
+Listing = dict[str, str]  # MD5 by file name, relative to a folder
 
 
 class Hashes:
     """Hashes every file once, on all cores; hard links of one file count as one."""
 
     def __init__(self) -> None:
-        self.pool = ThreadPoolExecutor(max(4, available_cores()))  # hashlib lets go of the interpreter's lock
+        self.pool = ThreadPoolExecutor(max(4, available_cores()))  # hashlib releases the GIL
         self._taken: dict[tuple[int, int], Future[str]] = {}
 
     def begin(self, paths: Iterable[Path]) -> None:
-        """Start on these files and on all below these folders, the largest first; skip what is not there."""
+        """Start hashing these files and folders, the largest file first; skip missing ones."""
         files = [file for path in paths for file in (files_below(path) if path.is_dir() else [path]) if file.is_file()]
         for file in sorted(files, key=lambda file: -file.stat().st_size):
             self._future(file)
@@ -66,7 +66,7 @@ class Hashes:
         return {file.relative_to(folder).as_posix(): self.file(file) for file in files_below(folder)}
 
     def entry(self, path: Path) -> str:
-        """What dvc.lock should say of a file or folder."""
+        """The hash that dvc.lock should have for a file or folder."""
         return folder_hash(self.listing(path)) if path.is_dir() else self.file(path)
 
     def _future(self, path: Path) -> Future[str]:
@@ -78,7 +78,7 @@ class Hashes:
 
 
 def folder_hash(listing: Listing) -> str:
-    """DVC's hash of a folder: MD5 of a JSON list of its files, in the order of their names."""
+    """DVC's hash of a folder: MD5 of a JSON list of its files, sorted by name."""
     rows = [{"md5": listing[name], "relpath": name} for name in sorted(listing)]
     return f"{hashlib.md5(json.dumps(rows, sort_keys=True).encode()).hexdigest()}.dir"
 
@@ -99,12 +99,12 @@ MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
 
 
 class Damaged(Exception):
-    """A dvc.lock that cannot be read; says where."""
+    """A dvc.lock that cannot be read; the message says where."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A file or folder as dvc.lock records it."""
+    """A file or folder in dvc.lock."""
 
     path: Path
     md5: str  # ends in .dir for a folder
@@ -117,18 +117,18 @@ class Entry:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: what it ran on, and what came out."""
+    """A stage in dvc.lock."""
 
     name: str
     cmd: str
     deps: list[Entry]
-    params: dict[str, Any]  # sections or keys of params.yaml, as they were
+    params: dict[str, Any]  # sections or keys of params.yaml at the time
     outs: list[Entry]
 
 
 @dataclass(frozen=True)
 class Defined:
-    """One stage as dvc.yaml has it."""
+    """A stage in dvc.yaml."""
 
     cmd: str
     deps: set[str]
@@ -140,7 +140,7 @@ def read_lock() -> list[Stage]:
     """The stages of dvc.lock, in the order of dvc.yaml.
 
     Raises:
-        DataError: dvc.lock is missing or damaged; says what brings it back.
+        DataError: dvc.lock is missing or damaged.
     """
     try:
         stages = parse_lock(LOCK.read_bytes().decode(errors="replace"))
@@ -157,7 +157,7 @@ def _repair(otherwise: str) -> str:
         parse_lock(committed(LOCK) or "")
     except Damaged:
         return otherwise
-    return f"git checkout HEAD {LOCK}"  # with HEAD it also ends a merge conflict
+    return f"git checkout HEAD {LOCK}"  # HEAD also resolves a merge conflict
 
 
 def parse_lock(text: str) -> list[Stage]:
@@ -168,7 +168,7 @@ def parse_lock(text: str) -> list[Stage]:
     """
     for number, line in enumerate(text.splitlines(), 1):
         if line.startswith(("<<<<<<<", ">>>>>>>")):
-            raise Damaged(f"line {number} is a mark of a merge conflict")
+            raise Damaged(f"line {number} is a merge conflict marker")
     try:
         content = load_yaml(text)
         return [_stage(name, facts) for name, facts in content["stages"].items()]
@@ -224,29 +224,29 @@ class Cache:
         self._root = (setting("cache", "dir") or Path(".dvc/cache")) / "files" / "md5"
 
     def object(self, md5: str) -> Path:
-        """Where the object of a hash lies, or would."""
+        """The path of a hash's object, which may not exist."""
         return self._root / md5[:2] / md5[2:]
 
     def listing(self, entry: Entry) -> Listing | None:
-        """What a folder holds according to the cache; None where its object is missing or damaged."""
+        """A folder's files according to the cache; None if its object is missing or damaged."""
         if self._is_damaged(entry.md5) is not False:
             return None
         return {row["relpath"]: row["md5"] for row in json.loads(self.object(entry.md5).read_bytes())}
 
     def objects(self, entry: Entry) -> list[str]:
-        """The hashes that an output needs: its own and, for a folder whose object is whole, those of its files."""
+        """The hashes of an output: its own and, for a folder with an intact object, those of its files."""
         files = self.listing(entry) if entry.is_folder else None
         return [entry.md5, *sorted(set((files or {}).values()))]
 
     def damaged(self, entry: Entry) -> list[Path]:
-        """Objects of an output that have other bytes than their names say."""
+        """Objects of an output whose bytes do not match their hash."""
         return [self.object(md5) for md5 in self.objects(entry) if self._is_damaged(md5)]
 
     def missing(self, entry: Entry) -> list[Path]:
-        """Objects of an output that are not there."""
+        """Objects of an output that do not exist."""
         return [self.object(md5) for md5 in self.objects(entry) if self._is_damaged(md5) is None]
 
     def _is_damaged(self, md5: str) -> bool | None:
-        """None where there is no such object."""
+        """None if the object does not exist."""
         path = self.object(md5)
         return self._hashes.file(path) != md5.removesuffix(".dir") if path.is_file() else None

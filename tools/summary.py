@@ -1,4 +1,4 @@
-"""Print what the pipeline made: `python -m tools.summary`. It reads metrics/ and models/, and writes nothing."""
+"""Print the pipeline's results: `python -m tools.summary`. It reads metrics/ and models/, and writes nothing."""
 
 import json
 import math
@@ -13,7 +13,7 @@ from imageclf.runtime.files import brings
 from imageclf.runtime.stage import SECONDS, project_root, run_tool
 
 NEXT = ("dvc metrics diff", "dvc plots show", "tensorboard --logdir logs")
-FEW_IMAGES = 500  # of the test: the 95 % interval is then some points wide
+FEW_IMAGES = 500  # of the test: with fewer, the 95 % interval is several points wide
 STAGES = ("download", "prepare", "train", "evaluate", "export")
 
 
@@ -29,7 +29,7 @@ def main() -> None:
     )
     if chosen := test.get("selective"):
         print(
-            f"  sure of {_percent(chosen['coverage'])} %, and right on {_percent(chosen['precision'])} % of those"
+            f"  selective accuracy {_percent(chosen['precision'])} % at {_percent(chosen['coverage'])} % coverage"
             f"     calibration error {_percent(test['ece'])} %"
         )
     print(f"  last runs    {_times()}")
@@ -41,25 +41,25 @@ def main() -> None:
 
 
 def first_experiment(card: dict[str, Any], *, images: int) -> str:
-    """The experiment that helps or teaches most next, by the classifier's card and the number of test images."""
+    """Suggest the next experiment, from the checkpoint metadata and the number of test images."""
     recipe = card["params"]["train"]
     fresh = not recipe["pretrained"] and recipe["weights"] == NO_FILE
     if card["data"] not in CATALOGUE and fresh:
         return "dvc exp run -S train.model=resnet18 -S train.pretrained=true -S train.optimizer=adamw -S train.lr=0.001"
     if images < FEW_IMAGES:
-        return f"dvc exp run -S train.seed={recipe['seed'] + 1} (or more test images: {images} tell little)"
+        return f"dvc exp run -S train.seed={recipe['seed'] + 1} (or add test images: {images} are few)"
     return f"dvc exp run -S train.epochs={math.ceil(recipe['epochs'] * 4 / 3)}"
 
 
 def _times() -> str:
-    """How long each stage took when it last ran here, which may have been for another experiment."""
+    """The duration of each stage's last run here, perhaps for another experiment."""
     path = project_root() / SECONDS
     seconds = json.loads(path.read_text()) if path.exists() else {}
     return " · ".join(f"{stage} {seconds[stage]:.0f} s" if stage in seconds else f"{stage} cached" for stage in STAGES)
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}"
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.1f}"
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""Run a grid of params and rank what came out: `python -m tools.sweep -S train.lr=0.05,0.1 -S train.seed=0,1,2`.
+"""Run a grid of params and rank the results: `python -m tools.sweep -S train.lr=0.05,0.1 -S train.seed=0,1,2`.
 
-Each member is an experiment of DVC's, run up to evaluate in a workspace of its own, one after the other: a run uses all
-cores. The same line again runs what is missing, and a member that was killed goes on from its checkpoint. It ends with
-0 where every member is there, with 1 where one failed, and ranks by validation top-1: test images choose nothing. What
-cannot run, or leaves nothing to rank by, is said before the first member trains.
+Each run is a DVC experiment in its own workspace, up to evaluate. The runs follow one another, since a run uses all
+cores. Run the same line again to add the missing runs; a killed run continues from its checkpoint. The exit code is 0
+if all runs are there and 1 if one failed. The ranking is by validation top-1, never by test images. Params, paths and
+models are checked before the first run trains.
 """
 
 import argparse
@@ -23,21 +23,21 @@ from imageclf.runtime.platform import interrupt_group, start_in_group
 from imageclf.runtime.stage import run_tool
 from tools.comparing.predictions import experiments
 from tools.repository import git
-from tools.sweeping.grid import Member, members, remarks
+from tools.sweeping.grid import Run, planned_runs, remarks
 from tools.sweeping.table import Failure, advice, rank, read_failure, table_lines
 
 LOGS = Path("logs/sweep")
 UP_TO = "evaluate"
-RESULTS = (":!metrics", ":!dvc.lock", ":!params.yaml")  # no code
+RESULTS = (":!metrics", ":!dvc.lock", ":!params.yaml")  # not code
 
 
 def main() -> None:
-    # 1. Who is to run, and who has.
-    grid, done = members(_arguments().set, _uncommitted_code()), _done()
-    missing = [member for member in grid if member.name not in done]
-    for member in grid:
-        if member.name in done:
-            _top1(member, done[member.name])  # says so where there is none
+    # 1. Find the runs that are missing.
+    grid, done = planned_runs(_arguments().set, _uncommitted_code()), _done()
+    missing = [run for run in grid if run.name not in done]
+    for run in grid:
+        if run.name in done:
+            _top1(run, done[run.name])  # fails early if an old run has none
     print(
         f"sweep: {len(grid)} run{'s' if len(grid) > 1 else ''}, {len(grid) - len(missing)} of them done before",
         *remarks(grid),
@@ -45,22 +45,22 @@ def main() -> None:
         flush=True,
     )
 
-    # 2. One after the other.
+    # 2. Run them one after the other.
     failures = _run_all(missing)
 
-    # 3. What they say.
+    # 3. Print the ranking.
     done = _done()
-    top1 = {member: _top1(member, done[member.name]) for member in grid if member.name in done}
+    top1 = {run: _top1(run, done[run.name]) for run in grid if run.name in done}
     print("\n" + "\n".join(table_lines(rank(grid, top1, failures))), flush=True)
     if failures:
-        told = {str(member): failure for member, failure in failures.items()}
-        print(f"sweep: {len(failures)} of {len(grid)} runs failed; {advice(told)}", file=sys.stderr)
+        named = {str(run): failure for run, failure in failures.items()}
+        print(f"sweep: {len(failures)} of {len(grid)} runs failed; {advice(named)}", file=sys.stderr)
         raise SystemExit(1)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.sweep", description="Run every combination of the values given, and rank the recipes."
+        prog="python -m tools.sweep", description="Run every combination of the given values, and rank the recipes."
     )
     parser.add_argument(
         "-S",
@@ -68,7 +68,7 @@ def _arguments() -> argparse.Namespace:
         action="append",
         required=True,
         metavar="KEY=VALUE,VALUE",
-        help="a param and the values that it is to have; give it again for another param",
+        help="a param and its values; repeat the option for another param",
         dest="set",
     )
     return parser.parse_args()
@@ -76,7 +76,7 @@ def _arguments() -> argparse.Namespace:
 
 def _uncommitted_code() -> bytes:
     if git("rev-parse", "--quiet", "--verify", "HEAD") is None:
-        raise DataError("nothing is committed here; git add -A && git commit, since DVC keeps runs beside a commit")
+        raise DataError("nothing is committed here; git add -A && git commit, since DVC ties runs to a commit")
     return (git("diff", "HEAD", "--", ".", *RESULTS) or "").encode()
 
 
@@ -86,33 +86,33 @@ def _done() -> dict[str, str]:
     return {found.name: found.commit for found in experiments() if found.baseline == head}
 
 
-def _run_all(missing: list[Member]) -> dict[Member, Failure]:
-    """Why those that failed did."""
+def _run_all(missing: list[Run]) -> dict[Run, Failure]:
+    """Run them; returns the failures."""
     failures, begun = {}, time.monotonic()
     with tqdm(total=len(missing), desc="sweep", unit="run", leave=False, disable=not sys.stderr.isatty()) as bar:
-        for before, member in enumerate(missing):
+        for before, run in enumerate(missing):
             left = (time.monotonic() - begun) / before * (len(missing) - before) if before else None
             words = f", {tqdm.format_interval(left)} left" if left else ""
-            bar.write(f"sweep: {before + 1} of {len(missing)}{words}: {member}; tail -f {_log(member)}")
+            bar.write(f"sweep: {before + 1} of {len(missing)}{words}: {run}; tail -f {_log(run)}")
             sys.stdout.flush()
-            if not _run(member):
-                failure = read_failure(_log(member))
+            if not _execute(run):
+                failure = read_failure(_log(run))
                 if NOTHING_TO_RANK in failure.sentence:
-                    raise DataError(f"sweep: {member}: {failure.sentence}")
-                failures[member] = failure
-                bar.write(f"sweep: {member} failed: {failure.sentence}")
+                    raise DataError(f"sweep: {run}: {failure.sentence}")
+                failures[run] = failure
+                bar.write(f"sweep: {run} failed: {failure.sentence}")
             bar.update()
     return failures
 
 
-def _run(member: Member) -> bool:
-    """Run one member to its end; what it prints goes to its log."""
-    log = _log(member)
+def _execute(run: Run) -> bool:
+    """Run one experiment; its output goes to its log."""
+    log = _log(run)
     log.parent.mkdir(parents=True, exist_ok=True)
-    changes = [f"--set-param={key}={value}" for key, value in member.settings.items()]
-    command = ["dvc", "exp", "run", "--temp", f"--name={member.name}", *changes, UP_TO]
+    changes = [f"--set-param={key}={value}" for key, value in run.settings.items()]
+    command = ["dvc", "exp", "run", "--temp", f"--name={run.name}", *changes, UP_TO]
     with log.open("w") as file:
-        # A group of its own: Ctrl-C reaches it once, through here, and not a second time from the terminal.
+        # In its own process group, so that Ctrl-C reaches it only once: from here, not from the terminal.
         environment = os.environ | {RANKED: "1"}
         dvc = start_in_group(command, stdout=file, stderr=file, stdin=subprocess.DEVNULL, env=environment)
         try:
@@ -121,20 +121,18 @@ def _run(member: Member) -> bool:
             interrupt_group(dvc)
             dvc.wait()
             if isinstance(reason, KeyboardInterrupt):
-                raise Stopped(
-                    "sweep: stopped by Ctrl-C; the same line again goes on from there", signal.SIGINT
-                ) from None
+                raise Stopped("sweep: stopped by Ctrl-C; run the same line again to continue", signal.SIGINT) from None
             raise
 
 
-def _log(member: Member) -> Path:
-    return LOGS / f"{member.name}.log"
+def _log(run: Run) -> Path:
+    return LOGS / f"{run.name}.log"
 
 
-def _top1(member: Member, commit: str) -> float:
+def _top1(run: Run, commit: str) -> float:
     metrics = json.loads(git("show", f"{commit}:./metrics/train.json") or "{}")
     if "val" not in metrics:
-        raise DataError(f"{member.name} has no validation top-1: {NOTHING_TO_RANK}")
+        raise DataError(f"{run.name} has no validation top-1: {NOTHING_TO_RANK}")
     return float(metrics["val"]["top1"])
 
 

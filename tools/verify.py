@@ -1,8 +1,8 @@
-"""Say whether everything here is what dvc.lock says, and what repairs it where it is not: `python -m tools.verify`.
+"""Check every output against dvc.lock, and print repair commands: `python -m tools.verify`.
 
-It hashes each output, each object of DVC's cache and each file that a stage hangs on; DVC itself goes by times and
-inodes. It writes nothing and takes about 2 seconds for CIFAR-10 on two cores. It ends with 0 where the bytes are the
-same, or were made anew on another kind of machine with scores within tolerance, and with 3 where something differs.
+It hashes each output, each object of DVC's cache and each file that a stage depends on; DVC itself trusts times and
+inodes. It writes nothing, and takes about 2 seconds for CIFAR-10 on two cores. The exit code is 0 if the bytes are
+identical, or if another kind of machine reproduced them with scores within tolerance, and 3 if anything differs.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ from tools.verifying.provenance import CARD, TOLERANCE, Remake, card_findings, m
 
 
 def main() -> None:
-    # 1. What should be here, and whether DVC can work.
+    # 1. Read dvc.yaml and dvc.lock, and check that DVC can work.
     defined, stages, params = read_pipeline(), read_lock(), read_params().model_dump()
     findings = _shown("project", [*broken_lock_file(), *detached_head()])
     hashes = Hashes()
@@ -28,9 +28,9 @@ def main() -> None:
     made = {str(out.path): out for stage in stages for out in stage.outs}
 
     if outputs.none_here():
-        raise DataError(f"no output of DVC's is here, as in a fresh clone; run {brings()}")
+        raise DataError(f"no output is here, as in a fresh clone; run {brings()}")
 
-    # 2. Stage by stage: what it hangs on, what it made.
+    # 2. Check each stage's deps and outputs.
     for stage in stages:
         reasons = list(changes(stage, defined.get(stage.name), params, made, hashes))
         found = [_out_of_date(stage, reasons)] if reasons else []
@@ -40,11 +40,11 @@ def main() -> None:
         findings += _shown(stage.name, found, otherwise=f"ok   {', '.join(str(out.path) for out in stage.outs)}")
     findings += _shown("project", _not_run(defined, stages))
 
-    # 3. What killed processes left lying; it changes no byte.
+    # 3. List what killed processes left behind. It leaves results bit-identical.
     folders = sorted({Path("logs"), *(out.path.parent for out in made.values())})
     _shown("left over", [*dead_tasks(), *left_over_files(folders)])
 
-    # 4. The verdict.
+    # 4. Print the verdict.
     if findings:
         more = f", then verify again ({len(findings) - 1} more above)" if len(findings) > 1 else ""
         raise DataError(f"{printable(findings[0].what)}; run {printable(findings[0].repair)}{more}")
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def _shown(name: str, findings: list[Finding], *, otherwise: str = "") -> list[Finding]:
-    """Print the row or rows of the table that belong to a stage, and hand the findings on."""
+    """Print a stage's findings, or `otherwise`; returns the findings."""
     for finding in findings:
         print(f"{name:<10}{printable(finding.what)}\n{'':<10}repair: {printable(finding.repair)}", flush=True)
     if otherwise and not findings:
@@ -71,10 +71,10 @@ def _not_run(defined: dict[str, Defined], stages: list[Stage]) -> list[Finding]:
 
 
 def _verdict(count: int, card: dict[str, Any], other: Remake | None) -> str:
-    """One line; the card and the commit decide whether the bytes can be compared.
+    """One line on whether the outputs are identical, or comparable at all.
 
     Raises:
-        DataError: outputs were made anew with other bytes, and nothing about the machine explains that.
+        DataError: the outputs differ from the committed ones on the same kind of machine.
     """
     same = f"{count} outputs as dvc.lock says"
     if not card:
@@ -84,9 +84,7 @@ def _verdict(count: int, card: dict[str, Any], other: Remake | None) -> str:
     if other is None:
         if made == here:
             return f"same bytes: {same}, made on this kind of machine ({here})"
-        return (
-            f"same bytes: {same}; made with {made}, here {here}: made anew here, they would differ in their last bits"
-        )
+        return f"same bytes: {same}; made with {made}; a new run here ({here}) would differ in the last bits"
     return _judged(other, f"here {made}", alike=other.machine == made)
 
 
@@ -94,10 +92,10 @@ def _judged(other: Remake, here: str, *, alike: bool) -> str:
     scores = ", ".join(f"{name} {before} and {now}" for name, (before, now) in other.scores.items())
     if alike:
         raise DataError(
-            f"{other.differing} was made anew from the committed code, data and params on the same kind of machine, "
-            f"and has other bytes; run dvc repro -f, and report it if that happens again"
+            f"{other.differing} differs from the committed one, with the same code, data, params and kind of machine; "
+            "run dvc repro -f, and report it if that happens again"
         )
-    there = f"committed ones made with {other.machine}" if other.machine else "the commit's machine is not known here"
+    there = f"committed ones made with {other.machine}" if other.machine else "the committed ones' machine is unknown"
     limits = ", ".join(f"{name} {limit}" for name, limit in TOLERANCE.items())
     sentence = f"not comparable bit by bit: {there}, {here}"
     if other.within_tolerance:

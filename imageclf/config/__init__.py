@@ -1,1 +1,1 @@
-"""params.yaml: its schema, and how it is read."""
+"""params.yaml: one module per section, and the reader."""

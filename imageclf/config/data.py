@@ -1,4 +1,4 @@
-"""The section `data`: which images."""
+"""The section `data` of params.yaml: the source of the images."""
 
 from typing import Annotated
 
@@ -7,7 +7,7 @@ from imageclf.datasets.catalogue import CATALOGUE
 
 
 class DataParams(Section):
-    """Which images."""
+    """The source of the images."""
 
     name: Annotated[str, OneOf([*CATALOGUE, "folder"])]
     archive: str | None

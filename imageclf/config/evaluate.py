@@ -1,4 +1,4 @@
-"""The section `evaluate`: what is shown of the test split."""
+"""The section `evaluate` of params.yaml: the report and the threshold."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from imageclf.config.section import Fraction, Section
 
 
 class EvaluateParams(Section):
-    """What is shown of the test split."""
+    """The report and the threshold."""
 
     mistakes: Annotated[int, Field(ge=0, le=400)]
     target_precision: Fraction

@@ -1,4 +1,4 @@
-"""The section `export`: how the exported files are written."""
+"""The section `export` of params.yaml: export settings."""
 
 from typing import Annotated
 
@@ -8,6 +8,6 @@ from imageclf.config.section import Section
 
 
 class ExportParams(Section):
-    """How the exported files are written."""
+    """Export settings."""
 
     opset: Annotated[int, Field(ge=18, le=23)]

@@ -1,4 +1,4 @@
-"""params.yaml, checked as a whole before any work: one sentence names the first thing that is wrong with it."""
+"""Read params.yaml and reject invalid values, with one line about the first error."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ from imageclf.config.section import NOT_HOME, PARAMS, OneOf, Section, read_conte
 from imageclf.config.train import TrainParams
 from imageclf.runtime.errors import ParamsError, nearest
 
-NUMBERS = {int: "a whole number above 0", float: "a number above 0, up to 1"}  # beside words
+NUMBERS = {int: "a whole number above 0", float: "a number above 0, up to 1"}  # for keys that also take words
 
 
 class Params(Section):
@@ -33,38 +33,38 @@ def read_params(path: Path = PARAMS) -> Params:
     """Read and check a params file.
 
     Raises:
-        ParamsError: the file is missing or not YAML, a key is unknown or missing, or a value cannot be.
+        ParamsError: the file is missing or not YAML, a key is unknown or missing, or a value is invalid.
     """
     return checked(read_content(path), path.name)
 
 
 def checked(content: Any, where: str) -> Params:
-    """What a params file holds, checked.
+    """Validate the content of a params file.
 
     Raises:
-        ParamsError: a key is unknown or missing, or a value cannot be; begins with `where`.
+        ParamsError: a key is unknown or missing, or a value is invalid; the message begins with `where`.
     """
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        # An unknown key comes first: it is often why another one is missing.
+        # Report an unknown key first: it is often a misspelling of a missing one.
         first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
         raise ParamsError(f"{where}: {_sentence(dict(first))}") from None
 
 
 def _sentence(error: dict[str, Any]) -> str:
-    """One sentence for one of pydantic's findings."""
-    # A union such as `auto | number` puts its branches behind the key; the key itself is all lower-case words.
+    """Turn one of pydantic's errors into a sentence."""
+    # The location of a union such as `auto | number` also has its branches; a key has only identifiers.
     location = [str(part) for part in error["loc"]]
     key = ".".join(part for part in location if part.isidentifier() and part != "int")
     found, context = error["input"], error.get("ctx", {})
     if not error["loc"]:
-        return f"there are no sections in it; git checkout {PARAMS.name} brings the last good one"
+        return f"it has no sections; git checkout {PARAMS.name} restores the committed one"
     if error["type"] == "extra_forbidden":
         key = ".".join(location)
-        return f"unknown key {key}{nearest(key, list(keys_of(Params)))}; rename it or take it out"
+        return f"unknown key {key}{nearest(key, list(keys_of(Params)))}; rename or remove it"
     if error["type"] == "missing":
-        return f"{key} is missing; git diff {PARAMS.name} shows what went"
+        return f"{key} is missing; see git diff {PARAMS.name}"
     if error["type"] == "value_error":
         return f"{key}.{context['error']}"
     choices = choices_of(key)
@@ -104,7 +104,7 @@ def _wanted(kind: str, context: dict[str, Any], message: str) -> str:
 
 
 def keys_of(section: type[BaseModel], above: str = "") -> Iterator[str]:
-    """Every key of a section with its path, `train.lr` say."""
+    """Every key of a section with its path, such as `train.lr`."""
     for name, field in section.model_fields.items():
         yield f"{above}{name}"
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
@@ -112,7 +112,7 @@ def keys_of(section: type[BaseModel], above: str = "") -> Iterator[str]:
 
 
 def choices_of(key: str) -> list[str]:
-    """The words that a key can take, empty if it is not a choice of words."""
+    """The words that a key accepts; empty if it accepts other values."""
     section: Any = Params
     *above, name = key.split(".")
     for part in above:
@@ -131,7 +131,7 @@ def choices_of(key: str) -> list[str]:
 
 
 def _numbers(annotated: Any) -> str:
-    """Words for the numbers that a key takes beside words."""
+    """Describe the numbers that a key accepts besides words."""
     if any(hasattr(bound, "lt") for field in annotated.__metadata__ for bound in field.metadata):
         return "a number from 0, below 1"
     return NUMBERS.get(annotated.__origin__, "a list of numbers up to 1")

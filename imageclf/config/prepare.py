@@ -1,4 +1,4 @@
-"""The section `prepare`: how images are split, and what own images are made into."""
+"""The section `prepare` of params.yaml: splits and the preprocessing of own images."""
 
 from typing import Annotated, Literal
 
@@ -10,7 +10,7 @@ SIXTEEN_BITS = 65535  # the largest value
 
 
 class PrepareParams(Section):
-    """How they are split, and what own images are made into."""
+    """Splits and the preprocessing of own images."""
 
     val_fraction: Annotated[float, Field(ge=0, lt=1)]
     test_fraction: Literal["auto"] | Annotated[float, Field(ge=0, lt=1)]

@@ -1,4 +1,4 @@
-"""The section `runtime`: what cannot change the sense of a result, so that no stage tracks it."""
+"""The section `runtime` of params.yaml, which no stage tracks: it does not affect what is learned."""
 
 from typing import Annotated, Literal
 
@@ -8,7 +8,7 @@ from imageclf.config.section import Positive, Section
 
 
 class RuntimeParams(Section):
-    """What cannot change the sense of a result. No stage's `params` names this section."""
+    """Settings of the machine and the logs. No stage's `params` has this section."""
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:(0|[1-9]\d?))?)$")]
     workers: Literal["auto"] | Positive

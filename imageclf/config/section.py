@@ -1,4 +1,4 @@
-"""A section of params.yaml: how its keys are typed, and how it is read."""
+"""Base class and types of a section of params.yaml, and its reader."""
 
 import importlib
 from collections.abc import Collection
@@ -14,7 +14,7 @@ from imageclf.runtime.errors import ParamsError
 from imageclf.runtime.yaml import NotYaml, load_yaml
 
 PARAMS = Path("params.yaml")
-LARGEST = 1_000_000  # characters; a params.yaml is a page
+LARGEST = 1_000_000  # characters; a params.yaml has one page
 NO_FILE = "data/none"  # an empty file: DVC needs a path that exists
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -33,7 +33,7 @@ class Section(BaseModel):
 
 @dataclass(frozen=True)
 class OneOf:
-    """Annotates a str: it must be one of these names, those of a registry say."""
+    """Annotates a str that must be one of these names, such as those of a registry."""
 
     names: Collection[str]
 
@@ -45,12 +45,12 @@ AnySection = TypeVar("AnySection", bound=Section)
 
 
 def read_section(section: type[AnySection]) -> AnySection:
-    """The section of params.yaml that the class describes, `train` for TrainParams; the other sections are checked too.
+    """Read the section of a class, such as `train` for TrainParams; the other sections are checked too.
 
     Raises:
-        ParamsError: the file is missing or not YAML, a key is unknown or missing, or a value cannot be.
+        ParamsError: the file is missing or not YAML, a key is unknown or missing, or a value is invalid.
     """
-    # By name: what only refuses the other sections' values cannot change a byte, and is no dep of the stage.
+    # Imported by name: it only rejects other sections' values, which cannot affect a result, so it is not a dep.
     whole = importlib.import_module("imageclf.config.params").read_params()
     found = getattr(whole, section.__name__.removesuffix("Params").lower())
     assert isinstance(found, section)
@@ -58,21 +58,21 @@ def read_section(section: type[AnySection]) -> AnySection:
 
 
 def read_content(path: Path) -> Any:
-    """What a params file holds, as yet unchecked.
+    """The content of a params file, not yet validated.
 
     Raises:
-        ParamsError: it is missing, empty or not YAML.
+        ParamsError: the file is missing, empty or not YAML.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ParamsError(f"{path} is missing; run in the folder of dvc.yaml, or git checkout {path.name}") from None
     except UnicodeDecodeError:
-        raise ParamsError(f"{path} is not UTF-8 text; git checkout {path.name} brings the last good one") from None
+        raise ParamsError(f"{path} is not UTF-8 text; git checkout {path.name} restores the committed one") from None
     if len(text) > LARGEST:
-        raise ParamsError(f"{path.name} has {len(text):,} characters, and a page of them is expected; shorten it")
+        raise ParamsError(f"{path.name} has {len(text):,} characters, far more than one page; shorten it")
     if not text.strip():
-        raise ParamsError(f"{path.name} is empty; git checkout {path.name} brings the last good one")
+        raise ParamsError(f"{path.name} is empty; git checkout {path.name} restores the committed one")
     try:
         return load_yaml(text)
     except NotYaml as error:

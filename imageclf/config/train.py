@@ -1,4 +1,4 @@
-"""The section `train`: what is trained, and how."""
+"""The section `train` of params.yaml: model, optimisation and augmentation."""
 
 import os.path
 from pathlib import Path
@@ -14,7 +14,7 @@ OUTS = ("data/raw", "data/prepared", "models/classifier", "models/export", "metr
 
 
 class TrainParams(Section):
-    """What is trained, and how."""
+    """Model, optimisation and augmentation."""
 
     seed: Seed
     model: str
@@ -66,13 +66,13 @@ class TrainParams(Section):
                 "copy the file to another folder, and give that path"
             )
         if self.pretrained and self.weights != NO_FILE:
-            raise ValueError(f"weights is {self.weights}, and pretrained is true; set one of them back")
+            raise ValueError(f"weights is {self.weights}, and pretrained is true; reset one of them")
         if self.label_smoothing and self.loss != "cross_entropy":
-            raise ValueError(f"label_smoothing goes with loss cross_entropy, not {self.loss}; set it to 0")
+            raise ValueError(f"label_smoothing needs loss cross_entropy, not {self.loss}; set it to 0")
         if self.class_weights == self.sampling == "balanced":
-            raise ValueError("class_weights and sampling are both balanced; one makes up for rare classes, keep that")
+            raise ValueError("class_weights and sampling are both balanced; one is enough, reset the other")
         if self.hard_fraction not in ("auto", 1.0) and self.sampling != "shuffled":
-            raise ValueError(f"hard_fraction goes with sampling shuffled, not {self.sampling}; set it to auto")
+            raise ValueError(f"hard_fraction needs sampling shuffled, not {self.sampling}; set it to auto")
         for name in ("mixup", "cutmix"):
             self._check_mixing(name)
         return self
@@ -81,9 +81,11 @@ class TrainParams(Section):
         if not getattr(self.augment, name):
             return
         if self.hard_fraction not in ("auto", 1.0):
-            raise ValueError(f"augment.{name} mixes images that hard_fraction is to tell apart; set that to auto")
+            raise ValueError(
+                f"augment.{name} mixes images that hard_fraction must rank one by one; set hard_fraction to auto"
+            )
         if self.loss != "cross_entropy":
-            raise ValueError(f"augment.{name} goes with loss cross_entropy, not {self.loss}; set it to 0")
+            raise ValueError(f"augment.{name} needs loss cross_entropy, not {self.loss}; set it to 0")
         if isinstance(self.batch_size, int) and self.batch_size < 2 * (
             self.shards if isinstance(self.shards, int) else min(2, self.batch_size)
         ):

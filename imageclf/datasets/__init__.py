@@ -1,1 +1,1 @@
-"""Where images come from: built-in data sets, folders, labels.csv, downloads."""
+"""Sources of images: built-in data sets, downloads, folders, labels.csv."""

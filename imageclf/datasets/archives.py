@@ -1,4 +1,4 @@
-"""Archives, read without unpacking them to disk and without executing anything in them."""
+"""Read archives without unpacking them to disk and without executing anything in them."""
 
 import io
 import pickle
@@ -15,10 +15,10 @@ from imageclf.runtime.errors import Fault
 
 
 def read_members(path: Path, wanted: Mapping[str, int]) -> dict[str, bytes]:
-    """Read the members that `wanted` names in full, each with the most bytes it may have.
+    """Read the members in `wanted`, which maps each name to its largest allowed size in bytes.
 
     Raises:
-        Fault: one is missing, too long, or not a regular file, or the archive is broken.
+        Fault: a member is missing, too large or not a regular file, or the archive is damaged.
     """
     found: dict[str, bytes] = {}
     try:
@@ -29,7 +29,7 @@ def read_members(path: Path, wanted: Mapping[str, int]) -> dict[str, bytes]:
                 if len(found) == len(wanted):
                     return found
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
-        raise Fault(f"not a whole .tar.gz ({error})") from None
+        raise Fault(f"not a complete .tar.gz ({error})") from None
     raise Fault(f"{', '.join(sorted(set(wanted) - set(found)))} is not in it")
 
 
@@ -44,7 +44,7 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, most: int) -> by
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """Protocol 2 spells bytes as latin-1 text; no other codec is looked up."""
+    """Encode latin-1 text, as protocol 2 stores bytes; refuse other codecs."""
     if encoding != "latin1":
         raise Fault(f"a pickle in it asks for the codec {encoding}")
     return text.encode("latin1")
@@ -68,14 +68,14 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 def unpickle(content: bytes) -> Any:
-    """Load a pickle of Python 2 or 3 that holds nothing but plain values and numpy arrays.
+    """Load a pickle of Python 2 or 3 that has only plain values and numpy arrays.
 
     Raises:
-        Fault: it asks for anything else, or is broken.
+        Fault: the pickle asks for anything else, or is damaged.
     """
     try:
         return _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
     except Fault:
         raise
-    except Exception as error:  # the documentation names no closed list of what a broken pickle raises
+    except Exception as error:  # the documentation does not list what a damaged pickle raises
         raise Fault(f"a pickle in it is broken ({type(error).__name__})") from None

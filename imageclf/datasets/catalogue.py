@@ -1,6 +1,6 @@
-"""The built-in data sets by name: the ENTRIES of each module of `builtin`. A new module is found by itself.
+"""The built-in data sets by name: the ENTRIES of every module in `builtin`.
 
-Their hashes are those that TensorFlow Datasets and Keras publish, beside MD5s in torchvision; npm's is the registry's.
+Their hashes are those of TensorFlow Datasets, Keras and, for npm, the registry; torchvision's MD5s agree.
 """
 
 import importlib

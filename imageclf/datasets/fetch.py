@@ -1,4 +1,4 @@
-"""A data set's arrays from whichever source brings them first, or from what the user has."""
+"""A data set's arrays from its first working source, or from a local archive."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ from imageclf.runtime.platform import locked
 
 
 def from_sources(entry: Entry, folder: Path, patience: Patience | None = None) -> Arrays:
-    """Try the sources in turn, those first whose files are in `folder` already; leave there what is unfinished.
+    """Try the sources in turn, first those whose files are already in `folder`; keep partial downloads there.
 
     Raises:
-        SourceError: none brought the data set whole.
+        SourceError: no source delivered the complete data set.
     """
     patience = patience or Patience()
     waiting = deque(sorted(entry.sources, key=lambda source: not _is_here(source, folder)))
-    slow: list[Source] = []  # gave way once; taken as they are when nothing else brought the data set
+    slow: list[Source] = []  # too slow at first; tried again without a minimum rate if all others fail
     while waiting:
         source = waiting.popleft()
         is_last_resort = not waiting or source in slow
@@ -34,16 +34,16 @@ def from_sources(entry: Entry, folder: Path, patience: Patience | None = None) -
             print(f"download: {fault}; {then}", flush=True)
     wanted = " and ".join(map(str, entry.sources[0].files))
     raise SourceError(
-        f"{entry.name}: no source could be reached or brought it whole; put {wanted} into {folder}, or say in "
-        "params.yaml: data.archive where you have it, and run again"
+        f"{entry.name}: no source delivered it completely; put {wanted} into {folder}, or set data.archive in "
+        "params.yaml, and run again"
     )
 
 
 def from_archive(entry: Entry, path: Path) -> Arrays:
-    """Read what the user has: a file, or a folder that holds all files of one of the sources.
+    """Read a local file, or a folder with all files of one of the sources.
 
     Raises:
-        DataError: there is nothing at `path`, or something else.
+        DataError: `path` is missing or has other files.
     """
     for source in entry.sources:
         paths = [path / file.name for file in source.files] if path.is_dir() else [path]
@@ -51,7 +51,7 @@ def from_archive(entry: Entry, path: Path) -> Arrays:
             try:
                 return source.decode(paths)
             except Fault as fault:
-                raise DataError(f"params.yaml: data.archive: {printable(path)}: {fault}; get it anew") from None
+                raise DataError(f"params.yaml: data.archive: {printable(path)}: {fault}; download it again") from None
     wanted = " or ".join(dict.fromkeys(" with ".join(map(str, source.files)) for source in entry.sources))
     raise DataError(
         f"params.yaml: data.archive: {printable(path)} {_found(entry, path)}; give {wanted}, or null to download"
@@ -60,7 +60,7 @@ def from_archive(entry: Entry, path: Path) -> Arrays:
 
 @contextmanager
 def held_folder(folder: Path) -> Iterator[Path]:
-    """A folder for this process alone. What is in it stays: a change of code does not fetch a data set twice."""
+    """Lock a folder for this process. Its files are kept, so that a data set is downloaded only once."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     file = folder.with_name(f"{folder.name}.lock")
     with ExitStack() as held:
@@ -71,7 +71,7 @@ def held_folder(folder: Path) -> Iterator[Path]:
             held.enter_context(locked(file))
         folder.mkdir(exist_ok=True)
         yield folder
-        for part in folder.glob("*.part"):  # of a source that gave way
+        for part in folder.glob("*.part"):  # of a source that was given up
             part.unlink()
 
 
@@ -80,7 +80,7 @@ def _from_source(source: Source, folder: Path, patience: Patience) -> Arrays:
     for file, path in zip(source.files, paths, strict=True):
         try:
             if _is_whole(file, path):
-                print(f"download: {path} is here already, and whole", flush=True)
+                print(f"download: {path} is already complete", flush=True)
             else:
                 source.origin.fetch(file, path, patience)
         except Fault as fault:
@@ -89,13 +89,13 @@ def _from_source(source: Source, folder: Path, patience: Patience) -> Arrays:
 
 
 def _is_here(source: Source, folder: Path) -> bool:
-    """Whether all files are there by name and size, which is quickly seen."""
+    """Whether all files are there, by name and size only."""
     paths = {file: folder / file.name for file in source.files}
     return all(path.is_file() and path.stat().st_size == file.size for file, path in paths.items())
 
 
 def _is_whole(file: PinnedFile, path: Path) -> bool:
-    """Whether the file needs no download. Another one under its name is removed."""
+    """Whether the file is complete; a wrong file is removed."""
     fault = _fault(file, path)
     if fault and path.is_file():
         print(f"download: {path} {fault}; removed", flush=True)
@@ -104,7 +104,7 @@ def _is_whole(file: PinnedFile, path: Path) -> bool:
 
 
 def _fault(file: PinnedFile, path: Path) -> str:
-    """What is wrong with the file at `path`, "" where it is the one."""
+    """What is wrong with the file at `path`; empty if nothing."""
     try:
         file.check(path)
     except Fault as fault:
@@ -119,4 +119,4 @@ def _found(entry: Entry, path: Path) -> str:
         files = dict.fromkeys(file for source in entry.sources for file in source.files)
         faults = {file.name: _fault(file, path / file.name) for file in files}
         return "is a folder where " + ", ".join(f"{name} {fault}" for name, fault in faults.items() if fault)
-    return "is no file or folder"
+    return "is not a file or folder"

@@ -1,4 +1,4 @@
-"""A user's own images: a manifest of the files below their folder, with classes, splits and hashes."""
+"""The manifest of own images: every file with its class, split and hash."""
 
 import tarfile
 import zipfile
@@ -21,12 +21,12 @@ from imageclf.runtime.files import sha256_of_file
 from imageclf.runtime.platform import available_cores
 from imageclf.runtime.progress import Progress
 
-NONE = "data/none"  # an empty file that stands for no folder, where DVC must have a path
-# What may be wanted where it is left out, and what to do then.
+NONE = "data/none"  # an empty file: DVC needs a path even if there is no folder
+# Files that are left out but may be wanted, and what to do then.
 MISSED = {
-    LINKED_FOLDER: "put the folder itself there",
-    LINK: "put the file itself there",
-    DEAD_LINK: "mend it",
+    LINKED_FOLDER: "replace it by the folder itself",
+    LINK: "replace it by the file itself",
+    DEAD_LINK: "fix it",
     HIDDEN_FOLDER: "change .dvcignore if it is wanted",
     HIDDEN_FILE: "change .dvcignore if it is wanted",
     NOT_NAMED: "name its class there if it is wanted",
@@ -45,10 +45,10 @@ class Manifest:
 
 
 def make_manifest(roots: Sequence[str]) -> Manifest:
-    """Look through every root, and hash each file that should be an image.
+    """List every root, and hash each file that should be an image.
 
     Raises:
-        DataError: a root is no folder with images in at least two classes.
+        DataError: a root is not a folder with images in at least two classes.
     """
     lines, passed_over, places = [], [], []
     folders = [located(root) for root in roots]
@@ -77,7 +77,7 @@ def make_manifest(roots: Sequence[str]) -> Manifest:
 
 
 def missed(left_out: pd.DataFrame) -> list[str]:
-    """What to say at the console of what was left out and may be wanted: a line for each reason."""
+    """Console lines, one per reason, about files that were left out but may be wanted."""
     lines = []
     for reason, remedy in MISSED.items():
         paths = left_out["path"][left_out["problem"] == reason].tolist()
@@ -87,42 +87,39 @@ def missed(left_out: pd.DataFrame) -> list[str]:
 
 
 def located(root: str) -> Path:
-    """The folder that a path of params.yaml means.
+    """The folder at a path of params.yaml.
 
     Raises:
-        DataError: there is none, or it is one of the project's own.
+        DataError: it is missing, or one of the project's own folders.
     """
     path, name = Path(root), printable(root)
     if not path.is_dir():
         raise DataError(f"{name} {_no_folder(path)}")
     here, there = Path.cwd().resolve(), path.resolve()
     if here.is_relative_to(there) or any(there.is_relative_to(here / own) for own in OURS):
-        raise DataError(f"{name} holds the pipeline's own files; set data.path to a folder of your images alone")
+        raise DataError(f"{name} holds the pipeline's own files; set data.path to a folder with only your images")
     return path
 
 
 def _no_folder(path: Path) -> str:
-    """Why there is no folder at `path`, and what to do."""
+    """Why `path` is not a folder, and what to do."""
     if path.is_file():
         if path.suffix.lower() == ".csv":
-            return (
-                "is a table; put it as labels.csv into the folder of its images and set data.path to that folder, so "
-                "that a changed image is seen too"
-            )
+            return "is a table; save it as labels.csv in the folder of its images, and set data.path to that folder"
         if path.suffix == ".dvc":
-            return f"is DVC's note on {printable(path.stem)}; set data.path to {printable(path.with_suffix(''))}"
+            return f"is DVC's file for {printable(path.stem)}; set data.path to {printable(path.with_suffix(''))}"
         if zipfile.is_zipfile(path) or tarfile.is_tarfile(path):
             return "is an archive; unpack it and set data.path to the folder that it makes"
         return "is a file; set data.path to a folder of images"
     for place in (path, *path.parents):
         if place.name and place.with_name(f"{place.name}.dvc").is_file() and not place.exists():
-            return f"is tracked by DVC and not here; dvc checkout {printable(place)} or dvc pull brings it"
+            return f"is tracked by DVC but missing; run dvc checkout {printable(place)} or dvc pull"
     if path.is_symlink():
-        return f"is a link to {printable(path.readlink())}, which is not there; mend it"
+        return f"is a link to {printable(path.readlink())}, which does not exist; fix it"
     siblings = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
     near = next((other for other in sorted(siblings) if look(other) == look(path.name)), "")
     if near:
-        return f"is missing, but {printable(path.with_name(near))} is there; set data.path to that"
+        return f"is missing, but {printable(path.with_name(near))} exists; set data.path to it"
     return (
         "is missing; set data.path to a folder of images, and if DVC runs it elsewhere (--temp, --queue), dvc add it "
         "or give an absolute path"
@@ -134,7 +131,7 @@ def _check_apart(roots: Sequence[str], folders: Sequence[Path]) -> None:
         if folders[inner].resolve().is_relative_to(folders[outer].resolve()):
             raise DataError(
                 f"{printable(roots[inner])} lies in {printable(roots[outer])}, whose images would count twice; "
-                "set data.path and data.also to folders apart"
+                "set data.path and data.also to separate folders"
             )
     splits = {split_of(folder.resolve().name) for folder in folders}
     if len(splits) > 1 and "" not in splits:
@@ -152,7 +149,7 @@ def _check_classes(
         raise DataError(f"{where} holds no images; {HOW}")
     for name in classes:
         if not cleaned(name):
-            raise DataError(f"{where}: the class {name!r} has a name that does not show; give it another")
+            raise DataError(f"{where}: the class {name!r} has an invisible name; rename it")
     if len(classes) == 1:
         place, below = wrapped(paths)
         inner = "".join(f"; {line}" for line in missed(left_out)[:1])

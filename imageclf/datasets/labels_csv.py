@@ -1,4 +1,4 @@
-"""labels.csv: which files it names, their labels and splits."""
+"""labels.csv: the files in it, their labels and splits."""
 
 import codecs
 import csv
@@ -17,23 +17,23 @@ from imageclf.datasets.walk import Walk
 from imageclf.runtime.errors import DataError, closest, printable
 from imageclf.runtime.stage import project_root
 
-ELSEWHERE = re.compile(r"/|[A-Za-z]:|\.\.(/|$)|\w+://")  # how paths begin that leave a folder
+ELSEWHERE = re.compile(r"/|[A-Za-z]:|\.\.(/|$)|\w+://")  # the beginning of a path that leaves the folder
 
 
 class NamedFiles:
-    """The files that `found` has below `root`."""
+    """Finds the files of `found` below `root` by their names in a table."""
 
     def __init__(self, root: Path, found: Walk) -> None:
         self._files = found.files
         self._there = set(found.files)
         self._folders = set(found.folders)
         self._passed_over = found.passed_over
-        places = (root, root.resolve(), project_root() / root)  # the last as a temporary workspace's table means it
+        places = (root, root.resolve(), project_root() / root)  # the last for a table in a temporary workspace
         self._places = [f"{os.path.abspath(place)}/" for place in places]  # noqa: PTH100 - follows no link
         self._prefixes = [f"{root}/", f"{root.name}/"]
 
     def find(self, text: str) -> PurePosixPath | None:
-        """The one file that `text` can mean; None if there is none, or several."""
+        """The only file that `text` can mean; None if there is none, or several."""
         for path in self._readings(text):
             if path in self._there:
                 return path
@@ -44,29 +44,29 @@ class NamedFiles:
         return None
 
     def why_not(self, text: str) -> str:
-        """The likely cause why `text` means no file, and what to do."""
+        """The probable reason why `text` names no file, and what to do."""
         for path in self._readings(text):
             alike = self._alike(path)
             if alike:
-                return f"may be {printable(alike[0])} or {printable(alike[1])}; write the one that is meant"
+                return f"may be {printable(alike[0])} or {printable(alike[1])}; write the correct one"
             for part in (path, *path.parents):
                 reason = self._passed_over.get(printable(str(part)))
                 if reason:
-                    return f"is left out ({reason}); take the line out, or move the file"
+                    return f"is left out ({reason}); remove the line, or move the file"
             if path in self._folders:
                 return "is a folder; name each file in it"
         near = self._nearest(text)
         if ELSEWHERE.match(text.strip().replace("\\", "/")):
-            example = f", as {printable(near)}" if near else ""
+            example = f", such as {printable(near)}" if near else ""
             return f"is not in the folder of the table; write paths relative to it{example}"
         if near:
-            return f"is not there, but {printable(near)} is; if that is meant, write it so"
+            return f"is not there, but {printable(near)} is; if you mean that file, use its name"
         if len(self._files) == 1:
-            return "is not there, nor any file but the table; if DVC tracks the images, run dvc pull"
-        return "is not there; take the line out or mend it"
+            return "is not there, and the table is the only file; if DVC tracks the images, run dvc pull"
+        return "is not there; remove the line or fix it"
 
     def _readings(self, text: str) -> Iterator[PurePosixPath]:
-        """What `text` can stand for, the plainest first."""
+        """All paths that `text` can mean, the most literal first."""
         yield PurePosixPath(text)
         slashes = text.strip().replace("\\", "/")
         for way in (text.strip(), slashes, unquote(slashes.removeprefix("file://"))):
@@ -80,7 +80,7 @@ class NamedFiles:
         return self._looks[look(str(path))]
 
     def _nearest(self, text: str) -> PurePosixPath | None:
-        """The only file of the same name elsewhere in the folder, or of the same name with another ending."""
+        """The only file with this name elsewhere in the folder, or with this name and another extension."""
         path = PurePosixPath(text.strip().replace("\\", "/"))
         for names, name in ((self._names, path.name), (self._stems, path.name), (self._stems, path.stem)):
             if len(names[look(name)]) == 1:
@@ -107,9 +107,9 @@ class NamedFiles:
 
 
 LABELS = "labels.csv"
-COLUMNS = ["path", "label", "split"]  # the last if wanted
-DELIMITERS = ",;\t"  # the second where a comma stands in numbers
-# What others call the columns.
+COLUMNS = ["path", "label", "split"]  # split is optional
+DELIMITERS = ",;\t"  # the second in locales with decimal commas
+# Other names of the columns.
 OTHERS = {
     "path": "file filename file_name filepath file_path fname id "
     "image images img image_path img_path image_name image_id image_file name paths",
@@ -121,7 +121,7 @@ EXCEL = b"PK\x03\x04"
 
 
 def read_labels(table: Path, found: Walk) -> dict[PurePosixPath, tuple[str, str]]:
-    """Label and split of each file that the table names, of those `found` in its folder.
+    """Label and split of each file in the table; `found` are the files in its folder.
 
     Raises:
         DataError: a line is wrong.
@@ -136,7 +136,7 @@ def read_labels(table: Path, found: Walk) -> dict[PurePosixPath, tuple[str, str]
         if not cleaned(label):
             raise DataError(f"{where}: no label; name the class of {shown}")
         if "\r" in label:
-            raise DataError(f"{where}: label {label!r} has a carriage return in it; take it out")
+            raise DataError(f"{where}: label {label!r} contains a carriage return; remove it")
         path = files.find(text)
         if path is None:
             raise DataError(f"{where}: {shown} {files.why_not(text)}")
@@ -150,15 +150,15 @@ def read_labels(table: Path, found: Walk) -> dict[PurePosixPath, tuple[str, str]
 
 
 def _lines(table: Path, files: NamedFiles) -> Iterator[tuple[int, dict[str, str]]]:
-    """Each line that is not blank by its columns, with its number."""
+    """The number and the cells, by column, of each line that is not blank."""
     name = printable(str(table))
     text = _text(table)
     first = text.partition("\n")[0].strip()
-    told = first[4:] if first.lower().startswith("sep=") else ""  # as Excel may begin a table
-    delimiter = told or max(DELIMITERS, key=first.count)
+    declared = first[4:] if first.lower().startswith("sep=") else ""  # Excel's first line
+    delimiter = declared or max(DELIMITERS, key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
-        if told:
+        if declared:
             next(reader)
         columns = [column.strip() for column in next(reader, [])]
         while columns and not columns[-1]:
@@ -177,27 +177,27 @@ def _lines(table: Path, files: NamedFiles) -> Iterator[tuple[int, dict[str, str]
                 )
             yield reader.line_num, dict(zip(meant, cells, strict=True))
     except csv.Error as error:
-        raise DataError(f"{name}, line {reader.line_num}: no CSV ({error}); save it as CSV again") from None
+        raise DataError(f"{name}, line {reader.line_num}: not valid CSV ({error}); save it as CSV again") from None
 
 
 def _text(table: Path) -> str:
     name, content = printable(str(table)), table.read_bytes()
     if content.startswith(EXCEL):
-        raise DataError(f"{name} is an Excel workbook, whatever its name; save it as CSV UTF-8")
+        raise DataError(f"{name} is an Excel workbook; save it as CSV UTF-8")
     try:
         utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         return content.decode("utf-16" if utf16 else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise DataError(
-            f"{name}, line {line}: byte 0x{content[error.start]:02x} is not UTF-8; save the table as CSV UTF-8, which "
-            "in Excel is a kind of its own"
+            f"{name}, line {line}: byte 0x{content[error.start]:02x} is not UTF-8; save the table as CSV UTF-8 "
+            "(a separate file type in Excel)"
         ) from None
 
 
 def _wrong_columns(columns: list[str], files: NamedFiles) -> str:
     if any(files.find(column) for column in columns if column):
-        return "begins with a file and not with the names of the columns; put path,label above it"
+        return "begins with a file, not with column names; add path,label as the first line"
     columns = [column or "(no name)" for column in columns]
     needed = [column for column in COLUMNS if column not in map(str.lower, columns)]
     renames, spare, seen = [], [], set()
@@ -209,13 +209,13 @@ def _wrong_columns(columns: list[str], files: NamedFiles) -> str:
         elif word not in COLUMNS or word in seen:
             spare.append(repr(column))
         seen.add(word)
-    changes = renames + [f"take out {', '.join(spare)}"] * bool(spare)
+    changes = renames + [f"remove {', '.join(spare)}"] * bool(spare)
     missing = " and ".join(column for column in needed if column != "split")
     changes += [f"add {missing}"] * bool(missing)
     said = printable(", ".join(columns)) or "no names"
-    return f"has the columns {said}, and takes path, label and, if wanted, split; {printable(', '.join(changes))}"
+    return f"has the columns {said}, but needs path, label and optionally split; {printable(', '.join(changes))}"
 
 
 def _meaning(column: str) -> str:
-    """The column that this one is under another name or misspelt; empty if it is none."""
+    """The column that this name means, perhaps misspelt; empty if none."""
     return MEANINGS.get(closest(column.lower().replace(" ", "_"), MEANINGS, cutoff=0.75), "")

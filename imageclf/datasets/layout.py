@@ -1,4 +1,4 @@
-"""Which class and split the files of a user's own folder belong to, by the folders they lie in or by its labels.csv."""
+"""The class and split of each file in a user's folder, from its subfolders or its labels.csv."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ OTHER_TABLE = "a table that is not read"
 HOW = "put the images into a folder for each class, or name their classes in labels.csv"
 ARCHIVES = {".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"}
 TABLES = {".csv", ".tsv", ".xls", ".xlsx", ".ods", ".json", ".jsonl", ".parquet"}
-PARTS = {"labels", "annotations", "masks", "boxes", "jsons", "xmls"}  # beside images: of detection and segmentation
+PARTS = {"labels", "annotations", "masks", "boxes", "jsons", "xmls"}  # folders of detection and segmentation data sets
 TOP = PurePosixPath()
 
 
@@ -24,19 +24,19 @@ TOP = PurePosixPath()
 class Candidate:
     """A file that should be an image."""
 
-    path: PurePosixPath  # below the folder
+    path: PurePosixPath  # relative to the folder
     label: str
     split: str  # train, val, test; empty: not given
 
 
 def lay_out(root: Path, found: Walk) -> tuple[list[Candidate], dict[str, str]]:
-    """The candidates, and why each other file is none.
+    """The candidates, and why the other files are not candidates.
 
-    labels.csv at the top of the folder decides if it is there; else the folders of splits with class folders below,
-    if no other folder stands beside them; else class folders. Deeper folders belong to the class above them.
+    A labels.csv at the top decides, if there is one. Otherwise, if all top folders are splits, the folders inside them
+    are classes; else the top folders are classes. Deeper folders belong to the class above them.
 
     Raises:
-        DataError: the files cannot be told into classes.
+        DataError: the files cannot be assigned to classes.
     """
     name = printable(str(root))
     table = next((path for path in found.files if str(path).lower() == LABELS), None)
@@ -50,7 +50,7 @@ def lay_out(root: Path, found: Walk) -> tuple[list[Candidate], dict[str, str]]:
     below = _folders_below(found)
     if not below[TOP]:
         what = f"{len(found.files):,} files" if found.files else "no files"
-        raise DataError(f"{name} has {what} and no folders in it{_but_for(found, '')}; {_instead(found)}")
+        raise DataError(f"{name} has {what} and no subfolders{_but_for(found, '')}; {_instead(found)}")
     splits = _splits(name, found, below)
     above = {top: _above_classes(top, split, found, below) for top, split in splits.items()}
     _check_folders(name, found, below, splits, above)
@@ -67,7 +67,7 @@ def lay_out(root: Path, found: Walk) -> tuple[list[Candidate], dict[str, str]]:
         elif top in splits:
             raise DataError(
                 f"{name} has images in {printable(str(path.parent))} and not in a class folder there "
-                f"({printable(path.name)}); {HOW}, and keep those without a class elsewhere"
+                f"({printable(path.name)}); {HOW}, and move unlabelled ones elsewhere"
             )
         else:
             raise DataError(f"{name} has images beside its class folders ({printable(str(path))}); {HOW}")
@@ -75,7 +75,7 @@ def lay_out(root: Path, found: Walk) -> tuple[list[Candidate], dict[str, str]]:
 
 
 def wrapped(found: Sequence[PurePosixPath]) -> tuple[PurePosixPath, list[str]]:
-    """The folder that all these files lie in, and the names of the folders there."""
+    """The deepest folder that contains all these files, and the names of its subfolders."""
     place = TOP
     while True:
         depth = len(place.parts)
@@ -93,10 +93,10 @@ def _folders_below(found: Walk) -> dict[PurePosixPath, list[str]]:
 
 
 def _splits(name: str, found: Walk, below: Mapping[PurePosixPath, list[str]]) -> dict[str, str]:
-    """The split of each folder at the top; empty where they are classes.
+    """The split of each top folder; empty if they are classes.
 
     Raises:
-        DataError: they are neither, or both.
+        DataError: they are neither or a mixture.
     """
     tops = below[TOP]
     _check_wrapping(name, tops, below)
@@ -107,15 +107,15 @@ def _splits(name: str, found: Walk, below: Mapping[PurePosixPath, list[str]]) ->
         return splits
     if not others:
         raise DataError(
-            f"{name} has folders that name a split and more at once ({_some(tops)}); put a folder for each class into "
-            f"train/ and test/, or name classes and splits in {LABELS}"
+            f"{name} has folders whose names combine a split and something else ({_some(tops)}); put a folder for each "
+            f"class into train/ and test/, or name classes and splits in {LABELS}"
         )
-    # train/ may be a class, of shoes or of vehicles, but not if there are folders in it.
+    # train/ may be a class (a vehicle), but not if it has subfolders.
     holding = [top for top in splits if below.get(PurePosixPath(top))]
     if holding or subjects - {""}:
-        clear = f"{_some(holding)} with folders in it" if holding else f"{_some(list(splits))} named for splits"
+        clear = f"{_some(holding)} with subfolders" if holding else f"{_some(list(splits))} named for splits"
         raise DataError(
-            f"{name} has {clear}, and beside it {_some(others)}; move that elsewhere, call it train, val or test if it "
+            f"{name} has {clear}, next to {_some(others)}; move that elsewhere, rename it to train, val or test if it "
             f"is a split, or name the classes in {LABELS}"
         )
     _check_unknown_splits(name, found, below)
@@ -123,18 +123,18 @@ def _splits(name: str, found: Walk, below: Mapping[PurePosixPath, list[str]]) ->
 
 
 def _check_wrapping(name: str, tops: Sequence[str], below: Mapping[PurePosixPath, list[str]]) -> None:
-    """A folder that holds nothing but another one with the splits in it is an unpacked archive."""
+    """Refuse a folder whose only content is a folder with the splits, as in an unpacked archive."""
     place = TOP
     while len(tops) == 1 and not split_of(tops[0]):
         place /= tops[0]
         tops = below.get(place, [])
     if place != TOP and splits_of(tops):
         inner = printable(str(place))
-        raise DataError(f"{name} has {_some(tops)} in its folder {inner}; set the path to {name}/{inner}")
+        raise DataError(f"{name} has {_some(tops)} in its subfolder {inner}; set the path to {name}/{inner}")
 
 
 def _check_unknown_splits(name: str, found: Walk, below: Mapping[PurePosixPath, list[str]]) -> None:
-    """Folders that all hold the same folders are hardly classes."""
+    """Refuse top folders that all have the same subfolders: they are hardly classes."""
     tops = below[TOP]
     inner = [below.get(PurePosixPath(top), []) for top in tops]
     if not all(inner) or any(len(path.parts) == 2 and _is_image(path) for path in found.files):
@@ -146,13 +146,13 @@ def _check_unknown_splits(name: str, found: Walk, below: Mapping[PurePosixPath, 
         )
     if len(tops) > 1 and len(inner[0]) > 1 and len({tuple(sorted(map(look, folders))) for folders in inner}) == 1:
         raise DataError(
-            f"{name} has the same folders ({_some(inner[0])}) in each of {_some(tops)}; call these train, val and "
-            f"test if they are splits, or name the classes in {LABELS}"
+            f"{name} has the same folders ({_some(inner[0])}) in each of {_some(tops)}; rename these to train, val "
+            f"and test if they are splits, or name the classes in {LABELS}"
         )
 
 
 def _above_classes(top: str, split: str, found: Walk, below: Mapping[PurePosixPath, list[str]]) -> PurePosixPath:
-    """The folder whose folders are the classes: `top`, or one in it that repeats it (seg_train/seg_train)."""
+    """The folder whose subfolders are the classes: `top`, or a repetition inside it (seg_train/seg_train)."""
     place = PurePosixPath(top)
     while len(below.get(place, [])) == 1:
         inner = place / below[place][0]
@@ -176,26 +176,26 @@ def _reasons(found: Walk, above: str) -> set[str]:
 
 
 def _but_for(found: Walk, above: str) -> str:
-    """What was passed over below a folder that seems empty."""
+    """What was skipped below a folder that seems empty."""
     reasons = _reasons(found, above)
     return f" but for {', '.join(sorted(reasons))}" if reasons else ""
 
 
 def _instead(found: Walk) -> str:
-    """What to do where there are no folders."""
+    """What to do without subfolders."""
     for path in found.files:
         if path.suffix.lower() in ARCHIVES:
             return f"unpack {printable(path)} here"
         if path.suffix.lower() in TABLES:
-            return f"if {printable(path)} names the classes, call it {LABELS}, with the columns path,label; else {HOW}"
+            return f"if {printable(path)} names the classes, rename it to {LABELS} (columns path,label); else {HOW}"
     return _remedy(found, "", HOW)
 
 
 def _remedy(found: Walk, above: str, otherwise: str) -> str:
     reasons = _reasons(found, above)
     if OF_DVC in reasons:
-        return "dvc pull may bring the images"
-    return "put the files there themselves" if reasons & {LINK, LINKED_FOLDER} else otherwise
+        return "run dvc pull, which may restore the images"
+    return "replace links by the files themselves" if reasons & {LINK, LINKED_FOLDER} else otherwise
 
 
 def _check_folders(
@@ -219,7 +219,7 @@ def _check_folders(
     parts = {part for part in names if part.lower() in PARTS}
     if names > parts > set() and not any(subject_of(other) for other in names - parts):
         raise DataError(
-            f"{name} has {_some(sorted(names))} as detection and segmentation have them, not classes; {HOW}"
+            f"{name} has {_some(sorted(names))}, as in detection or segmentation data sets, not classes; {HOW}"
         )
     held = {path.parents[at] for path in found.files for at in range(len(path.parents))}
     for folder in folders:

@@ -1,27 +1,27 @@
-"""Names as people see them: of classes, and of splits."""
+"""Normalise class names, and recognise the names of splits."""
 
 import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-# Do not show, and shape the letters of some scripts, and emoji.
+# Invisible characters that shape emoji and the letters of some scripts.
 JOINERS = "\u200c\u200d"
 SHAPING = JOINERS + "\ufe0e\ufe0f"
 UNSEEN = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0"
     f"{SHAPING}]"
 )
-SHOWS = ("<super>", "<sub>", "<circle>", "<fraction>", "<square>")  # other forms of a character that look different
+SHOWS = ("<super>", "<sub>", "<circle>", "<fraction>", "<square>")  # compatibility forms that look different
 
 
 def cleaned(name: str) -> str:
-    """A name without stray white space and characters that do not show, its accents in one form."""
+    """A name without surplus white space and invisible characters, its accents in one form."""
     return unicodedata.normalize("NFC", " ".join(UNSEEN.sub(_kept, name).split())).strip(JOINERS)
 
 
 def look(name: str) -> str:
-    """The same for all names that people can hardly tell apart."""
+    """A key that is the same for names that look alike."""
     for same in DIFFERENCES.values():
         name = same(name)
     return name
@@ -60,7 +60,7 @@ def _one_form(name: str) -> str:
     return unicodedata.normalize("NFC", "".join(forms))
 
 
-# In what names may differ that look alike, and what makes those the same that differ in no more.
+# How names that look alike may differ, and the function that removes each difference.
 DIFFERENCES: dict[str, Callable[[str], str]] = {
     "characters that do not show": _shown,
     "white space": _one_space,
@@ -87,27 +87,29 @@ TOKEN = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_A-Za-z]+")  # of TrainI
 
 
 def split_of(name: str) -> str:
-    """train, val or test, where `name` says that and no more; else empty."""
-    split, rest = _told(name)
+    """train, val or test if `name` means only that; else empty."""
+    split, rest = _parsed(name)
     return "" if rest else split
 
 
 def splits_of(names: Sequence[str]) -> dict[str, str]:
-    """The split of each name that says one, be it beside a word that several share (mnist_train, mnist_test)."""
-    told = {name: _told(name) for name in names}
+    """The split in each name, also next to a word that several names have in common (mnist_train, mnist_test)."""
+    parsed = {name: _parsed(name) for name in names}
     beside = defaultdict(set)
-    for split, rest in told.values():
+    for split, rest in parsed.values():
         beside[rest].add(split)
-    return {name: split for name, (split, rest) in told.items() if split and (not rest or len(beside[rest] - {""}) > 1)}
+    return {
+        name: split for name, (split, rest) in parsed.items() if split and (not rest or len(beside[rest] - {""}) > 1)
+    }
 
 
 def subject_of(name: str) -> str:
-    """What a name says beside its split: the empty string for a mere split, or for a mere wrapping (images, data)."""
-    return _told(name)[1]
+    """What a name says besides its split; empty for a plain split or a generic word (images, data)."""
+    return _parsed(name)[1]
 
 
-def _told(name: str) -> tuple[str, str]:
-    """The split that a name says, if it says one, and what it says besides."""
+def _parsed(name: str) -> tuple[str, str]:
+    """The split in a name, if any, and the other words."""
     words = [word.lower() for word in TOKEN.findall(unicodedata.normalize("NFKC", name))]
     words = [word for word in words if word not in AROUND]
     whole = _split("".join(words))

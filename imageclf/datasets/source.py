@@ -1,4 +1,4 @@
-"""What a built-in data set is: its pinned files, where they come from, and how arrays are made of them."""
+"""A built-in data set: its pinned files, their sources, and how they become arrays."""
 
 import hashlib
 import time
@@ -16,7 +16,7 @@ SHOWN = 16  # characters of a hash that a person compares
 
 @dataclass(frozen=True)
 class PinnedFile:
-    """Its name, its size in bytes and its hash as `algorithm:hex`."""
+    """A file's name, size in bytes and hash as `algorithm:hex`."""
 
     name: str
     size: int
@@ -26,10 +26,10 @@ class PinnedFile:
         return f"{self.name} ({self.size:,} bytes, {self.digest[:SHOWN]}…)"
 
     def check(self, path: Path) -> None:
-        """Compare the file at `path` in size and hash.
+        """Check the size and hash of the file at `path`.
 
         Raises:
-            Fault: it is another file, or none; the message stands after the file's name.
+            Fault: the file is missing or different; the message follows the file's name.
         """
         if not path.is_file():
             raise Fault("is not there")
@@ -54,16 +54,16 @@ class Patience:
     connect: float = 10.0
     stall: float = 20.0  # without a byte
     window: float = 20.0  # over which the rate is averaged
-    pause: float = 1.0  # before a broken transfer goes on, doubled each time
-    slowest: float = 300e3  # a slower host gives way to another; 0: there is no other
+    pause: float = 1.0  # before a broken transfer resumes, doubled each time
+    slowest: float = 300e3  # minimum rate; a slower host is given up for another; 0: no minimum
 
     def endless(self) -> "Patience":
-        """The same where no other source is left: slow is better than nothing."""
+        """The same without a minimum rate, for the last source."""
         return replace(self, slowest=0)
 
 
 class Pace:
-    """Bytes as they come, held against the patience."""
+    """Checks a transfer against its timeouts and minimum rate."""
 
     def __init__(self, patience: Patience) -> None:
         self._patience = patience
@@ -71,11 +71,11 @@ class Pace:
         self._bytes = 0
 
     def count(self, amount: int) -> None:
-        """Count `amount` bytes more, 0 where there was only time.
+        """Count `amount` more bytes; 0 if only time has passed.
 
         Raises:
-            TooSlow: the last window's rate is below the slowest.
-            Fault: there was no byte for too long.
+            TooSlow: the rate over the last window is below the minimum.
+            Fault: no byte arrived for too long.
         """
         now = time.monotonic()
         if amount:
@@ -95,30 +95,30 @@ Arrays = dict[str, np.ndarray]
 
 
 class Origin(Protocol):
-    """Where files come from."""
+    """A place that files are downloaded from."""
 
     def address(self, file: PinnedFile) -> str:
-        """Where this file comes from, for a person."""
+        """The file's address, for messages."""
 
     def fetch(self, file: PinnedFile, path: Path, patience: Patience) -> None:
-        """Leave the file, checked, at `path`, or raise a Fault."""
+        """Download the file to `path` and check it, or raise a Fault."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """One way to a data set: files from one origin, and how they are read."""
+    """Files from one origin, and the function that decodes them."""
 
     origin: Origin
     files: tuple[PinnedFile, ...]
-    decode: Callable[[Sequence[Path]], Arrays]  # given the files' paths in order
+    decode: Callable[[Sequence[Path]], Arrays]  # of the files' paths, in order
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One data set: its classes in label order and its sources in the order in which they are tried."""
+    """One data set: its classes in label order, and its sources in the order of trial."""
 
     name: str
     classes: tuple[str, ...]
     sources: tuple[Source, ...] = ()
-    draw: Callable[[], Arrays] | None = None  # makes it on the spot instead
-    sha256: dict[str, str] = field(default_factory=dict)  # of the arrays' values, where they are known
+    draw: Callable[[], Arrays] | None = None  # draws it instead of downloading it
+    sha256: dict[str, str] = field(default_factory=dict)  # of the arrays' values, if known

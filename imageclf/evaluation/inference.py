@@ -1,4 +1,4 @@
-"""The one way in which images become logits, for validation, evaluation and export."""
+"""From images to logits: one function for validation, evaluation and export."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +13,7 @@ from imageclf.images.dataset import PREPARED, Split, read_dataset, read_split
 from imageclf.models.card import Card
 from imageclf.runtime.errors import DataError, MachineError
 
-# Pixels that go through the network at once: small enough for a core's cache, large enough to keep a GPU busy.
+# Pixels per forward pass: few enough for a core's cache, enough to keep a GPU busy.
 CHUNK_PIXELS = {"cpu": 200 * 32 * 32, "accelerator": 4000 * 32 * 32}
 
 
@@ -28,19 +28,19 @@ def predict_logits(
 ) -> torch.Tensor:
     """Logits float32 (N, classes), on the CPU, of images uint8 (N, H, W, C), N at least 1.
 
-    The images are cut into chunks whose size depends on the kind of device alone; on a CPU `threads` of them are
-    computed beside each other, each with one compute thread, so no bit depends on `threads`. The classifier moves to
-    `device` and predicts as in eval mode; chunks go by its `network_size` where it has one. `advance` is told of each
-    finished chunk's images.
+    The chunk size depends only on the kind of device and the image size (the classifier's `network_size` if it has
+    one). On a CPU, `threads` chunks run in parallel with one compute thread each, so results do not depend on
+    `threads`. The classifier is moved to `device` and put in eval mode. `advance` is called with each finished chunk's
+    number of images.
 
     Raises:
-        MachineError: the device's memory does not hold a chunk.
+        MachineError: the device is out of memory.
     """
     size = chunk_size(getattr(classifier, "network_size", None) or images.shape[1:3], device)
 
     def answer(begin: int) -> torch.Tensor:
-        with torch.no_grad(), autocast():  # both hold for the thread that enters them
-            chunk = torch.from_numpy(np.array(images[begin : begin + size]))  # a copy: the original may be read-only
+        with torch.no_grad(), autocast():  # both are thread-local
+            chunk = torch.from_numpy(np.array(images[begin : begin + size]))  # a copy: the array may be read-only
             return classifier(chunk.to(device)).float().cpu()
 
     logits = []
@@ -57,7 +57,7 @@ def predict_logits(
 
 
 def chunk_size(image_size: tuple[int, ...], device: torch.device) -> int:
-    """Images that a network sees in (H, W) pixels, in a chunk: 200 of 32x32 on a CPU."""
+    """Images of (H, W) pixels in a chunk: 200 of 32x32 on a CPU."""
     pixels = CHUNK_PIXELS["cpu" if device.type == "cpu" else "accelerator"]
     return max(1, pixels // (image_size[0] * image_size[1]))
 
@@ -76,7 +76,7 @@ def _evaluating(classifier: nn.Module) -> Iterator[None]:
 def _chunk_pool(threads: int) -> Iterator[ThreadPoolExecutor]:
     before = torch.get_num_threads()
     try:
-        # torch counts compute threads for each calling thread: each of the pool's has to be told.
+        # torch keeps the number of compute threads per calling thread, so each thread of the pool sets it.
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             yield pool
     finally:
@@ -84,10 +84,10 @@ def _chunk_pool(threads: int) -> Iterator[ThreadPoolExecutor]:
 
 
 def read_held_out(card: Card, folder: Path = PREPARED) -> Split:
-    """Map the test split into memory, in the classifier's own classes and size.
+    """Memory-map the test split, and check that the classifier was trained for its classes and size.
 
     Raises:
-        DataError: it is missing or empty, or the classifier was trained for other images.
+        DataError: the split is missing or empty, or the classifier was trained for other images.
     """
     dataset, test = read_dataset(folder), read_split("test", folder)
     if not len(test):

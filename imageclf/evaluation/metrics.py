@@ -1,4 +1,4 @@
-"""metrics/evaluate.json: the scores of the test split, and what validation says about how far to trust an answer."""
+"""metrics/evaluate.json: test scores, and the temperature and threshold that come from validation."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,7 @@ METRICS: dict[str, Metric] = {}
 
 
 def metric(function: Metric) -> Metric:
-    """Register a function of a split's answers as the metric of its name. A new one is one more function here."""
+    """Register a function of a split's answers as a metric under its own name."""
     METRICS[function.__name__] = function
     return function
 
@@ -38,46 +38,46 @@ def ece(answers: Answers) -> float:
 
 
 def accuracy_figures(test: Answers) -> dict[str, Any]:
-    """Every metric, images; top1, and top5 of more than 5 classes, each with the ends of its 95 % interval."""
+    """Every metric, and images; top1, and top5 for more than 5 classes, each with its 95 % interval."""
     figures: dict[str, Any] = {name: round(measure(test), 6) for name, measure in METRICS.items()}
     figures["images"] = len(test)
     for k in (1, 5) if test.logits.shape[1] > 5 else (1,):
         accuracy = top_k_accuracy(test.probabilities, test.labels, k)
-        figures |= _fraction(f"top{k}", round(accuracy * len(test)), len(test))
+        figures |= _with_interval(f"top{k}", round(accuracy * len(test)), len(test))
     return figures
 
 
 def calibration_figures(test: Answers, val: Answers) -> dict[str, Any]:
-    """The temperature that validation asks for, and loss and ece of the test split at it.
+    """The temperature fitted on validation, and the test split's loss and ece with it.
 
-    Empty where validation has no mistakes, for then no temperature is too low, and where it has no images.
+    Empty if validation has no images, or no mistakes: then no temperature is too low.
     """
-    if val.right.all():
+    if val.correct.all():
         return {}
     temperature = fit_temperature(val.logits, val.labels)
     table = reliability_table(calibrated(test.logits, temperature), test.labels)
     return {
         "temperature": temperature,
-        "loss": round(abs(cross_entropy(test.logits.astype(float) / temperature, test.labels)), 6),  # -0.0 is none
+        "loss": round(abs(cross_entropy(test.logits.astype(float) / temperature, test.labels)), 6),  # abs: no -0.0
         "ece": round(expected_calibration_error(table), 6),
     }
 
 
 def selective_figures(test: Answers, val: Answers, precision: float) -> dict[str, Any]:
-    """The threshold that gives `precision` on validation, and what it gives on both splits; empty if there is none."""
-    threshold = choose_threshold(val.confidence, val.right, precision) if precision and len(val) else None
+    """The threshold that reaches `precision` on validation, with coverage and precision on both splits; or nothing."""
+    threshold = choose_threshold(val.confidence, val.correct, precision) if precision and len(val) else None
     if threshold is None:
         return {}
     figures: dict[str, Any] = {"threshold": threshold, "asked": precision}
-    sure, right = selected(val.confidence, val.right, threshold)
-    figures |= {"val_coverage": round(sure / len(val), 6), "val_precision": round(right / sure, 6)}
-    sure, right = selected(test.confidence, test.right, threshold)
-    figures |= _fraction("coverage", sure, len(test))
-    return figures | _fraction("precision", right, sure)
+    kept, correct = selected(val.confidence, val.correct, threshold)
+    figures |= {"val_coverage": round(kept / len(val), 6), "val_precision": round(correct / kept, 6)}
+    kept, correct = selected(test.confidence, test.correct, threshold)
+    figures |= _with_interval("coverage", kept, len(test))
+    return figures | _with_interval("precision", correct, kept)
 
 
 def both_reliabilities(test: Answers, temperature: float | None) -> pd.DataFrame:
-    """metrics/reliability.csv: the reliability table as trained and, where there is one, at the temperature."""
+    """metrics/reliability.csv: the reliability table as trained and, if there is one, with the temperature."""
     tables = {"as trained": test.probabilities}
     if temperature is not None:
         tables["with temperature"] = calibrated(test.logits, temperature)
@@ -87,10 +87,10 @@ def both_reliabilities(test: Answers, temperature: float | None) -> pd.DataFrame
     )
 
 
-def _fraction(name: str, right: int, count: int) -> dict[str, float]:
-    low, high = wilson_interval(right, count)
+def _with_interval(name: str, counted: int, count: int) -> dict[str, float]:
+    low, high = wilson_interval(counted, count)
     return {
-        name: round(right / count if count else 0.0, 6),
+        name: round(counted / count if count else 0.0, 6),
         f"{name}_low": round(low, 6),
         f"{name}_high": round(high, 6),
     }

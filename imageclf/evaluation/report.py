@@ -1,4 +1,4 @@
-"""metrics/report.html: a page with everything that evaluate found."""
+"""metrics/report.html: all results of evaluate on one page."""
 
 import base64
 import math
@@ -16,21 +16,21 @@ from imageclf.evaluation.tables import worst_pairs
 from imageclf.models.card import Card
 from imageclf.runtime.yaml import flat
 
-EXAMPLES = 2  # paths
+EXAMPLES = 2  # paths of each remark
 
 
 @dataclass(frozen=True)
 class Remark:
-    """How many files or classes have a problem, what was done with them, and some of them."""
+    """A kind of problem in the data: how many files or classes have it, what was done, and examples."""
 
-    what: str  # its kind; of a single one all that was found
+    what: str  # the kind; for a single file the whole description
     action: str
     count: int
     examples: list[str]
 
 
 def remarks_by_kind(report: pd.DataFrame) -> list[Remark]:
-    """A remark for each kind of problem and action of a report (path, problem, action), by action and kind."""
+    """One remark per action and kind of problem of a report (path, problem, action), in that order."""
     # A problem begins with its kind: "duplicate: same picture as ...", "not a picture (...)".
     kinds = report["problem"].map(lambda problem: re.split(r": | \(", problem)[0])
     return [
@@ -44,16 +44,16 @@ def remarks_by_kind(report: pd.DataFrame) -> list[Remark]:
     ]
 
 
-WIDTH, HEIGHT = 420, 270  # of the canvas; the rest below in its units too
+WIDTH, HEIGHT = 420, 270  # of the canvas, in SVG units
 LEFT, RIGHT, TOP, BOTTOM = 68, 12, 10, 42  # margins
-TICKS = 5  # of an axis, about
+TICKS = 5  # per axis, about
 
 Points = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Tick:
-    """A mark on an axis: where, and what it says."""
+    """A mark on an axis: its position and its label."""
 
     at: float
     text: str
@@ -68,13 +68,13 @@ class Line:
 
     @property
     def points(self) -> str:
-        """The corners as an SVG polyline has them."""
+        """The corners in the notation of an SVG polyline."""
         return " ".join(f"{x:g},{y:g}" for x, y in self.corners)
 
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines in a frame with two axes; `guide` is a dashed line of reference."""
+    """Lines in a frame with two axes; `guide` is a dashed reference line."""
 
     title: str
     x_label: str
@@ -94,11 +94,11 @@ class Chart:
 def draw_chart(
     title: str, lines: Mapping[str, Points], *, x_label: str, y_label: str, guide: Points | None = None
 ) -> Chart:
-    """Fit lines of (x, y) to a canvas; those without a point are left out."""
+    """Fit lines of (x, y) to the canvas; lines without points are left out."""
     filled = {name: points for name, points in lines.items() if points}
     every = [point for points in [*filled.values(), guide or []] for point in points]
     across, down = ([point[axis] for point in every] for axis in (0, 1))
-    # Epochs are whole: there is nothing at 1.5.
+    # Epochs are whole numbers: no tick at 1.5.
     x_steps, y_steps = _steps(across, least=1.0 if all(x == int(x) for x in across) else 0.0), _steps(down)
 
     def place(points: Points) -> list[tuple[float, float]]:
@@ -116,7 +116,7 @@ def draw_chart(
 
 
 def _steps(values: Sequence[float], *, least: float = 0.0) -> list[float]:
-    """Round numbers at equal distances, no less than `least`, from at most the lowest value to at least the highest."""
+    """Round, equally spaced numbers that span the values; the spacing is at least `least`."""
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     span = (high - low) or abs(high) or 1.0
     power = 10.0 ** math.floor(math.log10(span / TICKS))
@@ -126,17 +126,17 @@ def _steps(values: Sequence[float], *, least: float = 0.0) -> list[float]:
 
 
 def _across(x: float, steps: list[float]) -> float:
-    share = (x - steps[0]) / (steps[-1] - steps[0])
-    return round(LEFT + share * (WIDTH - RIGHT - LEFT), 1)
+    fraction = (x - steps[0]) / (steps[-1] - steps[0])
+    return round(LEFT + fraction * (WIDTH - RIGHT - LEFT), 1)
 
 
 def _down(y: float, steps: list[float]) -> float:
-    share = (y - steps[0]) / (steps[-1] - steps[0])
-    return round(HEIGHT - BOTTOM - share * (HEIGHT - BOTTOM - TOP), 1)
+    fraction = (y - steps[0]) / (steps[-1] - steps[0])
+    return round(HEIGHT - BOTTOM - fraction * (HEIGHT - BOTTOM - TOP), 1)
 
 
 TEMPLATE = Path(__file__).with_suffix(".html")
-LARGEST_TABLE = 30  # classes; of more the worst, and the worst pairs, are shown
+LARGEST_TABLE = 30  # classes; with more, the page shows the worst classes and pairs
 PAIRS = 20
 
 
@@ -156,7 +156,7 @@ def render_report(
 ) -> str:
     """The page. `images` counts each split, `confusion` is (classes, classes), `pictures` are PNG files by caption.
 
-    Names come from data: the template escapes whatever it is given, and the page's policy forbids scripts and requests.
+    Names come from the data: the template escapes everything, and the page's policy forbids scripts and requests.
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"percent": _percent, "count": _count}
@@ -170,7 +170,7 @@ def render_report(
         remarks=remarks,
         classes=classes.to_dict(orient="records"),
         worst=None if few else classes.nsmallest(LARGEST_TABLE, "f1").to_dict(orient="records"),
-        confusion=_shares(confusion) if few else None,
+        confusion=_row_fractions(confusion) if few else None,
         pairs=[
             (card.classes[a], card.classes[b], confusion[a, b])
             for a, b in zip(*worst_pairs(confusion, PAIRS), strict=True)
@@ -180,8 +180,8 @@ def render_report(
     )
 
 
-def _percent(share: float, digits: int = 1) -> str:
-    return "–" if np.isnan(share) else f"{100 * share:.{digits}f}"
+def _percent(fraction: float, digits: int = 1) -> str:
+    return "–" if np.isnan(fraction) else f"{100 * fraction:.{digits}f}"
 
 
 def _count(number: int) -> str:
@@ -212,7 +212,7 @@ def _reliability_chart(table: pd.DataFrame) -> Chart:
         "Reliability on the test split",
         {str(name): _points(part, "confidence", "accuracy") for name, part in table.groupby("probabilities")},
         x_label="mean probability of the answer",
-        y_label="share that is right",
+        y_label="fraction correct",
         guide=[(0, 0), (1, 1)],
     )
 
@@ -221,9 +221,9 @@ def _coverage_chart(table: pd.DataFrame, scores: Mapping[str, Any]) -> Chart:
     asked = scores["selective"]["asked"] if "selective" in scores else None
     return draw_chart(
         "Precision by coverage on the test split",
-        {"the surest images first": _points(table, "coverage", "precision")},
-        x_label="coverage (share of the images)",
-        y_label="precision (share that is right)",
+        {"the most confident images first": _points(table, "coverage", "precision")},
+        x_label="coverage (fraction of the images)",
+        y_label="precision (fraction correct)",
         guide=[(0, asked), (1, asked)] if asked else None,
     )
 
@@ -232,11 +232,11 @@ def _points(table: pd.DataFrame, x: str, y: str) -> Points:
     return [(float(a), float(b)) for a, b in zip(table[x], table[y], strict=True) if not np.isnan(b)]
 
 
-def _shares(confusion: np.ndarray) -> list[list[tuple[int, float]]]:
-    """Each cell's count, and its share of its row, which is a class's images."""
+def _row_fractions(confusion: np.ndarray) -> list[list[tuple[int, float]]]:
+    """Each cell's count, and its fraction of the row (a class's images)."""
     rows = confusion.sum(axis=1, keepdims=True)
-    shares = confusion / np.maximum(1, rows)
+    fractions = confusion / np.maximum(1, rows)
     return [
-        [(int(count), round(float(share), 3)) for count, share in zip(*row, strict=True)]
-        for row in zip(confusion, shares, strict=True)
+        [(int(count), round(float(fraction), 3)) for count, fraction in zip(*row, strict=True)]
+        for row in zip(confusion, fractions, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""Scores of answers, and how sure they are."""
+"""Accuracy, cross entropy and confidence intervals."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,9 +18,9 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def top_k_accuracy(answers: np.ndarray, labels: np.ndarray, k: int) -> float:
-    """Share of images whose label is among the k best classes of `answers` (N, classes), logits or probabilities.
+    """Fraction of images whose label is among the k best classes of `answers` (N, classes), logits or probabilities.
 
-    Of equal answers the lower class is the better one, as in argmax. With fewer than k classes all of them count.
+    Ties go to the lower class, as in argmax. With fewer than k classes every answer counts.
     """
     own = np.take_along_axis(answers, labels[:, None], axis=1)
     ahead = (answers > own) | ((answers == own) & (np.arange(answers.shape[1]) < labels[:, None]))
@@ -52,20 +52,20 @@ class Answers:
 
     @cached_property
     def probabilities(self) -> np.ndarray:
-        """Of each class, float64 (N, classes)."""
+        """The probability of each class, float64 (N, classes)."""
         return np.exp(log_softmax(self.logits))
 
     @cached_property
     def predictions(self) -> np.ndarray:
-        """The best class of each image, int64 (N,)."""
+        """The most probable class of each image, int64 (N,)."""
         return self.probabilities.argmax(axis=1)
 
     @cached_property
-    def right(self) -> np.ndarray:
-        """Whether that is the label, bool (N,)."""
+    def correct(self) -> np.ndarray:
+        """Whether the prediction is the label, bool (N,)."""
         return self.predictions == self.labels
 
     @cached_property
     def confidence(self) -> np.ndarray:
-        """Its probability, float64 (N,), 6 digits as in predictions.csv."""
+        """The prediction's probability, float64 (N,), 6 digits as in predictions.csv."""
         return self.probabilities.max(axis=1).round(6)

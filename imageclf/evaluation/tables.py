@@ -1,25 +1,25 @@
-"""Tables of what a classifier got right and wrong."""
+"""The confusion matrix, the scores of each class, and the predictions, as tables."""
 
 import numpy as np
 import pandas as pd
 
 from imageclf.evaluation.scores import wilson_interval
 
-EVERY_PAIR = 30  # classes, at most, of which confusion.csv has every pair
-MOST_PAIRS = 1000  # lines of it otherwise, at most
-EVERY_CLASS = 100  # classes, at most, that each have a column in predictions.csv
-BEST = 5  # classes that an image has there otherwise
+EVERY_PAIR = 30  # classes; with more, confusion.csv has only the most frequent confusions
+MOST_PAIRS = 1000  # rows of confusion.csv then, at most
+EVERY_CLASS = 100  # classes; with more, predictions.csv has only the best ones
+BEST = 5  # classes per image then
 
 
 def confusion_counts(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
-    """How often class i was taken for class j, int64 (classes, classes) at [i, j]."""
+    """The confusion matrix, int64 (classes, classes): actual class in rows, predicted in columns."""
     return np.bincount(classes * labels + predictions, minlength=classes * classes).reshape(classes, classes)
 
 
 def confusion_table(counts: np.ndarray, names: list[str]) -> pd.DataFrame:
-    """One line for each pair of classes, those that never met too: actual, predicted, count.
+    """One row for each pair of classes, zeros included: actual, predicted, count.
 
-    Of more than 30 classes only the 1,000 most frequent confusions, and in `images` how many the actual class has.
+    With more than 30 classes: the 1,000 most frequent confusions, and the actual class's `images`.
     """
     if len(names) <= EVERY_PAIR:
         pairs = pd.MultiIndex.from_product([names, names], names=["actual", "predicted"])
@@ -37,7 +37,7 @@ def confusion_table(counts: np.ndarray, names: list[str]) -> pd.DataFrame:
 
 
 def worst_pairs(counts: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """The classes, actual and predicted, that were confused: the most frequent pair first, at most `most`."""
+    """The actual and predicted classes of the `most` most frequent confusions, in that order."""
     actual, predicted = np.nonzero(counts)
     wrong = actual != predicted
     actual, predicted = actual[wrong], predicted[wrong]
@@ -46,16 +46,16 @@ def worst_pairs(counts: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def class_table(counts: np.ndarray, names: list[str]) -> pd.DataFrame:
-    """One line a class: class, precision, recall, f1, recall's 95 % interval (fractions, 6 digits), images.
+    """One row per class: class, precision, recall, f1, recall's 95 % interval (fractions, 6 digits), images.
 
-    What has nothing to be a fraction of is nan: the precision of a class that was never predicted, the recall of one
-    without images, and f1 where both are.
+    A fraction of nothing is nan: the precision of a class that was never predicted, the recall of a class without
+    images, and f1 if both are nan.
     """
     hits, predicted, images = counts.diagonal(), counts.sum(axis=0), counts.sum(axis=1)
     scores = {
         "precision": _ratio(hits, predicted),
         "recall": _ratio(hits, images),
-        "f1": _ratio(2 * hits, predicted + images),  # the harmonic mean of the two, free of their zeros
+        "f1": _ratio(2 * hits, predicted + images),  # the harmonic mean of the two, defined if one is nan
     }
     low, high = np.array(
         [wilson_interval(hit, count) if count else (np.nan, np.nan) for hit, count in zip(hits, images, strict=True)]
@@ -65,10 +65,10 @@ def class_table(counts: np.ndarray, names: list[str]) -> pd.DataFrame:
 
 
 def prediction_table(samples: pd.DataFrame, probabilities: np.ndarray, names: list[str]) -> pd.DataFrame:
-    """One line an image: id, path, label, prediction, confidence, and `p_` each class; probabilities (N, classes).
+    """One row per image: id, path, label, prediction, confidence, and `p_CLASS` for each class.
 
-    Of more than 100 classes label_probability, and the next best ones as answer_2, probability_2 to answer_5,
-    probability_5.
+    `probabilities` is (N, classes). With more than 100 classes the `p_` columns give way to label_probability and the
+    next best classes: answer_2, probability_2 to answer_5, probability_5.
     """
     named, best = np.array(names, dtype=object), probabilities.argmax(axis=1)
     answers = samples[["id", "path", "label"]].assign(prediction=named[best], confidence=probabilities.max(axis=1))
@@ -86,7 +86,7 @@ def prediction_table(samples: pd.DataFrame, probabilities: np.ndarray, names: li
 
 
 def most_confident_mistakes(labels: np.ndarray, probabilities: np.ndarray, count: int) -> np.ndarray:
-    """Positions of at most `count` wrong predictions, the most probable first; of equal ones the earlier first."""
+    """Positions of at most `count` wrong predictions, the most confident first; ties keep their order."""
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
     confidence = probabilities[wrong].max(axis=1)
     return wrong[np.argsort(-confidence, kind="stable")[:count]]

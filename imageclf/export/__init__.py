@@ -1,1 +1,1 @@
-"""The files that leave, and the proof that they answer as the trained model does."""
+"""Exported files, and the check that they agree with the trained model."""

@@ -1,4 +1,4 @@
-"""Does an exported file answer as the trained model does? Asked in a fresh process, on real images."""
+"""Check that an exported file agrees with the trained model, in a fresh process, on the test images."""
 
 import os
 import subprocess
@@ -14,15 +14,15 @@ from imageclf.evaluation.scores import top_k_accuracy
 from imageclf.runtime.errors import UserError
 from imageclf.runtime.platform import how_it_ended
 
-TIE = 1e-4  # two best classes closer than this may change places
-FAR = 1e-3  # no probability may differ by more; in fp32 they differ by some millionths
+TIE = 1e-4  # the two best classes may swap if they are closer than this
+FAR = 1e-3  # no probability may differ by more; in fp32 the difference is about 1e-6
 
 
 def fresh_answers(reader: str, model: Path, images: Path) -> np.ndarray:
-    """Probabilities (N, classes) of the images in an .npy file, by the module `reader` run as a program of its own.
+    """Probabilities (N, classes) for the images in an .npy file, from the module `reader` in a process of its own.
 
     Raises:
-        UserError: it fails.
+        UserError: the process fails.
     """
     root = str(Path(imageclf.__file__).parents[1])
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
@@ -38,7 +38,7 @@ def fresh_answers(reader: str, model: Path, images: Path) -> np.ndarray:
 
 
 def agreement(answers: np.ndarray, trained: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """Scores of an exported file's probabilities (N, classes), and how far they are from the trained model's."""
+    """Scores of an exported file's probabilities (N, classes), and their largest difference to the trained model's."""
     own = np.take_along_axis(answers, labels[:, None], axis=1).astype(np.float64)
     # A probability may have become 0; the smallest normal number keeps its logarithm finite.
     loss = -np.log(np.maximum(own, np.finfo(np.float32).tiny)).mean()
@@ -52,20 +52,20 @@ def agreement(answers: np.ndarray, trained: np.ndarray, labels: np.ndarray) -> d
 
 
 def check_agreement(name: str, answers: np.ndarray, trained: np.ndarray) -> None:
-    """Let no other answers pass than the trained model's, but for ties.
+    """Check that the predictions are the trained model's, except for ties.
 
     Raises:
-        UserError: a prediction differs, or a probability does.
+        UserError: a prediction or a probability differs.
     """
     second, first = np.sort(trained, axis=1)[:, -2:].T
     differ = (answers.argmax(axis=1) != trained.argmax(axis=1)) & (first - second >= TIE)
     if differ.any():
         raise UserError(
-            f"{name} answers otherwise than the trained model on {differ.sum():,} of {len(differ):,} test images (the "
+            f"{name} disagrees with the trained model on {differ.sum():,} of {len(differ):,} test images (the "
             f"first is number {differ.argmax()}), so nothing was exported; try another export.opset or train.model"
         )
     furthest = np.abs(answers - trained).max(axis=1)
-    if not (furthest <= FAR).all():  # nan neither
+    if not (furthest <= FAR).all():  # also true for nan
         raise UserError(
             f"{name} gives probabilities up to {furthest.max():.2g} from the trained model's, so nothing was exported; "
             "try another export.opset or train.model"

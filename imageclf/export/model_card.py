@@ -1,4 +1,4 @@
-"""README.md of an exported classifier: what it is, how good it is, how to use it."""
+"""The model card: README.md beside an exported classifier."""
 
 import html
 from collections.abc import Mapping
@@ -12,14 +12,14 @@ CLASSES_SHOWN = 20
 
 
 def model_card(card: Card, *, test: Mapping[str, Any], exports: Mapping[str, Mapping[str, Any]], pictures: str) -> str:
-    """Markdown, from the classifier's card, its test scores, those of each exported file, and the rule for pictures."""
+    """The model card in Markdown. `test` are the trained model's scores, `exports` those of each exported file."""
     height, width = card.size
     count = len(card.classes)
     shown = ", ".join(_plain(name) for name in card.classes[:CLASSES_SHOWN])
     more = f" and {count - CLASSES_SHOWN} more" if count > CLASSES_SHOWN else ""
     return f"""# {_plain(card.model)}, trained on {_plain(card.data)}
 
-Tells {count} classes of pictures apart: {shown}{more}.
+An image classifier with {count} classes: {shown}{more}.
 
 {_score_rows(test, _plain(card.data))}
 
@@ -29,27 +29,27 @@ Tells {count} classes of pictures apart: {shown}{more}.
 
 ## In and out
 - In: `images`, uint8 (N, {height}, {width}, {card.channels}), {_channel_words(card.channels)} from 0 to 255, N from 1.
-  Scaling and normalisation are inside{_mirror_words(card)}.
-- Out: `probabilities`, float32 (N, {count}), in the order of `labels.txt`. They sum to 1.{_unsure_words(test)}
-- Pictures of any size and kind: {pictures}.{_window_words(card)}
-- The class names, the size and the data set's name are also inside the files: as JSON under `classifier` in the ONNX
-  file's metadata, and in `classifier.json` within the .pt2 file.
+  Scaling and normalisation are inside{_flip_words(card)}.
+- Out: `probabilities`, float32 (N, {count}), in the order of `labels.txt`. They sum to 1.{_threshold_words(test)}
+- Preprocessing of pictures of any size and format: {pictures}.{_window_words(card)}
+- The files also hold the class names, the size and the data set's name: as JSON under `classifier` in the ONNX
+  file's metadata, and in `classifier.json` inside the .pt2 file.
 
 ## Use
 ```python
 {_snippet(card)}
 ```
 The .pt2 file runs in PyTorch: `torch.export.load("classifier.pt2").module()(images)` with a uint8 tensor. Loading one
-may run code that it holds, so load only those that you trust.
+may run code that it contains, so load only files that you trust.
 
 ## Made by
-{_made_by(card)}
+{_trained_with(card)}
 """
 
 
 def _score_rows(test: Mapping[str, Any], data: str) -> str:
-    shares = {name: test[key] for key, name in (("top1", "top-1"), ("top5", "top-5")) if key in test}
-    scores = {name: f"{100 * share:.2f} %" for name, share in shares.items()} | {"loss": f"{test['loss']:.4f}"}
+    fractions = {name: test[key] for key, name in (("top1", "top-1"), ("top5", "top-5")) if key in test}
+    scores = {name: f"{100 * fraction:.2f} %" for name, fraction in fractions.items()} | {"loss": f"{test['loss']:.4f}"}
     return "\n".join(
         [
             f"| on the test split of {data} | {' | '.join(scores)} |",
@@ -71,26 +71,26 @@ def _channel_words(channels: int) -> str:
     return "RGB" if channels == 3 else "grey"
 
 
-def _mirror_words(card: Card) -> str:
-    return "; the answer is the mean over each image and its mirror image" if card.tta_flip else ""
+def _flip_words(card: Card) -> str:
+    return "; with test-time flip, the answer is the mean over each image and its mirror image" if card.tta_flip else ""
 
 
 def _window_words(card: Card) -> str:
-    return f" The window is {card.window}: its ends become black and white." if card.window else ""
+    return f" The window is {card.window}: these values become black and white." if card.window else ""
 
 
-def _unsure_words(test: Mapping[str, Any]) -> str:
+def _threshold_words(test: Mapping[str, Any]) -> str:
     if "selective" not in test:
         return ""
     chosen = test["selective"]
     return (
-        f"\n  The classifier is unsure where the highest is below {chosen['threshold']:g}: at or above it "
-        f"are {100 * chosen['coverage']:.1f} % of the test images, {100 * chosen['precision']:.1f} % of them right."
+        f"\n  An answer below {chosen['threshold']:g} counts as unsure. {100 * chosen['coverage']:.1f} % of the test "
+        f"images are at or above this threshold, and {100 * chosen['precision']:.1f} % of their answers are correct."
     )
 
 
 def _snippet(card: Card) -> str:
-    """The code of `imageclf.images.decode` in short; `card.size` is square, as prepare makes images."""
+    """A short form of `imageclf.images.decode`. `card.size` is square: prepare makes square images."""
     side, _ = card.size
     low, high = card.window or (0, SIXTEEN_BITS)
     grey, pixels = ("", "[None]") if card.channels == 3 else ('.convert("L")', "[None, ..., None]")
@@ -103,10 +103,10 @@ from PIL import Image, ImageOps
 
 def read(path):
     picture = Image.open(path)
-    drafted = picture.draft(None, ({side}, {side}))  # of a large JPEG a smaller scale will do
+    drafted = picture.draft(None, ({side}, {side}))  # decode a large JPEG at a smaller scale
     picture.load()
     width, height = drafted[1][2:] if drafted else picture.size
-    turned = picture.getexif().get(0x112)  # as the camera was held
+    turned = picture.getexif().get(0x112)  # EXIF orientation
     if picture.mode.startswith("I"):  # 16-bit grey: {low} becomes black and {high} white
         values = np.asarray(picture).astype(np.int32).clip({low}, {high}) - {low}
         picture = Image.fromarray(((values * 255 + {(high - low) // 2}) // {high - low}).astype(np.uint8))
@@ -128,12 +128,12 @@ images = read("picture.png")  # uint8 (1, {side}, {side}, {card.channels})
 print(labels[probabilities[0].argmax()], probabilities[0].max())"""
 
 
-def _made_by(card: Card) -> str:
-    facts = {"precision of the training": card.precision} | card.made_with | flat(card.params)
+def _trained_with(card: Card) -> str:
+    facts = {"training precision": card.precision} | card.made_with | flat(card.params)
     return "\n".join(f"- {_plain(name)}: {_plain(value)}" for name, value in facts.items())
 
 
 def _plain(value: object) -> str:
-    """Text that Markdown shows as it is: a class may be called <b> or a|b."""
+    """Escape Markdown: a class may be called <b> or a|b."""
     escaped = html.escape(" ".join(str(value).split()), quote=False)
     return "".join(f"&#{ord(character)};" if character in "|`*_[]\\" else character for character in escaped)

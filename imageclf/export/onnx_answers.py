@@ -1,4 +1,4 @@
-"""An exported ONNX file at work, through onnxruntime on the CPU and without torch.
+"""Run an exported ONNX file with onnxruntime on the CPU, without torch.
 
 python -m imageclf.export.onnx_answers classifier.onnx images.npy probabilities.npy
 """
@@ -17,23 +17,23 @@ from imageclf.runtime.errors import DataError
 from imageclf.runtime.files import brings
 from imageclf.runtime.platform import available_cores
 
-CHUNK_PIXELS = 200 * 32 * 32  # that go through the network at once
+CHUNK_PIXELS = 200 * 32 * 32  # pixels per forward pass
 
 
 @dataclass(frozen=True)
 class OnnxClassifier:
-    """A loaded file: what it classifies, and the session that does."""
+    """A loaded file: the session and its metadata."""
 
     session: onnxruntime.InferenceSession
     classes: list[str]
     size: tuple[int, int]  # height, width of the images, in pixels
-    network_size: tuple[int, int]  # that the network sees them in
+    network_size: tuple[int, int]  # height, width that the network sees
     channels: int
-    threshold: float | None = None  # an answer with a lower probability is unsure; None: every one is sure
+    threshold: float | None = None  # an answer with a lower probability is unsure; None: none is
     window: list[int] | None = None  # values of 16-bit grey pictures that become black and white; None: 0 and 65535
 
     def probabilities(self, images: np.ndarray, *, threads: int) -> np.ndarray:
-        """Class probabilities float32 (N, classes) of uint8 (N, H, W, C), N at least 1; no bit depends on `threads`."""
+        """Class probabilities float32 (N, classes) of uint8 (N, H, W, C), N at least 1, independent of `threads`."""
         count = max(1, CHUNK_PIXELS // (self.network_size[0] * self.network_size[1]))
         chunks = (np.ascontiguousarray(images[begin : begin + count]) for begin in range(0, len(images), count))
         with ThreadPoolExecutor(threads) as pool:
@@ -45,12 +45,12 @@ def load_onnx_classifier(path: Path) -> OnnxClassifier:
     """Open an exported file.
 
     Raises:
-        DataError: it is missing, or it is not a classifier that export wrote.
+        DataError: the file is missing, or export did not write it.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # fatal alone: what goes wrong is raised as well
-    # A file may name others that its weights lie in: they are looked for where nothing can lie.
+    options.log_severity_level = 4  # fatal only: every error is raised too
+    # A file may point to external files with weights: look for them where there can be none.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     try:
         session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
@@ -63,8 +63,8 @@ def load_onnx_classifier(path: Path) -> OnnxClassifier:
         )
     except FileNotFoundError:
         raise DataError(f"{path} is missing; run {brings('export')}") from None
-    except Exception:  # onnxruntime's own classes share no other base
-        raise DataError(f"{path} is not a classifier that export wrote, whole; run dvc repro -f export") from None
+    except Exception:  # onnxruntime's errors have no other common base
+        raise DataError(f"{path} is damaged or was not written by export; run dvc repro -f export") from None
 
 
 def main(model: Path, images: Path, answers: Path) -> None:

@@ -1,4 +1,4 @@
-"""The formats of exported files by name: the modules of imageclf/export/formats. A new one is found by itself."""
+"""The export formats by name. Every module of imageclf/export/formats is one."""
 
 import importlib
 import pkgutil
@@ -13,24 +13,24 @@ from imageclf.models.card import Card
 
 @dataclass(frozen=True)
 class Material:
-    """What a file is written from."""
+    """Everything that a format writes into a file."""
 
     program: ExportedProgram
     card: Card
-    facts: dict[str, Any]  # that a reader needs: classes, size, channels and more
-    opset: int  # of ONNX
+    facts: dict[str, Any]  # metadata for readers: classes, size, channels and more
+    opset: int  # ONNX only
 
 
 class Format(Protocol):
-    """What a module of formats has."""
+    """The interface of a module of formats."""
 
-    READER: str  # a module that answers from the file: python -m READER file images.npy probabilities.npy
+    READER: str  # a module that runs the file: python -m READER file images.npy probabilities.npy
 
     def write(self, material: Material) -> bytes:
-        """The file's content, the same bytes from any folder."""
+        """The file's content, byte-identical from any folder."""
 
 
 def all_formats() -> dict[str, Format]:
-    """By the end of the file's name, in the order of the alphabet."""
+    """Formats by file extension, sorted."""
     names = [found.name for found in pkgutil.iter_modules(formats.__path__)]
     return {name: importlib.import_module(f"{formats.__name__}.{name}") for name in sorted(names)}

@@ -1,1 +1,1 @@
-"""Images: decoded, checked, split, packed, drawn."""
+"""Decode, check, split, pack and draw images."""

@@ -1,4 +1,4 @@
-"""The data doctor: what is wrong with a user's images, and what was done about it."""
+"""Data validation: problems of own images, and what was done about them."""
 
 import re
 from collections import Counter
@@ -19,16 +19,16 @@ from imageclf.runtime.files import write_text
 
 REPORT = Path("metrics/data_report.csv")
 DROPPED, LEFT_OUT, USED, STOPS = "dropped", "left out", "used", "stops the run"
-ALL = "all images"  # the path of what is said of a data set as a whole
-UNEVEN = 10  # times as many training images as the rarest class
-SHOWN = 3  # classes that a line at the console names
+ALL = "all images"  # the path of a finding about the whole data set
+UNEVEN = 10  # largest ratio of training images between classes without a remark
+SHOWN = 3  # classes in a console line
 DARK = 64  # of 256 values
-RANK = {"": 0, "train": 0, "val": 1, "test": 2}  # of a picture in several given splits, the highest copy stays
+RANK = {"": 0, "train": 0, "val": 1, "test": 2}  # of copies in several splits, the highest stays
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A line of the report: a file, a class or all; what kind of problem it has, in words too; what was done."""
+    """A row of the report: the file or class, the kind of problem, its description, the action."""
 
     path: str
     kind: str
@@ -37,7 +37,7 @@ class Finding:
 
 
 def faults(files: list[File], outcomes: list[Outcome]) -> dict[int, Finding]:
-    """Why an image cannot be used, by its index: it gives no picture, has two labels, or its twin is held out."""
+    """Images that cannot be used, by index: not decodable, with two labels, or with a copy in a held-out split."""
     groups: dict[bytes, list[int]] = {}
     faulty: dict[int, Finding] = {}
     for index, outcome in enumerate(outcomes):
@@ -60,7 +60,7 @@ def faults(files: list[File], outcomes: list[Outcome]) -> dict[int, Finding]:
 
 
 def remarks(files: list[File], outcomes: list[Outcome], used: list[int]) -> list[Finding]:
-    """What is worth knowing of the images `used`, and is no reason to leave one out."""
+    """Remarks on single images that are `used`."""
     found, first = list[Finding](), dict[bytes, int]()
     for index in used:
         twin = first.setdefault(outcomes[index].digest, index)
@@ -75,7 +75,7 @@ def remarks(files: list[File], outcomes: list[Outcome], used: list[int]) -> list
 
 
 def set_remarks(files: list[File], outcomes: list[Outcome], used: list[int], *, has_window: bool) -> list[Finding]:
-    """What is worth knowing of the images `used` together; `has_window` says whether prepare.window is set."""
+    """Remarks on all images that are `used`; `has_window`: prepare.window is set."""
     shown = [outcomes[index] for index in used]
     found = _range_remarks(shown, has_window=has_window)
     blank = sum(outcome.blank for outcome in shown)
@@ -89,7 +89,7 @@ def set_remarks(files: list[File], outcomes: list[Outcome], used: list[int], *, 
 
 
 def _range_remarks(shown: list[Outcome], *, has_window: bool) -> list[Finding]:
-    """Whether the pictures are too dark to be told apart, and which window would mend it."""
+    """A remark if most pictures are too dark, with the window that fixes it."""
     sixteen = [outcome.values for outcome in shown if outcome.values]
     if has_window and not sixteen:
         words = "prepare.window is for 16-bit grey pictures, and there are none; set it to null"
@@ -116,9 +116,9 @@ def _one_picture_classes(files: list[File], outcomes: list[Outcome], used: list[
 
 
 def class_remarks(counts: dict[str, dict[str, int]], *, given: frozenset[str] = frozenset()) -> list[Finding]:
-    """Rare classes, and those without an image in a split where others have one.
+    """Remarks on rare classes, and on classes without an image in a split where others have one.
 
-    `counts` by class and split; `given` has the splits that the user made.
+    `counts` is by class and split; `given` are the user's own splits.
     """
     most = max(splits["train"] for splits in counts.values())
     found = []
@@ -135,7 +135,7 @@ def class_remarks(counts: dict[str, dict[str, int]], *, given: frozenset[str] = 
 
 
 def name_remarks(counts: dict[str, dict[str, int]], *, given: frozenset[str]) -> list[Finding]:
-    """Classes without an image in a split that the user made, where one of nearly the same name has some."""
+    """Remarks on classes without an image in a given split, if a class of a similar name has some."""
     found = []
     for split in sorted(given & set(LEAST)):
         for name, splits in counts.items():
@@ -147,21 +147,21 @@ def name_remarks(counts: dict[str, dict[str, int]], *, given: frozenset[str]) ->
 
 
 def near_name(name: str, counts: dict[str, dict[str, int]], split: str) -> str:
-    """The class with images in `split` that `name` may be misspelt for; empty if there is none."""
-    number = re.sub(r"\D", "", name)  # class 1 is no slip for class 2
+    """The class with images in `split` that `name` may be a misspelling of; empty if none."""
+    number = re.sub(r"\D", "", name)  # class 1 is not a misspelling of class 2
     others = [other for other in counts if counts[other][split] and re.sub(r"\D", "", other) == number]
     swapped = [other for other in others if sorted(other) == sorted(name)]
     return swapped[0] if swapped else closest(name, others, cutoff=0.75)
 
 
 def no_validation(images: int) -> Finding:
-    """The remark where none of so many images was chosen for validation, and some were asked for."""
+    """The remark that validation is empty, although some of the `images` were asked for."""
     words = f"none of {images:,} was chosen; add images, raise prepare.val_fraction or take another prepare.seed"
     return Finding(ALL, "no val image", words, USED)
 
 
 def console_lines(findings: list[Finding]) -> list[str]:
-    """What is said of all images, and of classes that lack something, in a line each."""
+    """Console lines: one per finding about all images, and one per kind of class remark."""
     lines = [_problem(finding) for finding in findings if finding.path == ALL]
     for kind in ("one picture", *(f"no {split} image" for split in LEAST)):
         names = [finding.path for finding in findings if finding.kind == kind and finding.path != ALL]
@@ -181,18 +181,18 @@ def write_report(findings: list[Finding], left_out: list[dict[str, str]]) -> Non
 
 
 def refusal(findings: list[Finding], seen: int) -> DataError:
-    """What to say where faults are not to be dropped."""
+    """The error if prepare.on_bad is fail."""
     counts = Counter(finding.kind for finding in findings)
     words = ", ".join(f"{count:,} {kind}" for kind, count in sorted(counts.items()))
     first = findings[0]
     return DataError(
         f"{len(findings):,} of {seen:,} files cannot be used ({words}), such as {printable(first.path)} "
-        f"({_problem(first)}); {REPORT} names each: mend them, or leave them out with prepare.on_bad=drop"
+        f"({_problem(first)}); {REPORT} lists each; fix them, or drop them with prepare.on_bad=drop"
     )
 
 
 def cell(text: str) -> str:
-    """A text from outside as a spreadsheet shows it: what begins as a formula does gets an apostrophe in front."""
+    """Prefix an apostrophe to cells that look like formulas, so that a spreadsheet shows them as text."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
@@ -202,17 +202,17 @@ def _problem(finding: Finding) -> str:
 
 @dataclass(frozen=True)
 class Found:
-    """Its splits for packing, and what metrics/data.json counts."""
+    """The splits to pack, and the facts for metrics/data.json."""
 
     parts: dict[str, Part]
     shape: tuple[int, int, int]  # H, W, C of the packed images
-    seen: int  # files or images, whatever became of them
+    seen: int  # all files or images, used or not
     findings: list[Finding]
-    sizes: list[tuple[int, int]]  # (width, height) of each image used as it came, or one for all
-    modes: Counter[str]  # Pillow's words for their kinds of pixels
+    sizes: list[tuple[int, int]]  # original (width, height) of each used image, or one for all
+    modes: Counter[str]  # Pillow's modes
 
     def words(self) -> str:
-        """What there is to say of what was not used; empty if all was."""
+        """The counts of unused images and remarks, in brackets; empty if there are none."""
         used = sum(len(part.labels) for part in self.parts.values())
         remarks = sum(finding.action == USED for finding in self.findings)
         parts = [f"{self.seen - used:,} not used"] * (self.seen > used)
@@ -221,13 +221,13 @@ class Found:
         return f" ({', '.join(parts)}{where})" if parts else ""
 
 
-LISTED = 20  # classes, at most, that each have a count
+LISTED = 20  # classes; with more, only their number and a summary
 
 
 def summarize(found: Found, classes: list[str]) -> dict[str, Any]:
-    """Counts of images seen, used, dropped, left out; by problem, class and split; their sizes as they came.
+    """Counts of images by action, problem, class and split, and their original sizes.
 
-    Of more than 20 classes: their number, and the least, median and most images that one has.
+    With more than 20 classes: their number, and the minimum, median and maximum of their images.
     """
     counts = {split: len(found.parts[split].labels) for split in SPLITS}
     labels = {split: np.bincount(found.parts[split].labels, minlength=len(classes)).tolist() for split in SPLITS}
@@ -254,6 +254,6 @@ def _by_kind(found: Found, action: str) -> dict[str, int]:
 
 
 def _middle(numbers: list[int]) -> dict[str, int]:
-    """Least, median (the lower of two) and most."""
+    """Minimum, lower median and maximum."""
     ordered = sorted(numbers)
     return {"min": ordered[0], "median": ordered[(len(ordered) - 1) // 2], "max": ordered[-1]}

@@ -1,4 +1,4 @@
-"""The prepared data set: packed images, labels, samples.csv and dataset.json, written and read."""
+"""Write and read the prepared data set: packed images, labels, samples.csv and dataset.json."""
 
 import hashlib
 import json
@@ -17,8 +17,8 @@ from imageclf.runtime.files import brings, check_sums, sha256_of_array, write_js
 
 PREPARED = Path("data/prepared")
 SPLITS = ("train", "val", "test")
-RANKED = "RANKED_BY_VALIDATION"  # an environment variable that a sweep sets: training without validation is for nothing
-NOTHING_TO_RANK = "no validation images to rank it by; raise prepare.val_fraction, or give its images a val/"
+RANKED = "RANKED_BY_VALIDATION"  # environment variable of a sweep, which needs validation images
+NOTHING_TO_RANK = "no validation images to rank by; raise prepare.val_fraction, or add a val/ folder"
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """dataset.json: the facts about a prepared data set that a model needs to know."""
+    """dataset.json: the facts about a prepared data set that a model needs."""
 
     name: str
     classes: list[str]
@@ -47,13 +47,13 @@ class Dataset:
     channels: int
     mean: list[float]  # of the training split, for each channel, on the scale 0 to 1
     std: list[float]
-    counts: dict[str, int]  # images in each split
-    sha256: dict[str, str]  # of each array's values
+    counts: dict[str, int]  # images per split
+    sha256: dict[str, str]  # of the values of each array
     window: list[int] | None = None  # values of 16-bit grey pictures that become black and white; None: 0 and 65535
 
 
 def read_dataset(folder: Path = PREPARED) -> Dataset:
-    """Read dataset.json, once every file beside it is known to be whole.
+    """Check the integrity of all files, then read dataset.json.
 
     Raises:
         DataError: a file is missing or damaged.
@@ -66,7 +66,7 @@ def read_dataset(folder: Path = PREPARED) -> Dataset:
 
 
 def read_split(name: str, folder: Path = PREPARED) -> Split:
-    """Map one split into memory; `read_dataset` has found its files whole."""
+    """Memory-map one split; call `read_dataset` first to check its files."""
     return _mapped(folder / f"{name}_images.npy", np.load(folder / f"{name}_labels.npy"))
 
 
@@ -74,12 +74,12 @@ def _mapped(file: Path | str, labels: np.ndarray) -> Split:
     return Split(np.load(file, mmap_mode="r"), labels)
 
 
-CHUNK = 4 * 2**20  # bytes of images at a time; keeps memory flat
+CHUNK = 4 * 2**20  # bytes of images at a time, to limit memory
 
 
 @dataclass(frozen=True)
 class Part:
-    """A split: what gives images uint8 (n, H, W, C) at `indices` (n,); and for each image label, id and path."""
+    """A split: `take` returns images uint8 (n, H, W, C) at `indices` (n,); label, id and path of each image."""
 
     take: Callable[[np.ndarray], np.ndarray]
     indices: np.ndarray
@@ -88,7 +88,7 @@ class Part:
     paths: list[str]
 
     def images(self, positions: np.ndarray | slice) -> np.ndarray:
-        """Those at positions in this split."""
+        """Images at positions in this split."""
         return self.take(self.indices[positions])
 
 
@@ -101,7 +101,7 @@ def pack(
     shape: tuple[int, int, int],
     window: list[int] | None,
 ) -> None:
-    """Write arrays, samples.csv and dataset.json; `shape` is (H, W, C), `window` what prepare.window was."""
+    """Write arrays, samples.csv and dataset.json; `shape` is (H, W, C), `window` is prepare.window."""
     sha256, counts = {}, {}
     for split in SPLITS:
         part = parts[split]
@@ -127,12 +127,12 @@ def pack(
 
 
 def _write_images(path: Path, part: Part, shape: tuple[int, int, int]) -> tuple[str, np.ndarray]:
-    """Write one split as np.save would: the sha256 of its values, and how often each stands in each channel."""
+    """Write one split as np.save does; returns the sha256 and the histograms of its values."""
     number = len(part.labels)
     digest, counts = hashlib.sha256(), np.zeros((shape[2], 256), np.int64)
     step = max(1, CHUNK // int(np.prod(shape)))
 
-    def look(images: np.ndarray) -> None:  # on another core than reads and writes
+    def look(images: np.ndarray) -> None:  # on another core, beside reads and writes
         nonlocal counts
         digest.update(images.data)
         counts += count_values(images)
@@ -140,10 +140,10 @@ def _write_images(path: Path, part: Part, shape: tuple[int, int, int]) -> tuple[
     with path.open("wb") as file, ThreadPoolExecutor(1) as beside:
         header = {"descr": "|u1", "fortran_order": False, "shape": (number, *shape)}
         np.lib.format.write_array_header_1_0(file, header)
-        looking: Future[object] = beside.submit(int)  # at nothing yet
+        looking: Future[object] = beside.submit(int)  # nothing yet
         for begin in range(0, number, step):
             images = np.ascontiguousarray(part.images(slice(begin, begin + step)))
-            looking.result()  # so that no more than two chunks are in memory
+            looking.result()  # at most two chunks are in memory
             looking = beside.submit(look, images)
             file.write(images.data)
         looking.result()
@@ -151,7 +151,7 @@ def _write_images(path: Path, part: Part, shape: tuple[int, int, int]) -> tuple[
 
 
 def _samples(parts: dict[str, Part], classes: list[str]) -> pd.DataFrame:
-    """One line an image, in the order of the arrays: its id, where it came from, its class, its split."""
+    """One row per image, in the order of the arrays: id, path, label, split."""
     tables = [
         pd.DataFrame(
             {
@@ -167,18 +167,18 @@ def _samples(parts: dict[str, Part], classes: list[str]) -> pd.DataFrame:
 
 
 def count_values(images: np.ndarray) -> np.ndarray:
-    """How often each of the 256 values stands in each channel of uint8 (N, H, W, C), int64 (C, 256).
+    """Histogram of each channel of uint8 (N, H, W, C), int64 (C, 256).
 
-    Counts add up: neither the order nor the chunks in which images come can change a digit.
+    Integer counts are exact: the order of images and chunks cannot change the result.
     """
     channels = images.shape[3]
-    pixels = images.reshape(-1, images.shape[2], channels)  # one tall picture
+    pixels = images.reshape(-1, images.shape[2], channels)  # one tall image
     picture = Image.fromarray(pixels if channels == 3 else pixels[:, :, 0])
     return np.asarray(picture.histogram(), np.int64).reshape(channels, 256)
 
 
 def mean_and_std(counts: np.ndarray) -> tuple[list[float], list[float]]:
-    """Mean and std of each channel on the scale 0 to 1, rounded to 8 digits, from the counts (C, 256) of values."""
+    """Mean and std of each channel on the scale 0 to 1, rounded to 8 digits, from histograms (C, 256)."""
     mean, std = [], []
     for histogram in counts.tolist():
         number = sum(histogram)

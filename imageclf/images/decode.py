@@ -1,4 +1,4 @@
-"""One picture file as the pixels that a classifier takes, the same in training and in prediction."""
+"""Decode one picture file to a classifier's input, identically in training and prediction."""
 
 import io
 from collections.abc import Sequence
@@ -11,20 +11,20 @@ from PIL import Image, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 from imageclf.images.kinds import CAMERA_RAW, FORMATS, WHOLE, is_camera_raw, name_of
 from imageclf.runtime.errors import DataError, printable
 
-LARGEST = 50_000_000  # pixels; four bytes each when decoded
-LARGEST_TEXT = 256 * 2**20  # bytes of text and of a colour profile beside the pixels of a PNG, unpacked
+LARGEST = 50_000_000  # pixels; four bytes each once decoded
+LARGEST_TEXT = 256 * 2**20  # bytes of text and colour profile in a PNG, decompressed
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = LARGEST_TEXT  # Pillow's own are 1 MB and 64 MB
-# As torchvision's Resize has it, and most of its weights were trained; bicubic takes half as long again.
+# The default of torchvision's Resize and of most of its weights; bicubic takes 1.5 times as long.
 FILTER = Image.Resampling.BILINEAR
 RULE = (
     "upright by EXIF, first frame, transparency over white, 16 bits to 8 (grey by the classifier's window, if it has "
     f"one), cut to the middle of the right shape and resized by Pillow's {FILTER.name.lower()} filter, large JPEGs "
     "from the smallest of the scales 1/8, 1/4, 1/2 that is no smaller"
 )
-# Modes with one meaning. 32-bit, float and LAB pixels have no range of their own.
+# Unambiguous modes. 32-bit, float and LAB pixels have no standard range.
 MODES = {"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "LA", "PA", "RGBA", "I;16", "I;16L", "I;16B"}
 SIXTEEN_BITS = 65535  # the largest value of 16 bits
-OUTLIERS = 0.001  # fraction of the pixels, at either end, that says nothing of the range of a picture
+OUTLIERS = 0.001  # fraction of the pixels at either end that the range of values ignores
 ORIENTATION = 0x112  # its tag in EXIF
 BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF; two of their values:
 WHITE_IS_ZERO, SIGNED = 0, 2
@@ -38,24 +38,24 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 SIDEWAYS = {UPRIGHT[orientation] for orientation in (5, 6, 7, 8)}
-GAP = 2.0  # a box filter takes what is more than twice too large to twice (Pillow's reducing_gap)
+GAP = 2.0  # Pillow's reducing_gap: first shrink a much larger picture to twice the size, by a box filter
 
 
 @dataclass(frozen=True)
 class Picture:
-    """What was asked of a file, uint8 (H, W, C), and what the file holds."""
+    """The pixels, uint8 (H, W, C), and facts about the file."""
 
     pixels: np.ndarray
     width: int
     height: int
-    mode: str  # Pillow's word for its kind of pixels
-    several: bool  # an animation or more than one page
-    odd_exif: bool  # EXIF that is damaged, or turns the picture in a way that there is not
-    values: tuple[int, int] | None  # the range of its values as stored, outliers aside; None: not 16-bit grey
+    mode: str  # Pillow's mode
+    several: bool  # animated, or with several pages
+    odd_exif: bool  # damaged EXIF, or an invalid orientation
+    values: tuple[int, int] | None  # the range of stored values without outliers; None: not 16-bit grey
 
 
 class Unfit(Exception):
-    """A file that gives no picture: which kind of fault, what was found, what to do."""
+    """A file that is not a usable picture: the kind of fault, what was found, what to do."""
 
     def __init__(self, kind: str, found: str, remedy: str) -> None:
         super().__init__(kind, found, remedy)
@@ -63,16 +63,16 @@ class Unfit(Exception):
 
 
 def read_picture(path: Path, *, size: tuple[int, int], channels: int, window: Sequence[int] | None = None) -> Picture:
-    """A picture file of any size, its pixels as uint8 (H, W, C): `size` is (H, W), `channels` 3 for RGB or 1 for grey.
+    """Read a picture file as uint8 (H, W, C): `size` is (H, W), `channels` 3 for RGB or 1 for grey.
 
-    `window` is that of `decode`.
+    For `window` see `decode`.
 
     Raises:
-        DataError: no such file, not a picture, damaged, too large, or of a kind without a rule.
+        DataError: the file is missing, not a picture, damaged, too large, or of an unsupported kind.
     """
     name = printable(path)
     try:
-        if not path.is_file():  # a pipe or a device would keep us waiting
+        if not path.is_file():  # reading a pipe or a device may block
             raise DataError(f"{name}: not there, or not a file; check the path")
         return decode(path.read_bytes(), size=size, channels=channels, window=window)
     except Unfit as fault:
@@ -84,14 +84,13 @@ def read_picture(path: Path, *, size: tuple[int, int], channels: int, window: Se
 
 
 def decode(content: bytes, *, size: tuple[int, int], channels: int, window: Sequence[int] | None = None) -> Picture:
-    """The picture that a file's bytes hold, as uint8 (H, W, C), where `size` is (H, W) and `channels` 3 or 1.
+    """Decode a file's bytes to uint8 (H, W, C), where `size` is (H, W) and `channels` 3 or 1.
 
-    The largest part in the middle that has the shape of `size` is kept, and resized. What is there already is not
-    touched: an 8-bit picture of the right size comes back pixel by pixel. `window` has the values of 16-bit grey
-    pictures that become black and white; None: 0 and 65535.
+    The largest central crop with the aspect ratio of `size` is resized. An 8-bit picture of this size is returned
+    unchanged. `window` has the values of 16-bit grey pictures that become black and white; None: 0 and 65535.
 
     Raises:
-        Unfit: empty, not a picture, damaged, too large, or of a kind without a rule.
+        Unfit: the content is empty, not a picture, damaged, too large, or of an unsupported kind.
     """
     if not content:
         raise Unfit("empty", "empty", WHOLE)
@@ -99,10 +98,10 @@ def decode(content: bytes, *, size: tuple[int, int], channels: int, window: Sequ
         with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
             _check(picture, content)
             width, height, mode = *picture.size, picture.mode
-            drafted = picture.draft(None, (max(size), max(size)))  # JPEG alone: decode no finer than is needed
+            drafted = picture.draft(None, (max(size), max(size)))  # JPEG only: decode at the smallest sufficient scale
             picture.load()
             turn, odd_exif = _turn(picture)
-            # A reduced picture ends between two pixels, at the box that draft gives.
+            # A reduced JPEG ends between two pixels; draft returns the exact box.
             whole = drafted[1][2:] if drafted else picture.size
             values = _values(picture) if picture.mode.startswith("I") else None
             fitted = _fitted(_eight_bits(picture, window), whole, size[::-1] if turn in SIDEWAYS else size)
@@ -116,7 +115,7 @@ def decode(content: bytes, *, size: tuple[int, int], channels: int, window: Sequ
         raise Unfit(*name_of(content, read=", ".join(FORMATS))) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise Unfit("too large", f"more than {LARGEST:,} pixels", "make it smaller") from None
-    except Exception as error:  # Pillow's decoders raise whatever they stumble over in a damaged file
+    except Exception as error:  # Pillow's decoders raise any exception on damaged files
         if "MAX_TEXT" in str(error):
             found = f"more than {LARGEST_TEXT:,} bytes of text beside its pixels"
             raise Unfit("too large", found, "save it without") from None
@@ -125,30 +124,30 @@ def decode(content: bytes, *, size: tuple[int, int], channels: int, window: Sequ
 
 
 def damaged(words: str) -> Unfit:
-    """The fault of a file that a decoder gave up with these words."""
+    """The fault for a decoder's error message."""
     # Pillow says "image file is truncated", "unexpected end of file", "Truncated File Read", "buffer is not large".
     short = any(word in words.lower() for word in ("truncated", "end of file", "eof", "not enough", "incomplete"))
     return Unfit("truncated" if short else "damaged", f"cannot be read ({words})", WHOLE)
 
 
 def _check(picture: Image.Image, content: bytes) -> None:
-    """Refuse by the header, before a pixel is decoded."""
+    """Refuse a file by its header, before decoding."""
     if picture.width * picture.height > LARGEST:
         found = f"{picture.width}x{picture.height} is more than {LARGEST:,} pixels"
         raise Unfit("too large", found, "make it smaller")
     if is_camera_raw(content):
         raise Unfit(*CAMERA_RAW)
-    # Pillow scales a PGM of more than 8 bits by its own largest value to 65535, and calls it I.
+    # Pillow scales a PGM of more than 8 bits to 65535, in mode I.
     if picture.mode not in MODES and (picture.format, picture.mode) != ("PPM", "I"):
         found = f"pixels of the kind {picture.mode} have no agreed range"
         raise Unfit("unsupported kind", found, "save it with 8 or 16 bits")
     strange = _misread(picture)
     if strange:
-        raise Unfit("unsupported kind", f"{strange} would be shown wrong", "save it with 8 bits")
+        raise Unfit("unsupported kind", f"{strange} decodes incorrectly", "save it with 8 bits")
 
 
 def _misread(picture: Image.Image) -> str:
-    """What Pillow shows wrong without a word, found by giving it every kind that its plugins name; empty: nothing."""
+    """The pixel format that Pillow silently decodes incorrectly; empty if none. Found by trying all its plugins."""
     if isinstance(picture, TiffImagePlugin.TiffImageFile):
         bits, zero, kinds = (picture.tag_v2.get(tag) for tag in (BITS, PHOTOMETRIC, SAMPLE_FORMAT))
         if picture.mode.startswith("I;16") and bits != (16,):
@@ -158,32 +157,32 @@ def _misread(picture: Image.Image) -> str:
         if kinds and SIGNED in kinds:
             return "signed pixels"
     if isinstance(picture, PngImagePlugin.PngImageFile) and "transparency" in picture.info:
-        packing = picture.tile[0][3]  # how pixels lie in the file; the transparent grey is not scaled with them
+        packing = picture.tile[0][3]  # the raw mode; Pillow does not scale the transparent grey with the pixels
         if packing in ("L;2", "L;4", "I;16B"):
             return "a transparent grey of other than 8 bits"
     return ""
 
 
 def _turn(picture: Image.Image) -> tuple[Image.Transpose | None, bool]:
-    """How to turn it, as its EXIF says, and whether that says nothing sensible: then it stays as it is."""
+    """The transposition that EXIF asks for, and whether EXIF is invalid: then the picture stays as it is."""
     try:
         orientation = picture.getexif().get(ORIENTATION, 1)
         return UPRIGHT.get(orientation), orientation not in (1, *UPRIGHT)
-    except Exception:  # damaged EXIF; the pixels beside it are whole
+    except Exception:  # damaged EXIF; the pixels are intact
         return None, True
 
 
 def _values(picture: Image.Image) -> tuple[int, int]:
-    """The least and the largest value of 16-bit grey, but for outliers such as a dead pixel."""
+    """The smallest and largest value of 16-bit grey, without outliers such as dead pixels."""
     seen = np.bincount(np.asarray(picture).ravel()).cumsum()
     low, high = np.searchsorted(seen, (OUTLIERS * seen[-1], (1 - OUTLIERS) * seen[-1]))
     return int(low), int(high)
 
 
 def _eight_bits(picture: Image.Image, window: Sequence[int] | None) -> Image.Image:
-    """L or RGB, from every mode that is let in."""
+    """Convert every accepted mode to L or RGB."""
     if picture.mode.startswith("I"):
-        # Pillow itself would cut off all above 255.
+        # Pillow itself clips at 255.
         low, high = window or (0, SIXTEEN_BITS)
         values = np.asarray(picture).astype(np.int32).clip(low, high) - low
         return Image.fromarray(((values * 255 + (high - low) // 2) // (high - low)).astype(np.uint8))
@@ -196,7 +195,7 @@ def _eight_bits(picture: Image.Image, window: Sequence[int] | None) -> Image.Ima
 
 
 def _fitted(picture: Image.Image, whole: tuple[float, float], size: tuple[int, int]) -> Image.Image:
-    """The largest middle part of the shape (H, W), resized to it; `whole` is how far (right, down) the picture goes."""
+    """The largest central crop of shape (H, W), resized; `whole` is the picture's exact (width, height)."""
     height, width = size
     scale = min(whole[0] / width, whole[1] / height)
     across, down = min(scale * width, whole[0]), min(scale * height, whole[1])
@@ -206,7 +205,7 @@ def _fitted(picture: Image.Image, whole: tuple[float, float], size: tuple[int, i
 
 
 def _has_several(content: bytes) -> bool:
-    """Whether there are more frames. In a second look: the first frame stands, however damaged the next one is."""
+    """Whether there are more frames. Opens the file again, so that a damaged second frame does no harm."""
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
             return bool(getattr(picture, "is_animated", False))

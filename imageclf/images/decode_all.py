@@ -1,4 +1,4 @@
-"""All files of a manifest decoded in processes of their own, which a bad file may crash."""
+"""Decode all files of a manifest in a crash-isolated pool of processes."""
 
 import errno
 import hashlib
@@ -37,7 +37,7 @@ from imageclf.runtime.progress import Progress
 
 Answer = TypeVar("Answer")
 Work = Callable[[range], list[Answer]]
-MEMORY = 4 * 2**30  # bytes for a process; a damaged file may ask for any number
+MEMORY = 4 * 2**30  # bytes per process; a damaged file may claim any size
 
 
 @dataclass
@@ -49,10 +49,10 @@ class _Worker:
 def share_out(
     work: Work, chunks: list[range], *, workers: int, lost: Callable[[int, int | None], Answer]
 ) -> Iterator[tuple[range, list[Answer]]]:
-    """Each chunk with the answers of `work`, one for each index, in the order in which they come.
+    """Yield each chunk with the answers of `work`, one per index, as they arrive.
 
-    A process that dies takes no other with it: its chunk is done again index by index, and what kills a process by
-    itself has `lost`, of its index and the exit code, for its answer. An exception of `work` is raised here.
+    The pool is crash-isolated: the chunk of a process that died is repeated index by index. An index that kills its
+    process alone gets the answer `lost(index, exit code)`. An exception of `work` is raised here.
     """
     waiting, crew = deque(chunks), dict[Connection, _Worker]()
     try:
@@ -77,7 +77,7 @@ def share_out(
                     crew[pipe].chunk = waiting.popleft()
                     pipe.send(crew[pipe].chunk)
                 else:
-                    pipe.close()  # the process reads an end of file, and ends
+                    pipe.close()  # the process reads an end of file and exits
                     crew.pop(pipe).process.join()
                 yield chunk, answer
     finally:
@@ -97,11 +97,11 @@ def _start(work: Work, crew: dict[Connection, _Worker], chunk: range) -> None:
 
 
 def _serve(work: Work, pipe: Connection, inherited: list[Connection]) -> None:
-    """A process's life: answer every chunk that comes, until the pipe closes."""
+    """Run in a worker process: answer every chunk until the pipe closes."""
     for other in inherited:
-        other.close()  # a copy of the parent's end here would keep the end of file from coming
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the stage's, which speaks
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends the others
+        other.close()  # an inherited copy of the parent's end would prevent the end of file
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the stage's handler, which prints
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent ends the workers
     limit_memory(MEMORY)
     try:
         while True:
@@ -114,43 +114,43 @@ def _serve(work: Work, pipe: Connection, inherited: list[Connection]) -> None:
         return
 
 
-SIDE = 64  # pixels: where prepare.size is auto, and of what tells copies and decides the split
-CHANNELS = 3  # grey pictures too, so that a colour picture added later changes nothing
-LARGEST_FILE = 256 * 2**20  # bytes; a file is read whole
-LONGEST = 20  # times the shorter side
-CHUNK = 64  # files that a process takes at a time
-PATIENCE = 60  # seconds of a processor, for one file
-COPIES = 2  # of every image: as decoded, and in its split
+SIDE = 64  # pixels: the size if prepare.size is auto, and of the images that are hashed
+CHANNELS = 3  # also for grey pictures, so that adding a colour picture changes nothing
+LARGEST_FILE = 256 * 2**20  # bytes; files are read completely
+LONGEST = 20  # largest aspect ratio
+CHUNK = 64  # files per task
+PATIENCE = 60  # seconds of CPU time per file
+COPIES = 2  # of every image: decoded, and packed
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a file: the digest of its pixels, or the fault that it has."""
+    """The result for one file: facts about the picture, or its fault."""
 
-    digest: bytes = b""  # at 64x64 whatever prepare.size is, so that another size moves no image to another split
+    digest: bytes = b""  # always at 64x64, so that prepare.size does not affect the splits
     width: int = 0
     height: int = 0
     mode: str = ""
-    values: tuple[int, int] | None = None  # the range as stored, of 16-bit grey
-    brightest: int = 0  # of 0 to 255, at 64x64
+    values: tuple[int, int] | None = None  # range of stored values, for 16-bit grey
+    brightest: int = 0  # 0 to 255, at 64x64
     blank: bool = False  # one colour all over, at 64x64
-    oddities: tuple[str, ...] = ()  # worth a line in the report, no reason to leave it out
-    fault: str = ""  # its kind; empty: none
-    found: str = ""  # and what to do
+    oddities: tuple[str, ...] = ()  # remarks for the report
+    fault: str = ""  # kind of fault; empty: none
+    found: str = ""  # description of the fault, and what to do
 
 
 def decode_files(
     files: list[File], *, size: tuple[int, int], window: Sequence[int] | None = None, target: Path, workers: int
 ) -> list[Outcome]:
-    """Decode every file to uint8 (H, W, 3), where `size` is (H, W); image i stands at place i of the file `target`.
+    """Decode every file to uint8 (H, W, 3), where `size` is (H, W); image i is at position i of the file `target`.
 
     `window` has the values of 16-bit grey pictures that become black and white.
 
-    Neither the number of workers nor their order of work can change a byte.
+    The number of workers does not change the result.
 
     Raises:
-        DataError: a file is no longer the one that download saw.
-        MachineError: the disk has no room for them all, or the system killed a decoder.
+        DataError: a file has changed since download.
+        MachineError: the disk is too small, or the system killed a worker.
     """
     _check_room(target.parent, len(files) * size[0] * size[1] * CHANNELS)
     target.write_bytes(b"")
@@ -165,7 +165,7 @@ def decode_files(
 
 
 def read_images(source: Path, shape: tuple[int, int, int]) -> Callable[[np.ndarray], np.ndarray]:
-    """What gives the images (n, H, W, C) at `indices` (n,) of a file that `decode_files` wrote."""
+    """A function that reads the images (n, H, W, C) at `indices` (n,) from a file of `decode_files`."""
 
     def take(indices: np.ndarray) -> np.ndarray:
         images = np.empty((len(indices), *shape), np.uint8)
@@ -182,8 +182,8 @@ def _check_room(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if COPIES * needed > free:
         raise MachineError(
-            f"prepare: the decoded images take {COPIES * needed / 1e9:,.1f} GB while it works, and the disk has "
-            f"{free / 1e9:,.1f} GB free; lower prepare.size, or free some"
+            f"prepare: decoding needs {COPIES * needed / 1e9:,.1f} GB of disk space, and {free / 1e9:,.1f} GB are "
+            "free; lower prepare.size, or free some space"
         )
 
 
@@ -231,10 +231,10 @@ def _decode_one(file: File, size: tuple[int, int], window: Sequence[int] | None)
 
 
 def _content(file: File) -> bytes:
-    """The bytes that download saw; read once, so that what is hashed is what is decoded."""
+    """Read a file once and check its hash, so that exactly the hashed bytes are decoded."""
     if file.size > LARGEST_FILE:
         raise Unfit("too large", f"{file.size:,} bytes are more than {LARGEST_FILE:,}", "make it smaller")
-    changed = DataError(f"{file.path} changed or went since download; run dvc repro")
+    changed = DataError(f"{file.path} was changed or removed since download; run dvc repro")
     try:
         descriptor = os.open(cached_by_dvc(file.place) or file.place, READ_FLAGS)
     except OSError as error:
@@ -252,7 +252,7 @@ def _content(file: File) -> bytes:
 
 
 def _oddities(said: list[str], *, odd_exif: bool) -> list[str]:
-    """Which of Pillow's warnings are about what stands beside the pixels; any other counts as damage."""
+    """Remarks from Pillow's warnings about metadata; any other warning counts as damage."""
     beside = ("EXIF", "Metadata", "Tag", "MPO")  # MPO: a phone's second picture in a JPEG
     for words in said:
         if not any(word in words for word in beside):
@@ -269,7 +269,7 @@ def _check_shape(width: int, height: int) -> None:
 
 
 def _lost(files: list[File], index: int, code: int | None) -> Outcome:
-    """What became of a file whose decoder ended; nothing is said against it where the system ended that."""
+    """The outcome for a file that killed its worker; an error if the system did, possibly out of memory."""
     if code == -SIGKILL:
         raise MachineError(
             f"prepare: the process that decoded {files[index].path} {how_it_ended(code)}; end other programs, and run "

@@ -1,4 +1,4 @@
-"""Pictures of many images: grids with captions."""
+"""Sheets of images with captions."""
 
 import math
 import unicodedata
@@ -15,11 +15,11 @@ from imageclf.runtime.errors import printable
 from imageclf.runtime.files import made
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
-LACKING = "\uffff"  # no letter, which no font has
+LACKING = "\uffff"  # a noncharacter, missing in every font
 
 
 def drawable(text: str, font: Font) -> str:
-    """One line without accents; a letter that the font lacks, as those of Chinese, becomes its escape."""
+    """One line without accents; letters missing in the font, such as Chinese ones, become escapes."""
     letters = unicodedata.normalize("NFKD", printable(text))
     box = _shape(font, LACKING)
     return "".join(
@@ -30,7 +30,7 @@ def drawable(text: str, font: Font) -> str:
 
 
 def fitted(text: str, font: Font, width: float, *, keep_end: bool = False) -> str:
-    """The text, cut with an ellipsis to at most `width` pixels: at its end, or with `keep_end` at its beginning."""
+    """Cut the text with an ellipsis to at most `width` pixels, at its end or, with `keep_end`, at its beginning."""
     if font.getlength(text) <= width:
         return text
     kept = len(text)
@@ -48,7 +48,7 @@ def _shape(font: Font, letter: str) -> bytes:
 
 
 def drawn(path: Path, draw: Callable[[], Image.Image], **options: Any) -> bytes:
-    """What `draw` draws for `path`, as PNG with Pillow's `options`; an empty picture, and a line, where it fails."""
+    """Call `draw`, and encode the result as PNG; if it fails, print a line and return an empty picture."""
     return made(path, lambda: _png(draw(), **options), instead=lambda _: _png(Image.new("RGB", (320, 40), "white")))
 
 
@@ -89,22 +89,22 @@ def as_picture(image: np.ndarray) -> Image.Image:
     return Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0])
 
 
-PREVIEW_COLUMNS = 12  # images of a class
+PREVIEW_COLUMNS = 12  # images per class
 ROWS = 20  # classes at most
-SCALE = 2  # where there is room for it
-LARGEST = 2500  # pixels, a side of the sheet
+SCALE = 2  # if there is room
+LARGEST = 2500  # pixels, largest side of the sheet
 PREVIEW_GAP = 4  # pixels
 TEXT = 130  # pixels for the class's name
-PREVIEW_LINE = 24  # pixels for what is not shown
+PREVIEW_LINE = 24  # pixels for the note on further classes
 
 
 def first_of_each(labels: np.ndarray) -> np.ndarray:
-    """Where the images stand that a preview shows, of labels int64 (N,)."""
+    """Indices of the images in a preview, from labels int64 (N,)."""
     return np.sort(np.concatenate([np.flatnonzero(labels == label)[:PREVIEW_COLUMNS] for label in range(ROWS)]))
 
 
 def draw_preview(images: np.ndarray, labels: np.ndarray, classes: list[str]) -> Image.Image:
-    """The first images uint8 (N, H, W, C) of each class on white; of more than 20 classes the sheet says so."""
+    """Draw the first images uint8 (N, H, W, C) of each class, for at most 20 classes."""
     shown = classes[:ROWS]
     height, width = _cell(*images.shape[1:3], rows=len(shown))
     note = PREVIEW_LINE if len(classes) > len(shown) else 0
@@ -124,7 +124,7 @@ def draw_preview(images: np.ndarray, labels: np.ndarray, classes: list[str]) -> 
 
 
 def _cell(height: int, width: int, *, rows: int) -> tuple[int, int]:
-    """Height and width of an image on the sheet: twice its own, or as much as the largest sheet has room for."""
+    """Height and width of an image on the sheet: twice its size, or less if the sheet would be too large."""
     room_across = (LARGEST - TEXT - PREVIEW_GAP) / PREVIEW_COLUMNS - PREVIEW_GAP
     room_down = (LARGEST - PREVIEW_GAP - PREVIEW_LINE) / rows - PREVIEW_GAP
     scale = min(SCALE, room_down / height, room_across / width)
@@ -137,16 +137,16 @@ def _scaled(image: np.ndarray, size: tuple[int, int]) -> Image.Image:
     return picture.resize(size, Image.Resampling.NEAREST if crisp else Image.Resampling.BICUBIC)
 
 
-BOX = 192  # pixels, the side of the square that an image is enlarged to fit
-SHEET_GAP = 20  # between two cells, and around the sheet
+BOX = 192  # pixels, the square that an image is enlarged to
+SHEET_GAP = 20  # between cells, and around the sheet
 SHEET_LINE = 19  # height of a line of a caption
 SHEET_HEADER = 64
-SHEET_COLUMNS = (4, 12)  # at least, so that the title fits, and at most
+SHEET_COLUMNS = (4, 12)  # minimum, for the title, and maximum
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """An image uint8 (H, W, C) with its name, its class, and the class and probability it was given."""
+    """An image uint8 (H, W, C) with its name, its label, and the predicted class and probability."""
 
     image: np.ndarray
     name: str
@@ -156,7 +156,7 @@ class Mistake:
 
 
 def draw_mistakes(mistakes: list[Mistake], *, title: str, subtitle: str) -> Image.Image:
-    """All `mistakes`, left to right and down, under a title; with none the title stands alone."""
+    """Draw all `mistakes` in rows under a title."""
     columns = min(max(math.ceil(math.sqrt(len(mistakes))), SHEET_COLUMNS[0]), SHEET_COLUMNS[1])
     rows = math.ceil(len(mistakes) / columns)
     gap, corner = (SHEET_GAP, 3 * SHEET_LINE + SHEET_GAP), (SHEET_GAP, SHEET_GAP + SHEET_HEADER)
@@ -170,7 +170,7 @@ def draw_mistakes(mistakes: list[Mistake], *, title: str, subtitle: str) -> Imag
 
 
 def enlarge(image: np.ndarray) -> Image.Image:
-    """An image uint8 (H, W, C), C 1 or 3, as large as fits the box: whole multiples keep its pixels crisp."""
+    """Enlarge an image uint8 (H, W, C), C 1 or 3, to fit the box, by whole factors to keep pixels sharp."""
     picture = as_picture(image)
     longest = max(picture.size)
     if longest > BOX:
@@ -186,9 +186,17 @@ def _caption(draw: ImageDraw.ImageDraw, corner: tuple[int, int], mistake: Mistak
     draw.rectangle((left - 1, top - 1, left + BOX, top + BOX), outline=FRAME)
     below = top + BOX + 5
     percent = f"  {100 * mistake.probability:.1f} %"
-    _write(draw, (left, below), f"is {mistake.label}", size=15, colour=GREEN, width=BOX)
-    _write(draw, (left, below + SHEET_LINE), f"said {mistake.prediction}", tail=percent, size=15, colour=RED, width=BOX)
-    # Of a path the end, which is the file's name.
+    _write(draw, (left, below), f"true: {mistake.label}", size=15, colour=GREEN, width=BOX)
+    _write(
+        draw,
+        (left, below + SHEET_LINE),
+        f"predicted: {mistake.prediction}",
+        tail=percent,
+        size=15,
+        colour=RED,
+        width=BOX,
+    )
+    # Keep the end of a path: the file's name.
     _write(draw, (left, below + 2 * SHEET_LINE), mistake.name, keep_end=True, size=13, colour=GREY, width=BOX)
 
 
@@ -203,14 +211,14 @@ def _write(
     colour: tuple[int, int, int],
     width: float,
 ) -> None:
-    """Write one line, cut so that it and the whole of `tail` fit into `width` pixels."""
+    """Write one line, cut so that it fits into `width` pixels together with `tail`."""
     font = ImageFont.load_default(size=size)
     line = fitted(drawable(text, font), font, width - font.getlength(tail), keep_end=keep_end)
     draw.text(corner, line + tail, colour, font)
 
 
 AUGMENTED_COLUMNS = 8
-SIDE = 88  # pixels that an image is enlarged towards, by a whole factor
+SIDE = 88  # pixels: images are enlarged to at most this, by a whole factor
 AUGMENTED_GAP = 6
 AUGMENTED_HEADER = 34
 

@@ -1,4 +1,4 @@
-"""What a file is, by its name and by its first bytes."""
+"""Recognise kinds of files by their names and first bytes."""
 
 import io
 import os
@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from PIL import Image, TiffImagePlugin, features
 
-# What Pillow reads without starting other programs, and what people have.
+# Common formats that Pillow reads without other programs.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", *(["AVIF"] if features.check("avif") else []))
-HEAD = 1024  # bytes of a text that are looked at
-# How formats of pictures begin that are not read: where, the bytes, the name, what to do.
+HEAD = 1024  # bytes of a text file to look at
+# Unsupported picture formats: offset and bytes of their signature, name, what to do.
 AS_PNG, DEVELOP = "save it as PNG", "develop it as JPEG or PNG"
 SLICES = "save its slices as 16-bit PNG, and set prepare.window"
 FRAMES = "save frames of it as PNG"
@@ -41,7 +41,7 @@ PICTURES = [
     (0, b"IIU\0", "a camera's raw file", DEVELOP),
 ]
 HEIC = (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
-# The same of files that are no pictures.
+# The same for other files.
 OTHERS = [
     (0, b"%PDF-", "a PDF", "save its pages or figures as PNG"),
     (0, b"%!PS", "PostScript", AS_PNG),
@@ -57,7 +57,7 @@ OTHERS = [
     (0, b"\0\0\1\xba", "a video (MPEG)", FRAMES),
     (0, b"\0\0\1\xb3", "a video (MPEG)", FRAMES),
 ]
-# Heads of the kinds that are read.
+# Signatures of supported formats.
 READ = {
     b"\xff\xd8\xff": "JPEG",
     b"\x89PNG": "PNG",
@@ -72,7 +72,7 @@ WHOLE = "get a whole copy"
 
 
 class Name(NamedTuple):
-    """The kind of fault, what was found, what to do."""
+    """A kind of fault, what was found, what to do."""
 
     kind: str
     found: str
@@ -83,7 +83,7 @@ CAMERA_RAW = Name("unsupported kind", "a camera's raw file cannot be read", DEVE
 
 
 def name_of(content: bytes, *, read: str) -> Name:
-    """The name of what is no picture; `read` lists the formats that can be read."""
+    """Name a file that is not a readable picture; `read` lists the supported formats."""
     if is_camera_raw(content):
         return CAMERA_RAW
     for beginning, name in READ.items():
@@ -105,7 +105,7 @@ def name_of(content: bytes, *, read: str) -> Name:
 
 
 def is_camera_raw(content: bytes) -> bool:
-    """Whether a TIFF is a camera's raw file, of which a reader of TIFF would take the preview for the picture."""
+    """Whether a TIFF is a camera's raw file; a TIFF reader would return its preview."""
     if not content.startswith((b"II*\0", b"MM\0*")):
         return False
     if content.startswith(b"CR", 8):
@@ -115,8 +115,8 @@ def is_camera_raw(content: bytes) -> bool:
         with io.BytesIO(content) as file:
             file.seek(tags.next)
             tags.load(file)
-        return DNG_VERSION in tags or (tags.get(SUBFILE) == 1 and MAKE in tags)  # 1: a smaller copy of another page
-    except Exception:  # damaged, which Pillow will say
+        return DNG_VERSION in tags or (tags.get(SUBFILE) == 1 and MAKE in tags)  # 1: a reduced copy of another page
+    except Exception:  # damaged; Pillow reports it
         return False
 
 
@@ -124,7 +124,7 @@ def _is_text(head: bytes) -> bool:
     try:
         head.decode()
     except UnicodeDecodeError as error:
-        if error.start < HEAD - 4:  # not the last letter, which was cut
+        if error.start < HEAD - 4:  # not just the last character, which may be cut
             return False
     return not any(byte < 9 or 13 < byte < 32 for byte in head)
 
@@ -147,7 +147,7 @@ def _name_of_text(text: str) -> Name:
 
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"}
-# What systems leave among pictures, beside everything whose name begins with a dot; "icon\r" is a Mac's.
+# System files, besides all names that begin with a dot; "icon\r" is from macOS.
 CLUTTER = {
     *("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "picasa.ini", "icon\r", "wpsettings.dat"),
     *("__macosx", "$recycle.bin", "recycler", "system volume information", "lost+found", "found.000"),
@@ -158,15 +158,15 @@ EDITORS = {".swp", ".swo", ".bak", ".orig"}
 OF_DVC = "a file of DVC or a lock"
 LINK, LINKED_FOLDER, DEAD_LINK = "a link that is not DVC's", "a link to a folder", "a link that leads nowhere"
 NO_FILE = "a pipe, socket or device"
-FIRST_BYTES = 2**16  # bytes by which a file is named that is no picture
-CACHED = re.compile(r"/[0-9a-f]{2}/[0-9a-f]{30}$")  # how DVC names every file in any of its caches
+FIRST_BYTES = 2**16  # bytes that identify a file
+CACHED = re.compile(r"/[0-9a-f]{2}/[0-9a-f]{30}$")  # names in DVC's cache
 
 
 def find_pictures(folder: Path) -> tuple[list[Path], dict[Path, str]]:
-    """All pictures below `folder`, by name or by content, sorted; and why each other file is none.
+    """All pictures below `folder`, by name or content, sorted; and why the other files are not pictures.
 
-    Links are among the others, as followed they may lead in circles; but those that DVC makes to files in its cache
-    are pictures like any. Clutter is neither. A folder that may not be read is among the others.
+    Links are among the others, since they may form cycles, except DVC's links into its cache. Hidden and system files
+    are in neither. An unreadable folder is among the others.
     """
     pictures: list[Path] = []
     others: dict[Path, str] = {}
@@ -187,12 +187,12 @@ def find_pictures(folder: Path) -> tuple[list[Path], dict[Path, str]]:
 
 
 def is_clutter(name: str) -> bool:
-    """Whether a file or folder of this name is hidden or a system's."""
+    """Whether the name is that of a hidden or system file or folder."""
     return name.startswith(".") or name.lower() in CLUTTER
 
 
 def remnant(name: str) -> str:
-    """What programs have left a file of this name; empty if it is none that they leave."""
+    """The kind of leftover file that has this name; empty if none."""
     suffix = Path(name).suffix.lower()
     if suffix in UNFINISHED:
         return "an unfinished download or temporary file"
@@ -202,20 +202,20 @@ def remnant(name: str) -> str:
 
 
 def cached_by_dvc(path: str | Path) -> str:
-    """The file in DVC's cache that a link leads to, be it there or not; empty if `path` is no such link."""
+    """The target of a link into DVC's cache, which may be missing; empty if `path` is not such a link."""
     target = os.path.realpath(path) if os.path.islink(path) else ""  # noqa: PTH114 - ten times as fast as Path's
     return target if CACHED.search(target) else ""
 
 
 def kind_of_link(path: str | Path) -> str:
-    """What a link is that is not followed."""
+    """The kind of a link that is not followed."""
     if not os.path.exists(path):  # noqa: PTH110 - Path's raises on a loop
         return DEAD_LINK
     return LINKED_FOLDER if os.path.isdir(path) else LINK  # noqa: PTH112 - the same
 
 
 def _why_not(path: Path) -> str:
-    """Why a file is no picture; empty if it is one."""
+    """Why a file is not a picture; empty if it is."""
     if path.is_symlink() and not cached_by_dvc(path):
         return kind_of_link(path)
     if path.is_symlink() and not path.exists():
@@ -230,7 +230,7 @@ def _why_not(path: Path) -> str:
         if error.errno:
             return f"cannot be read ({error.strerror}); change its permissions"
         return _named(path)
-    except Exception:  # whatever it is, Pillow does not know it
+    except Exception:  # any error means that Pillow cannot read it
         return _named(path)
     return ""
 

@@ -1,4 +1,4 @@
-"""The manifest of a user's own images that download leaves in data/raw: what was found, and what was passed over."""
+"""Read the manifest of own images in data/raw: files.csv and left_out.csv."""
 
 import csv
 import os
@@ -13,10 +13,10 @@ csv.field_size_limit(1 << 20)  # characters; longer than any path
 
 @dataclass(frozen=True)
 class File:
-    """A line of files.csv."""
+    """A row of files.csv."""
 
-    place: str  # the path where it lies
-    path: str  # as reports call it: below its root, with the root's name in front where there are several
+    place: str  # the actual path
+    path: str  # for reports: relative to its root, with the root's name in front if there are several
     label: str
     split: str  # train, val, test; empty: not given
     size: int  # bytes
@@ -24,7 +24,7 @@ class File:
 
 
 def read_manifest(raw: Path, roots: list[str]) -> tuple[list[File], list[dict[str, str]]]:
-    """The candidates, sorted by path, and the lines of left_out.csv (path, problem, action)."""
+    """The candidates, sorted by path, and the rows of left_out.csv (path, problem, action)."""
     names = _names(roots)
     files = [
         File(
@@ -41,7 +41,7 @@ def read_manifest(raw: Path, roots: list[str]) -> tuple[list[File], list[dict[st
 
 
 def _names(roots: list[str]) -> list[str]:
-    """What stands before the paths below each root."""
+    """The prefix of the paths below each root."""
     if len(roots) == 1:
         return [""]
     last = [Path(root).name for root in roots]
@@ -49,6 +49,6 @@ def _names(roots: list[str]) -> list[str]:
 
 
 def _lines(path: Path) -> Iterator[dict[str, str]]:
-    # surrogateescape: on Linux a file's name is bytes, and need not be UTF-8.
+    # surrogateescape: on Linux a file name is bytes, not necessarily UTF-8.
     with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         yield from csv.DictReader(file)

@@ -1,14 +1,14 @@
-"""What is worth knowing of pictures together, a sentence each; empty if there is nothing."""
+"""Remarks on a set of pictures, one sentence each; empty if there is nothing to remark."""
 
 from collections.abc import Sequence
 
-CUT = 0.5  # of a picture's area that is cut away; of 16:9 it is 0.44, of 4:3 0.25
+CUT = 0.5  # fraction of the area lost to the crop; for 16:9 it is 0.44, for 4:3 0.25
 NARROW = 16384  # values of 16-bit pictures: a quarter of the range
 SMALLEST = 8  # pixels, the shorter side
 
 
 def cut_away(sizes: Sequence[tuple[int, int]], shape: tuple[int, int] = (1, 1)) -> str:
-    """How much pictures of these (width, height) lose where the shape (H, W) is cut from their middle."""
+    """How much area pictures of these (width, height) lose by a central crop to the shape (H, W)."""
     wanted = shape[1] / shape[0]
     lost = [1 - min(width / height / wanted, height / width * wanted) for width, height in sizes]
     most = [part for part in lost if part >= CUT]
@@ -21,7 +21,7 @@ def cut_away(sizes: Sequence[tuple[int, int]], shape: tuple[int, int] = (1, 1)) 
 
 
 def narrow_range(ranges: Sequence[tuple[int, int]]) -> str:
-    """Whether most 16-bit pictures, by their least and largest values, are too dark, and the window that mends it."""
+    """Whether most 16-bit pictures, by their (smallest, largest) values, are too dark, and the window that fixes it."""
     narrow = [values for values in ranges if 0 < values[1] - values[0] < NARROW]
     if 2 * len(narrow) <= len(ranges):
         return ""
@@ -34,7 +34,7 @@ def narrow_range(ranges: Sequence[tuple[int, int]]) -> str:
 
 
 def tiny(sizes: Sequence[tuple[int, int]]) -> str:
-    """Whether pictures of these (width, height) are so small that prepare refuses them."""
+    """How many pictures of these (width, height) are smaller than prepare accepts."""
     small = sum(min(size) < SMALLEST for size in sizes)
     if not small:
         return ""
@@ -42,7 +42,7 @@ def tiny(sizes: Sequence[tuple[int, int]]) -> str:
 
 
 def _window(low: int, high: int) -> tuple[int, int]:
-    """For values in this range: the whole of 8 to 14 bits, say, where they lie in that, else as they are."""
+    """The window for values in this range: a full range such as 12 bits if they fit into one, else the values."""
     whole = 2 ** high.bit_length() - 1
     return (0, whole) if whole < NARROW else (low, high)
 

@@ -1,4 +1,4 @@
-"""Which images are used, and in which split: own images and those of a built-in set."""
+"""Choose the images to use and their splits, for built-in sets and for own images."""
 
 from collections import Counter
 from dataclasses import replace
@@ -31,10 +31,10 @@ from imageclf.runtime.errors import DataError, ParamsError
 
 
 def look_at_arrays(raw: Path, name: str, params: PrepareParams) -> Found:
-    """Cut its training images into training and validation.
+    """Split a built-in set's training images into training and validation.
 
     Raises:
-        ParamsError: prepare.size is not theirs, prepare.window is set, or no image is left to train on.
+        ParamsError: prepare.size or prepare.window does not fit, or no image is left to train on.
     """
     images = {split: np.load(raw / f"{split}_images.npy", mmap_mode="r") for split in ("train", "test")}
     labels = {split: np.load(raw / f"{split}_labels.npy") for split in ("train", "test")}
@@ -88,26 +88,26 @@ SPARE = ("not needed", "beyond prepare.per_class")  # kind and words
 def look_at_folder(
     raw: Path, roots: list[str], classes: list[str], params: PrepareParams, *, scratch: Path, workers: int
 ) -> Found:
-    """Decode every file of the manifest into `scratch`, judge it, say in the report what was found, and split.
+    """Decode every file of the manifest into `scratch`, check and split them, and write the report.
 
     Raises:
-        DataError: a file changed since download, cannot be used while prepare.on_bad is fail, or a class has no
-            image left to train on.
+        DataError: a file changed since download, a file is unusable and prepare.on_bad is fail, or a class has no
+            training image.
     """
-    # 1. Look at every file.
+    # 1. Decode every file.
     files, left_out = read_manifest(raw, roots)
     seen = len(files) + len(left_out)
     side = SIDE if params.size == "auto" else params.size
     outcomes = decode_files(files, size=(side, side), window=params.window, target=scratch, workers=workers)
 
-    # 2. What cannot be used is named, and dropped or refused.
+    # 2. Drop or refuse unusable files.
     faulty = faults(files, outcomes)
     sound = [index for index in range(len(files)) if index not in faulty]
     if faulty and params.on_bad == "fail":
         write_report([replace(finding, action=STOPS) for finding in faulty.values()], left_out)
         raise refusal(list(faulty.values()), seen)
 
-    # 3. Decide where each of the others goes.
+    # 3. Split the others.
     splits, spare = _place(files, outcomes, sound, params)
     used = [index for index in sound if index not in spare]
     pairs = Counter((files[index].label, splits[index]) for index in used)
@@ -126,7 +126,7 @@ def look_at_folder(
     write_report(findings, left_out)
     assert seen == len(used) + len(left_out) + sum(finding.action != USED for finding in findings)
 
-    # 4. The parts.
+    # 4. Return the splits.
     shape = (side, side, CHANNELS)
     parts = {
         split: _part([index for index in used if splits[index] == split], files, classes, scratch, shape)
@@ -143,7 +143,7 @@ def look_at_folder(
 
 
 def _shortage(counts: dict[str, dict[str, int]], files: list[File]) -> DataError | None:
-    """What to say where a class has no training image, or none has a test image; `counts` by class and split."""
+    """The error if a class has no training image, or no class has a test image; `counts` by class and split."""
     for name, of in counts.items():
         if not of["train"]:
             its = [file for file in files if file.label == name]
@@ -156,8 +156,8 @@ def _shortage(counts: dict[str, dict[str, int]], files: list[File]) -> DataError
             )
     if not any(of["test"] for of in counts.values()):
         return DataError(
-            f"no image is left for the test, of {sum(sum(of.values()) for of in counts.values()):,}; add some, name "
-            "some for it in a test/ folder or in labels.csv, or raise prepare.test_fraction"
+            f"none of {sum(sum(of.values()) for of in counts.values()):,} images is in the test split; add images, "
+            "assign some to it by a test/ folder or in labels.csv, or raise prepare.test_fraction"
         )
     return None
 
@@ -165,7 +165,7 @@ def _shortage(counts: dict[str, dict[str, int]], files: list[File]) -> DataError
 def _place(
     files: list[File], outcomes: list[Outcome], sound: list[int], params: PrepareParams
 ) -> tuple[dict[int, str], set[int]]:
-    """The split of each sound image by its index, and the training images beyond prepare.per_class."""
+    """The split of each usable image by its index, and the training images beyond prepare.per_class."""
     contents = np.array([int.from_bytes(outcomes[index].digest[:8]) for index in sound], np.uint64)
     given = np.array([files[index].split for index in sound], dtype=np.str_)
     words = split_by_content(
@@ -191,6 +191,6 @@ def _part(
         take=read_images(scratch, shape),
         indices=np.array(indices, np.int64),
         labels=np.array([number[files[index].label] for index in indices], np.int64),
-        ids=paths,  # as unlike a number it stays the same when images are added
+        ids=paths,  # unlike numbers, paths stay the same if images are added
         paths=paths,
     )

@@ -1,4 +1,4 @@
-"""Which image goes into which split."""
+"""Assign images to splits."""
 
 import math
 
@@ -6,16 +6,16 @@ import numpy as np
 
 from imageclf.randomness import permutation, random_bits
 
-CHOSEN = 1  # the counter that sets the choice of per_class apart from that of the splits
-FEW = 1000  # images, of which a tenth would be too few for a test
-LEAST = {"test": 8, "val": 25}  # different images of a class from which on it has one there
-SMALL = 50  # different images; a class of fewer is too small to leave its shares to chance
+CHOSEN = 1  # the random stream of per_class, separate from that of the splits
+FEW = 1000  # images; with fewer, a tenth is too few for a test
+LEAST = {"test": 8, "val": 25}  # distinct images that guarantee a class one there
+SMALL = 50  # distinct images; a smaller class gets rounded counts instead of random ones
 
 
 def choose_validation(labels: np.ndarray, *, fraction: float, seed: int) -> np.ndarray:
     """Pick `fraction` of every class at random; labels int64 (N,) in, bool (N,) out.
 
-    Each class gives its share rounded to the nearest image, so every class is as frequent in both splits.
+    The count is rounded for each class, so every class is equally frequent in both splits.
     """
     chosen = np.zeros(len(labels), bool)
     for label in np.unique(labels):
@@ -26,23 +26,22 @@ def choose_validation(labels: np.ndarray, *, fraction: float, seed: int) -> np.n
 
 
 def auto_test_fraction(images: int) -> float:
-    """What `prepare.test_fraction: auto` means for so many own images."""
+    """The value of `prepare.test_fraction: auto` for this number of own images."""
     return 0.2 if images < FEW else 0.1
 
 
 def split_by_content(
     contents: np.ndarray, given: np.ndarray, labels: np.ndarray, *, val_fraction: float, test_fraction: float, seed: int
 ) -> np.ndarray:
-    """The split of each image, by what it shows: contents uint64 (N,), given splits and labels (N,), splits (N,) out.
+    """The split (N,) of each image, from hashes of the contents uint64 (N,), given splits (N,) and labels (N,).
 
-    An image's place depends on nothing but its own content: equal images stay together, and each class gets its share
-    up to chance. A class of fewer than 50 different images gets its share rounded up or down: where chance gives it
-    more or less, the nearest by their places move. So one of 8 images has one in the test, and one of 25 has one in
-    validation; larger classes too, and every class has one to train on. More images move no other, but for these
-    nearest ones. Given splits stay; what is not given is cut from the rest, which is training.
+    An image's random place depends only on its content, so equal images stay together, and new images do not move
+    others. The size of each split is therefore random. A class of fewer than 50 distinct images gets a rounded count
+    instead: the images nearest to the border move. A class of 8 has at least one in the test, a class of 25 at least
+    one in validation, and every class at least one in training. Given splits stay; the others are cut from the rest.
     """
     place = random_bits(seed, contents) / 2.0**64  # in [0, 1]
-    shares = {
+    fractions = {
         "test": 0.0 if "test" in given else test_fraction,
         "val": 0.0 if "val" in given else val_fraction,
     }
@@ -50,37 +49,37 @@ def split_by_content(
     classes, numbers = np.unique(labels, return_inverse=True)
     for number in range(len(classes)):
         members = np.flatnonzero((numbers == number) & ~held_out)
-        cut[members] = _cut(place[members], shares)
+        cut[members] = _cut(place[members], fractions)
     return cut
 
 
-def _cut(place: np.ndarray, shares: dict[str, float]) -> np.ndarray:
-    """The splits (n,) of a class's images by their places (n,), the test's lowest; those of one place are the same."""
+def _cut(place: np.ndarray, fractions: dict[str, float]) -> np.ndarray:
+    """The splits (n,) of one class by the images' places (n,): test has the lowest. Equal places are equal images."""
     different = np.unique(place)
     cut = np.full(len(place), "train")
     until, taken = 0.0, 0
-    for split, share in shares.items():
-        until += share
-        least, most = _bounds(split, share, len(different))
+    for split, fraction in fractions.items():
+        until += fraction
+        least, most = _bounds(split, fraction, len(different))
         by_chance = int((different < until).sum()) - taken
-        count = min(max(by_chance, least), most, len(different) - 1 - taken)  # one is left to train on
+        count = min(max(by_chance, least), most, len(different) - 1 - taken)  # one stays in training
         cut[np.isin(place, different[taken : taken + count])] = split
         taken += count
     return cut
 
 
-def _bounds(split: str, share: float, different: int) -> tuple[int, int]:
-    """How many of a class's different images a split has, at least and at most."""
-    least = int(share > 0 and different >= LEAST[split])
+def _bounds(split: str, fraction: float, different: int) -> tuple[int, int]:
+    """Minimum and maximum number of a class's distinct images in a split."""
+    least = int(fraction > 0 and different >= LEAST[split])
     if different >= SMALL:
         return least, different
-    return max(least, math.floor(share * different)), math.ceil(share * different)
+    return max(least, math.floor(fraction * different)), math.ceil(fraction * different)
 
 
 def few_of_each(labels: np.ndarray, keys: np.ndarray | None, *, count: int | None, seed: int) -> np.ndarray:
-    """At most `count` of every class, or all: labels int64 (N,) in, bool (N,) out.
+    """Choose at most `count` images of every class, or all: labels int64 (N,) in, bool (N,) out.
 
-    Which ones is up to `keys` uint64 (N,), what the images show, or without them to their places.
+    The choice depends on `keys` uint64 (N,), hashes of the contents, or without them on the positions.
     """
     if count is None:
         return np.ones(len(labels), bool)

@@ -1,1 +1,1 @@
-"""What every stage stands on: how it starts and ends, errors, progress, files, the operating system."""
+"""Basics of every stage: start and end, errors, progress, files, the operating system."""

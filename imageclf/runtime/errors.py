@@ -1,4 +1,4 @@
-"""Faults that a user can mend. Each is one sentence: where, what was found, what to do."""
+"""Errors that a user can fix. Errors are one line: where, what was found, what to do."""
 
 import difflib
 import unicodedata
@@ -6,25 +6,25 @@ from collections.abc import Iterable, Sequence
 
 
 class UserError(Exception):
-    """Ends a stage with its sentence on standard error and its class's exit code."""
+    """Ends a stage with one line on standard error and the class's exit code."""
 
     exit_code = 1
 
 
 class ParamsError(UserError):
-    """params.yaml says something that cannot be done."""
+    """A value in params.yaml is invalid."""
 
     exit_code = 2
 
 
 class DataError(UserError):
-    """Images, labels or an input file are missing or are not what they should be."""
+    """Images, labels or an input file are missing or invalid."""
 
     exit_code = 3
 
 
 class SourceError(UserError):
-    """No source brought the data set whole."""
+    """No source delivered the complete data set."""
 
     exit_code = 4
 
@@ -36,13 +36,13 @@ class MachineError(UserError):
 
 
 class Busy(UserError):
-    """Another process is at the same work."""
+    """Another process is doing the same work."""
 
     exit_code = 7
 
 
 class Stopped(UserError):
-    """A signal asked for the end, and everything is in order for the next time."""
+    """A signal requested a graceful shutdown, and the next run can continue."""
 
     def __init__(self, sentence: str, number: int) -> None:
         super().__init__(sentence)
@@ -56,21 +56,21 @@ class Diverged(UserError):
 
 
 class Fault(Exception):
-    """A source failed. The message says what was found there, to stand after an address and a colon."""
+    """A source failed. The message follows an address and a colon."""
 
 
 class TooSlow(Fault):
-    """The host brings bytes, but so few that another source comes first."""
+    """The host is below the minimum rate, so other sources are tried first."""
 
 
 BREAKING = {"Cc", "Cs", "Zl", "Zp"}  # Unicode categories: controls, halves of broken bytes, line and paragraph ends
-SHOWN = 3  # of many names
+SHOWN = 3  # names
 
 
 def printable(text: object) -> str:
-    """`text` on one line that any terminal can show: control characters and broken bytes become escapes."""
+    """Text on one line for any terminal: control characters and invalid bytes become escapes."""
     words = str(text)
-    if words.isprintable():  # nearly all are, and this is a hundred times as fast
+    if words.isprintable():  # usually true, and a hundred times as fast
         return words
     return "".join(
         character.encode("unicode_escape").decode() if unicodedata.category(character) in BREAKING else character
@@ -79,14 +79,14 @@ def printable(text: object) -> str:
 
 
 def some(names: Sequence[object]) -> str:
-    """The first three of many names, and how many there are."""
+    """The first three names, and the total number."""
     more = f", ... ({len(names):,} in all)" if len(names) > SHOWN else ""
     return printable(", ".join(map(str, names[:SHOWN]))) + more
 
 
 def nearest(word: str, known: list[str]) -> str:
-    """In brackets, the known word that was probably meant; empty if none is near."""
-    # The last part decides first: train.device is meant to be runtime.device.
+    """A hint with the most similar known word; empty if there is none."""
+    # Prefer keys with the same last part: train.device probably means runtime.device.
     same_name = [key for key in known if key.rsplit(".", 1)[-1] == word.rsplit(".", 1)[-1]]
     close = same_name[0] if same_name else closest(word, known)
     return f" (did you mean {close}?)" if close else ""

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, with their sums."""
+"""Atomic writes of files and folders, and their checksums."""
 
 import configparser
 import hashlib
@@ -17,24 +17,24 @@ from imageclf.runtime.platform import is_alive, sync
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace `path` by `content`. A reader sees the old file or the new one, never a part."""
+    """Replace `path` by `content`, atomically."""
     with replaced_file(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace `path` by `text`: UTF-8, line ends as they are given."""
+    """Replace `path` by `text` in UTF-8, with unchanged line ends."""
     write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replace `path` by `value` as JSON with sorted keys, so that equal values are equal bytes."""
+    """Replace `path` by `value` as JSON with sorted keys, so that equal values give equal bytes."""
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 @contextmanager
 def replaced_file(path: Path) -> Iterator[Path]:
-    """Give a temporary name to write to; rename it to `path` if the block ends well, remove it if not."""
+    """Yield a temporary path; rename it to `path` if the block succeeds, else remove it."""
     temporary = _temporary(path)
     try:
         yield temporary
@@ -47,7 +47,7 @@ def replaced_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replaced_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder to fill; listed in SHA256SUMS it becomes `path` if the block ends well, else it goes."""
+    """Yield a temporary folder; add SHA256SUMS and rename it to `path` if the block succeeds, else remove it."""
     temporary = _temporary(path)
     temporary.mkdir()
     try:
@@ -65,7 +65,7 @@ def replaced_folder(path: Path) -> Iterator[Path]:
 
 
 def _temporary(path: Path) -> Path:
-    """A free name beside `path`. What killed processes left under such names is swept away."""
+    """A temporary name beside `path`. Removes those that killed processes left behind."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{path.name}.tmp.*"):
         process = left.name.rpartition(".")[2]
@@ -81,24 +81,24 @@ def sha256_of_file(path: Path) -> str:
 
 
 def sha256_of_array(array: np.ndarray) -> str:
-    """Hex sha256 of an array's values in row-major order, whatever its layout in memory."""
+    """Hex sha256 of an array's values in row-major order, independent of its memory layout."""
     return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
 
 
 SUMS = "SHA256SUMS"
-REPAIR = "python -m tools.verify says how to repair it"
+REPAIR = "run python -m tools.verify to repair it"
 
 
 def write_sums(folder: Path) -> None:
-    """List every file below `folder`."""
+    """Write SHA256SUMS for every file below `folder`."""
     (folder / SUMS).write_text(_listing(folder), encoding="utf-8", newline="\n")
 
 
 def check_sums(folder: Path, *, repair: str = REPAIR) -> None:
-    """Hold every file below `folder` against the list, and the list against the files.
+    """Check the integrity of `folder`: its files must match SHA256SUMS exactly.
 
     Raises:
-        DataError: a file is missing, has other bytes or is not listed; `repair` is what it says to do.
+        DataError: a file is missing, changed or not listed; `repair` ends the message.
     """
     try:
         listed = (folder / SUMS).read_bytes().decode(errors="backslashreplace")
@@ -112,7 +112,7 @@ def check_sums(folder: Path, *, repair: str = REPAIR) -> None:
 
 
 def _listing(folder: Path) -> str:
-    # What begins with a dot is a file manager's, not ours.
+    # Files that begin with a dot are a file manager's, not ours.
     files = (path for path in folder.rglob("*") if path.is_file() and path.name != SUMS and path.name[0] != ".")
     names = {path.relative_to(folder).as_posix(): path for path in files}
     return "".join(f"{sha256_of_file(names[name])}  {name}\n" for name in sorted(names))
@@ -136,17 +136,17 @@ CONFIGS = (Path(".dvc/config"), Path(".dvc/config.local"))
 
 
 def has_remote() -> bool:
-    """Whether `dvc pull` has somewhere to pull from."""
+    """Whether a default remote is set for `dvc pull`."""
     return setting("core", "remote") is not None
 
 
 def brings(target: str = "") -> str:
-    """The command for what a clone without data lacks; `target` is the stage to run where nothing can be pulled."""
+    """The command that restores missing outputs; `target` is the stage to run if there is no remote."""
     return "dvc pull" if has_remote() else f"dvc repro {target}".strip()
 
 
 def setting(section: str, key: str) -> Path | None:
-    """A setting of this project; a path in it counts from the file that it stands in."""
+    """A setting of DVC, as a path relative to the folder of its config file."""
     found = None
     for path in CONFIGS:
         config = configparser.ConfigParser(interpolation=None)
@@ -160,7 +160,7 @@ def setting(section: str, key: str) -> Path | None:
 
 
 def made(path: Path, make: Callable[[], bytes], *, instead: Callable[[str], bytes]) -> bytes:
-    """What `make` gives; where it fails a line says why, and `path` is to hold what `instead` makes of that line."""
+    """The result of `make`; if that fails, print why, and return `instead` of the printed line."""
     try:
         return make()
     except Exception as error:

@@ -1,4 +1,4 @@
-"""The operating system: the one module that knows what a system has and another lacks."""
+"""The operating system: the only module with code for specific systems."""
 
 import ctypes
 import errno
@@ -17,65 +17,62 @@ from filelock import FileLock
 
 LINUX = sys.platform == "linux"
 WINDOWS = sys.platform == "win32"
-SIGKILL, SIGBUS, SIGPIPE, SIGPROF = 9, 7, 13, 27  # Windows has no names for them
+SIGKILL, SIGBUS, SIGPIPE, SIGPROF = 9, 7, 13, 27  # not defined on Windows
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def start_method() -> str:
-    """How worker processes start, for multiprocessing.get_context.
+    """The start method of worker processes, for multiprocessing.get_context.
 
-    A fork starts at once and shares this process's memory; it is safe while this process has one thread. A Mac's
-    libraries do not survive one, and Windows has none.
+    A fork is fast and shares this process's memory; it is safe while this process has one thread. On macOS system
+    libraries may crash after a fork, and Windows has no fork.
     """
     return "fork" if LINUX and hasattr(os, "fork") else "spawn"
 
 
 def is_alive(process: int) -> bool:
-    """Whether a process with this number runs."""
+    """Whether a process with this PID runs."""
     return 0 < process < 2**31 and psutil.pid_exists(process)
 
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
-LARGEST_INT, LARGEST_MMAP_THRESHOLD = 2**31 - 1, 32 * 2**20  # bytes; glibc takes no more
+LARGEST_INT, LARGEST_MMAP_THRESHOLD = 2**31 - 1, 32 * 2**20  # bytes; glibc's maxima
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def _libc(name: str) -> Any:
-    """A function of Linux's C library; None where there is none."""
+    """A function of Linux's C library; None elsewhere."""
     return getattr(ctypes.CDLL(None), name, None) if LINUX else None
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep what is freed: else each step gets its activations as new pages, which the kernel clears first.
-
-    Elsewhere nothing.
-    """
+    """Let glibc keep freed memory: otherwise each step gets new pages, which the kernel clears. Linux only."""
     if mallopt := _libc("mallopt"):
         mallopt(M_MMAP_THRESHOLD, LARGEST_MMAP_THRESHOLD)
         mallopt(M_TRIM_THRESHOLD, LARGEST_INT)
 
 
 def end_with_dvc() -> None:
-    """End with the DVC that started this process; with nobody outside DVC."""
+    """End this process when the DVC that started it ends; no effect outside DVC."""
     if "DVC_STAGE" in os.environ:
         end_with_parent()
 
 
 def end_with_parent() -> None:
-    """Have the kernel send SIGTERM when the parent process ends. Linux only; elsewhere nothing."""
+    """Let the kernel send SIGTERM when the parent process ends. Linux only; no effect elsewhere."""
     if prctl := _libc("prctl"):
         parent = os.getppid()
         prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it ended before the kernel knew
+        if os.getppid() != parent:  # the parent ended before prctl
             os.kill(os.getpid(), signal.SIGTERM)
 
 
 def limit_memory(most: int) -> None:
-    """Let this process have at most so many bytes of data; elsewhere than on POSIX nothing."""
+    """Limit this process's memory to `most` bytes. POSIX only; no effect elsewhere."""
     try:
         import resource
     except ImportError:
@@ -86,26 +83,26 @@ def limit_memory(most: int) -> None:
 
 
 def limit_computing(seconds: float) -> None:
-    """End this process once it has computed for so long, 0: never; elsewhere than on POSIX nothing.
+    """End this process after this much CPU time; 0: never. POSIX only; no effect elsewhere.
 
-    Seconds that it computes, not those that pass: a busy machine changes no result.
+    CPU time, not wall time, so that a busy machine does not change a result.
     """
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
-# For os.open: no link, no waiting for a pipe, no change of line ends.
+# For os.open: follow no link, do not block on a pipe, keep line ends.
 READ_FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - looked at, not written to
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - read only
 
 
 def free_shared_memory() -> int | None:
-    """Bytes that processes can share; None where only the memory limits them."""
+    """Free bytes of shared memory; None if there is no separate limit."""
     return shutil.disk_usage(SHARED_MEMORY).free if SHARED_MEMORY.exists() else None
 
 
 def sync(path: Path) -> None:
-    """Have a file or folder on the disk before this returns. Windows knows no such thing of folders."""
+    """Flush a file or folder to disk. On Windows folders cannot be flushed."""
     if WINDOWS and path.is_dir():
         return
     descriptor = os.open(path, os.O_RDWR if WINDOWS else os.O_RDONLY)
@@ -115,7 +112,11 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # what NFS without a lock service, and some others, answer
+NO_LOCKS = (
+    errno.ENOLCK,
+    errno.EOPNOTSUPP,
+    errno.ENOSYS,
+)  # from NFS without a lock service, and some other file systems
 _told = False
 
 
@@ -123,11 +124,10 @@ _told = False
 def locked(path: Path, *, patience: float = -1) -> Iterator[None]:
     """Hold a lock file for the block.
 
-    A disk that has no locks is taken at its word, once with a line: all that is lost there is that two runs of the same
-    are kept apart.
+    A file system without locks gets a warning, once: there, nothing prevents two equal runs at the same time.
 
     Raises:
-        filelock.Timeout: another process has it for more than `patience` seconds; -1 waits however long it takes.
+        filelock.Timeout: another process holds it for more than `patience` seconds; -1 waits without limit.
     """
     global _told
     lock = FileLock(path, timeout=patience)
@@ -146,14 +146,14 @@ def locked(path: Path, *, patience: float = -1) -> Iterator[None]:
 
 
 def start_in_group(command: list[str], **settings: Any) -> subprocess.Popen:
-    """Start a program that Ctrl-C in this terminal does not reach, and that ends with this process where it can."""
+    """Start a program that Ctrl-C in this terminal does not reach. On Linux it ends with this process."""
     if WINDOWS:
         return subprocess.Popen(command, creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0), **settings)
     return subprocess.Popen(command, start_new_session=True, preexec_fn=end_with_parent, **settings)
 
 
 def interrupt_group(process: subprocess.Popen) -> None:
-    """Give such a program, and what it started, a Ctrl-C."""
+    """Send Ctrl-C to a program of `start_in_group` and its children."""
     if WINDOWS:
         process.send_signal(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM))
     else:
@@ -168,7 +168,7 @@ AS_A_RULE = {
 
 
 def how_it_ended(code: int | None) -> str:
-    """What is known of a process by its exit code as Python has it: negative for a signal, None where it has none."""
+    """Describe how a process ended, from Python's exit code: negative for a signal, None if unknown."""
     if code is None:
         return "broke off"
     if code >= 0:

@@ -1,11 +1,11 @@
-"""Progress of long work: a bar with rate and time left on a terminal, a plain line now and then elsewhere."""
+"""Progress of long work: a bar with rate and time left on a terminal, elsewhere a line every 15 seconds."""
 
 import sys
 import time
 
 from tqdm import tqdm
 
-LINE_EVERY = 15.0  # seconds between two plain lines
+LINE_EVERY = 15.0  # seconds between two lines
 
 
 class Progress:
@@ -16,12 +16,12 @@ class Progress:
     """
 
     def __init__(self, name: str, *, total: int | None, unit: str, scale: bool = False) -> None:
-        """`scale` writes counts with k/M/G, as suits bytes."""
+        """`scale` shows counts with k/M/G, for bytes."""
         self._name, self._total, self._unit = name, total, unit
         self._scale = scale
         self._done = self._skipped = 0
-        self._begun = self._told = time.monotonic()
-        # leave=False: the stage's closing line is what stays on the screen.
+        self._begun = self._printed = time.monotonic()
+        # leave=False: only the stage's closing line stays on the screen.
         self._bar = tqdm(
             total=total, desc=name, unit=unit, unit_scale=scale, leave=False, disable=not sys.stderr.isatty()
         )
@@ -33,21 +33,21 @@ class Progress:
         self._bar.close()
 
     def skip(self, amount: int) -> None:
-        """Count `amount` that was done before: it is no part of the rate."""
+        """Count `amount` as done before; it does not affect the rate."""
         self._done += amount
         self._skipped = amount
         self._bar.initial = amount
         self._bar.update(amount)
 
     def advance(self, amount: int, *, note: str = "") -> None:
-        """Count `amount` more; `note` is shown behind the rate."""
+        """Count `amount` more; `note` is shown after the rate."""
         self._done += amount
         if not self._bar.disable:
             if note:
                 self._bar.set_postfix_str(note, refresh=False)
             self._bar.update(amount)
-        elif time.monotonic() - self._told >= LINE_EVERY:
-            self._told = time.monotonic()
+        elif time.monotonic() - self._printed >= LINE_EVERY:
+            self._printed = time.monotonic()
             print(self._line(note), flush=True)
 
     def line(self, text: str) -> None:

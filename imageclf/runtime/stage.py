@@ -1,4 +1,4 @@
-"""How a stage or a tool starts and ends: inputs watched, faults said in one sentence, signals heard."""
+"""Run a stage or a tool: errors become one line, signals are handled, changed inputs are detected."""
 
 import errno
 import json
@@ -20,7 +20,7 @@ from imageclf.runtime.yaml import flat, load_yaml
 
 
 class StopWish:
-    """Inside the block a first Ctrl-C or SIGTERM only sets `number`; a second Ctrl-C interrupts at once."""
+    """Graceful shutdown: a first Ctrl-C or SIGTERM only sets `number`; a second Ctrl-C interrupts at once."""
 
     def __init__(self) -> None:
         self.number = 0
@@ -41,11 +41,11 @@ class StopWish:
 
 PIPELINE = Path("dvc.yaml")
 PARAMS = Path("params.yaml")
-CODE = {".py", ".html"}  # hashed; a template lies beside the module that fills it
+CODE = {".py", ".html"}  # hashed; the template is beside its module
 
 
 def inputs_of(stage: str) -> dict[str, str]:
-    """Every dep and every param of the stage with what it is now; empty where there is no pipeline file."""
+    """The current state of every dep and param of the stage; empty without a dvc.yaml."""
     if not PIPELINE.exists():
         return {}
     definition = _load(PIPELINE)["stages"][stage]
@@ -60,12 +60,12 @@ def inputs_of(stage: str) -> dict[str, str]:
 
 
 def first_change(before: dict[str, str], after: dict[str, str]) -> str:
-    """The name of the first input that differs, empty if none does."""
+    """The name of the first input that differs; empty if none does."""
     return next((name for name in sorted({*before, *after}) if before.get(name) != after.get(name)), "")
 
 
 def files_of(dep: Path) -> list[Path]:
-    """Every file below a folder that counts for DVC, sorted; a file itself."""
+    """The files of a dep, sorted: a folder's files without `__pycache__`, or the file itself."""
     if not dep.is_dir():
         return [dep]
     return sorted(path for path in dep.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
@@ -85,7 +85,7 @@ def _state(path: Path) -> str:
         return "missing"
     if path.suffix in CODE:
         return sha256_of_file(path)
-    # Data was held against its SHA256SUMS when it was read; here its place and time will do.
+    # Data was checked against SHA256SUMS when it was read; size, time and inode are enough here.
     status = path.stat()
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ino}"
 
@@ -94,8 +94,8 @@ def _load(path: Path) -> Any:
     return load_yaml(path.read_text(encoding="utf-8"))
 
 
-FULL = "can't allocate memory"  # torch's words for what numpy calls a MemoryError
-GPU_FULL = "OutOfMemoryError"  # by name, as most stages need no torch
+FULL = "can't allocate memory"  # torch's message in a RuntimeError
+GPU_FULL = "OutOfMemoryError"  # by name: most stages do not import torch
 SECONDS = Path("logs/seconds.json")
 UNWRITABLE = (
     errno.ENOSPC,
@@ -115,10 +115,10 @@ def project_root() -> Path:
 
 
 def run_stage(name: str, main: Callable[[], str]) -> None:
-    """Run a stage's `main`, print its closing line with its time, and keep the time for the summary.
+    """Run a stage's `main`, print its closing line with the time, and store the time for the summary.
 
-    `main` prints its own opening line and returns the closing one. It ends as `run_tool` says; a change of what the
-    stage reads while it ran is a fault too, and DVC then does not accept what it wrote.
+    `main` prints its own opening line and returns the closing one. Errors end it as in `run_tool`. If an input changed
+    during the run, the result is discarded: the exit code is not 0.
     """
 
     def timed() -> None:
@@ -129,9 +129,7 @@ def run_stage(name: str, main: Callable[[], str]) -> None:
         seconds = time.monotonic() - begun
         changed = first_change(before, _inputs(name))
         if changed:
-            raise DataError(
-                f"{name}: {changed} changed while it ran, so the result does not count; run dvc repro again"
-            )
+            raise DataError(f"{name}: {changed} changed while it ran, so its result is discarded; run dvc repro again")
         print(f"{name}: {closing}, {seconds:.1f} s", flush=True)
         _remember_seconds(name, seconds)
 
@@ -142,14 +140,14 @@ def _inputs(name: str) -> dict[str, str]:
     try:
         return inputs_of(name)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return {}  # params.yaml is being edited, or is not as it should be: reading it says so in better words
+        return {}  # params.yaml is invalid, or being edited: reading it gives a better message
 
 
 def run_tool(main: Callable[[], None]) -> None:
-    """Run `main`; a fault ends as one sentence and an exit code.
+    """Run `main`. Errors are one line and an exit code.
 
-    A UserError has its own code, a disk or a memory that takes no more 5, Ctrl-C 130, SIGTERM 143, and 141 as a shell
-    has it where nobody reads the output to its end.
+    The exit code is the UserError's own; 5 if disk or memory is full; 130 for Ctrl-C; 143 for SIGTERM; 141 for a closed
+    pipe, as in a shell.
     """
     signal.signal(signal.SIGTERM, _stop)
     try:
@@ -157,7 +155,7 @@ def run_tool(main: Callable[[], None]) -> None:
     except UserError as error:
         _fail(f"{error}", error.exit_code)
     except KeyboardInterrupt:
-        _fail("stopped by Ctrl-C; run again to do it anew", 130)
+        _fail("stopped by Ctrl-C; run again to restart", 130)
     except (MemoryError, RuntimeError) as error:
         if type(error).__name__ == GPU_FULL:
             _fail(
@@ -167,20 +165,20 @@ def run_tool(main: Callable[[], None]) -> None:
             raise
         _fail("this machine's memory is full; lower train.batch_size or runtime.workers, or end other programs", 5)
     except BrokenPipeError:
-        # `| head` has gone. Nobody is left to tell, and at exit Python would try to print the rest.
+        # `| head` has closed the pipe. Python would try to flush the rest at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + SIGPIPE)
     except OSError as error:
         if error.errno not in UNWRITABLE:
             raise
-        _fail(f"cannot write {error.filename or 'the output'}: {error.strerror}; mend that and run again", 5)
+        _fail(f"cannot write {error.filename or 'the output'}: {error.strerror}; fix it and run again", 5)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    # DVC's and the kernel's come together; the second would cut the unwinding short.
+    # DVC and the kernel both send SIGTERM; the second one would interrupt the clean-up.
     signal.signal(number, signal.SIG_IGN)
-    # sys.exit unwinds, so that temporary files go and worker processes are ended.
-    print("stopped by SIGTERM; run again to do it anew", file=sys.stderr, flush=True)
+    # sys.exit unwinds the stack, which removes temporary files and ends worker processes.
+    print("stopped by SIGTERM; run again to restart", file=sys.stderr, flush=True)
     sys.exit(128 + number)
 
 
@@ -190,7 +188,7 @@ def _fail(sentence: str, exit_code: int) -> None:
 
 
 def _remember_seconds(name: str, seconds: float) -> None:
-    """Outside every DVC out: a time is never the same twice."""
+    """Store the time outside DVC's outs, which must be reproducible."""
     path = project_root() / SECONDS
     try:
         known = json.loads(path.read_text())

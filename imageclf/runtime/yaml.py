@@ -1,4 +1,4 @@
-"""YAML 1.2 as DVC reads it, less what params.yaml does not need: anchors, and keys that are no words."""
+"""YAML 1.2 as DVC reads it, without anchors and keys that are not strings."""
 
 import re
 from collections.abc import Mapping
@@ -13,23 +13,23 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 from ruamel.yaml.reader import ReaderError
 from ruamel.yaml.scanner import ScannerError
 
-CAUSES = {  # what ruamel.yaml says, and what it comes from
+CAUSES = {  # ruamel.yaml's messages, and their usual causes
     "another document": "--- begins a second document; keep one of the two",
-    "mapping values are not allowed": "a value with a colon and a blank in it takes quotes",
-    "unknown escape": "a backslash is no plain character between double quotes; take single ones",
+    "mapping values are not allowed": "a value that contains a colon and a space needs quotes",
+    "unknown escape": "a backslash is special between double quotes; use single quotes",
 }
 
 
 class NotYaml(ValueError):
-    """Why a text could not be loaded and what to do, in one line that begins with the number of that in the text."""
+    """Why a text could not be loaded, and what to do, in one line that begins with the line number."""
 
 
 class _Ours(MarkedYAMLError):
-    """A fault with words of our own."""
+    """An error with our own message."""
 
 
 class _PlainComposer(Composer):
-    """Refuses anchors and aliases: a few lines of them stand for more values than a memory holds."""
+    """Refuses anchors and aliases: a few lines of them can expand beyond any memory."""
 
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
         event = self.parser.peek_event()
@@ -41,7 +41,7 @@ class _PlainComposer(Composer):
 
 
 class _PlainConstructor(SafeConstructor):
-    """Refuses a key that is given twice or is no word, and numbers that Python does not read."""
+    """Refuses duplicate keys, keys that are not strings, and numbers that Python cannot read."""
 
     def construct_mapping(self, node: MappingNode, deep: bool = False) -> Any:
         seen = set()
@@ -49,9 +49,7 @@ class _PlainConstructor(SafeConstructor):
             if key.tag != "tag:yaml.org,2002:str":
                 raise _Ours(problem="a key must be a word", problem_mark=key.start_mark)
             if key.value in seen:
-                raise _Ours(
-                    problem=f"{key.value!r} stands here a second time; take one out", problem_mark=key.start_mark
-                )
+                raise _Ours(problem=f"{key.value!r} is given twice; remove one", problem_mark=key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
@@ -69,7 +67,7 @@ def load_yaml(text: str) -> Any:
     """The content of a YAML text.
 
     Raises:
-        NotYaml: it is none.
+        NotYaml: the text is not valid YAML.
     """
     yaml = YAML(typ="safe", pure=True)
     yaml.Composer, yaml.Constructor = _PlainComposer, _PlainConstructor
@@ -83,10 +81,11 @@ def _why(text: str, error: YAMLError | RecursionError) -> str:
     lines = text.splitlines()
     for number, line in enumerate(lines, 1):
         if line.startswith(("<<<<<<<", ">>>>>>>")):
-            return f"line {number} is a mark of a merge conflict; keep one side, and take the marks out"
+            return f"line {number} is a merge conflict marker; keep one side, and remove the markers"
     if isinstance(error, ReaderError):
         number = text.count("\n", 0, error.position) + 1
-        return f"line {number} has the character U+{ord(text[error.position]):04X}, which no YAML has; take it out"
+        character = f"U+{ord(text[error.position]):04X}"
+        return f"line {number} has the character {character}, which is not allowed in YAML; remove it"
     mark = getattr(error, "problem_mark", None)
     if mark is None:
         return "it is nested too deeply; git diff shows what went wrong"
@@ -94,9 +93,9 @@ def _why(text: str, error: YAMLError | RecursionError) -> str:
     begins = re.match(r"[^'\"#]*?[:-] +([&*%@`])", line)
     problem = str(getattr(error, "problem", ""))
     if "\t" in line[: mark.column + 1]:
-        problem = "there is a tab, and YAML takes blanks; put some in its place"
+        problem = "there is a tab; YAML needs spaces"
     elif begins and isinstance(error, ScannerError):
-        problem = f"a value that begins with {begins[1]} takes quotes"
+        problem = f"a value that begins with {begins[1]} needs quotes"
     elif not isinstance(error, _Ours):
         problem = next((ours for theirs, ours in CAUSES.items() if theirs in problem), f"{problem}; fix that line")
     return f"line {mark.line + 1}: {problem}"

@@ -42,7 +42,7 @@ def package(tmp_path: Path) -> Npm:
     ("answer", "patience", "words"),
     [
         (whole(b"<html>", "text/html"), CALM, "the answer is a web page"),
-        (whole(bytes(len(OFFICIAL))), CALM, "what came has sha256:"),
+        (whole(bytes(len(OFFICIAL))), CALM, "the download has sha256:"),
         (refused(503), CALM, "the answer is 503"),
         (silent, MINDS_SILENCE, "no byte for 0.5 s"),
         (dripping(OFFICIAL, chunk=100, every=0.05), MINDS_SLOWNESS, "only "),
@@ -86,9 +86,9 @@ def test_a_wrong_file_in_the_folder_is_removed_with_a_word(tmp_path: Path, capsy
 def test_without_any_network_one_sentence_says_which_file_to_put_where(tmp_path: Path) -> None:
     with unreachable() as web, pytest.raises(SourceError) as error:
         from_sources(made.cifar_entry(web, NO_NPM), tmp_path, CALM)
-    assert str(error.value).startswith("cifar10: no source could be reached")
+    assert str(error.value).startswith("cifar10: no source delivered it")
     assert f"put official.tar.gz ({len(OFFICIAL):,} bytes, sha256:" in str(error.value)
-    assert f"into {tmp_path}, or say in params.yaml: data.archive where you have it, and run again" in str(error.value)
+    assert f"into {tmp_path}, or set data.archive in params.yaml, and run again" in str(error.value)
 
 
 def test_a_second_mirror_fetches_only_what_the_first_did_not_bring(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_a_wrong_archive_is_one_sentence_with_what_was_found_and_what_is_wanted(
     (tmp_path / "train-images.gz").write_bytes(b"123")
     wanted = f"give official.tar.gz ({len(OFFICIAL):,} bytes, sha256:"
     for path, found in (
-        (tmp_path / "none", "none is no file or folder"),
+        (tmp_path / "none", "none is not a file or folder"),
         (tmp_path / "wrong.bin", "wrong.bin has 2 bytes, sha256:6b51d431"),
         (tmp_path, "is a folder where official.tar.gz is not there, package.tgz is not there"),
     ):

@@ -95,8 +95,8 @@ LAYOUTS: list[tuple[list[str], list[tuple[str, str, str]]]] = [
     ([" ant\u00a0/1", "b\u200be  e/1"], [(" ant\u00a0/1", "ant", ""), ("b\u200be  e/1", "be e", "")]),
 ]
 WRONG_LAYOUTS = [
-    ([], "no files and no folders"),
-    (["1.jpg", "2.jpg"], "2 files and no folders"),
+    ([], "no files and no subfolders"),
+    (["1.jpg", "2.jpg"], "2 files and no subfolders"),
     (["ant/1.jpg"], "one class, ant"),
     ([*PAIR, "cat/"], "class folder cat in .* is empty"),
     ([*PAIR, "cat/.hidden"], "class folder cat in .* is empty"),
@@ -109,42 +109,45 @@ WRONG_LAYOUTS = [
     (["caf\u00e9/1", "cafe\u0301/1"], "differ only in Unicode form"),
     (["train/cat/1", "train/dog/1", "test/Cat/1"], "differ only in upper and lower case"),
     (["ant/", "bee/"], "is empty"),
-    ([*PAIR, "train/ant/1"], "train with folders in it, and beside it ant, bee"),
-    (["train/ant/1", "train/bee/1", "val/ant/1", "docs/a.txt"], "train, val with folders in it, and beside it docs"),
+    ([*PAIR, "train/ant/1"], "train with subfolders, next to ant, bee"),
+    (["train/ant/1", "train/bee/1", "val/ant/1", "docs/a.txt"], "train, val with subfolders, next to docs"),
     (["images/ant/1", "images/bee/1"], "one class, images, and at least two"),
     (["ant/x/y/", "bee/1"], "class folder ant in .* is empty; fill it"),
     (["bee/1", "cat/.a", "cat/__MACOSX/1"], "is empty but for a hidden or system file, a hidden or system folder"),
-    (["README.txt"], "1 files and no folders"),
-    ([".git/a"], "no files and no folders in it but for a hidden or system folder with 1 files"),
+    (["README.txt"], "1 files and no subfolders"),
+    ([".git/a"], "no files and no subfolders but for a hidden or system folder with 1 files"),
     (["train/1.jpg", "val/2.jpg"], "images in train and not in a class folder there"),
     (["stra\u00dfe/1", "STRASSE/1"], "differ only in upper and lower case"),
     (["train/ant/", "val/ant/1", "val/bee/1"], "val and no train folder with images in it"),
     (
         ["all/train/a/1", "all/train/b/1", "all/test/a/1"],
-        "has test, train in its folder all; set the path to .*own/all$",
+        "has test, train in its subfolder all; set the path to .*own/all$",
     ),
     (["all/data/a/1", "all/data/b/1"], "if its folders a, b are the classes, set the path to .*own/all/data$"),
     (["all/labels.csv", "all/1.jpg"], "or set the path to .*own/all, where there is one"),
     (
         ["one/a/1", "one/b/1", "two/A/1", "two/b/1"],
-        "the same folders .a, b. in each of one, two; call these",
+        "the same folders .a, b. in each of one, two; rename these",
     ),
     (["a/train/1", "a/test/1", "b/train/1"], "test, train below a, b; put the splits above the classes .test/a."),
-    (["trainA/1", "trainB/1", "testA/1", "testB/1"], "name a split and more at once .testA, testB, trainA, ...."),
-    (["seg_train/a/1", "seg_train/b/1", "seg_pred/1"], "seg_train with folders in it, and beside it seg_pred"),
-    (["own_train/1", "own_test/1", "bus/1"], "own_test, own_train named for splits, and beside it bus"),
+    (
+        ["trainA/1", "trainB/1", "testA/1", "testB/1"],
+        "names combine a split and something else .testA, testB, trainA, ....",
+    ),
+    (["seg_train/a/1", "seg_train/b/1", "seg_pred/1"], "seg_train with subfolders, next to seg_pred"),
+    (["own_train/1", "own_test/1", "bus/1"], "own_test, own_train named for splits, next to bus"),
     (["train/a/1", "train/b/1", "test/1.jpg"], "images in test and not in a class folder there .1.jpg."),
-    (["images/1.jpg", "labels/1.txt"], "images, labels as detection and segmentation have them"),
-    (["images.zip"], "1 files and no folders in it; unpack images.zip here"),
-    (["1.jpg", "classes.csv"], "if classes.csv names the classes, call it labels.csv"),
+    (["images/1.jpg", "labels/1.txt"], "images, labels, as in detection or segmentation data sets"),
+    (["images.zip"], "1 files and no subfolders; unpack images.zip here"),
+    (["1.jpg", "classes.csv"], "if classes.csv names the classes, rename it to labels.csv"),
     (["a b/1", "a\u00a0b/1"], r"'a b' and 'a\\xa0b' differ only in white space; merge or rename one"),
     (["ab/1", "a\u200bb/1"], r"'ab' and 'a\\u200bb' differ only in characters that do not show"),
     (["fish/1", "\ufb01sh/1"], r"'fish' and '\\ufb01sh' differ only in Unicode form"),
     (["Ab/1", "ab /1"], "'Ab' and 'ab ' differ only in white space, and in upper and lower case"),
-    ([" \u200b/1", "a/1"], r"the class ' \\u200b' has a name that does not show"),
+    ([" \u200b/1", "a/1"], r"the class ' \\u200b' has an invisible name"),
     (
         ["cat/1.jpg.dvc", "dog/1.jpg"],
-        "cat in .* is empty but for a file of DVC or a lock; dvc pull may",
+        "cat in .* is empty but for a file of DVC or a lock; run dvc pull",
     ),
 ]
 
@@ -249,17 +252,17 @@ def test_a_table_names_the_classes(tmp_path: Path, table: str, expected: list[tu
     [
         (
             b"file,class\nant/1.jpg,x\n",
-            "has the columns file, class, and takes path, .*; rename file to path, rename class to label$",
+            "has the columns file, class, but needs path, .*; rename file to path, rename class to label$",
         ),
-        (b"image_id,label\nant/1.jpg,x\n", "the columns image_id, label, and takes path, .*; rename image_id to path$"),
+        (b"image_id,label\nant/1.jpg,x\n", "the columns image_id, label, but needs path, .*; rename image_id to path$"),
         (b"filename,labels\nant/1.jpg,x\n", "rename filename to path, rename labels to label$"),
         (b"Pth,lable,spilt\nant/1.jpg,x,\n", "rename Pth to path, rename lable to label, rename spilt to split$"),
-        (b"path,label,notes\nant/1.jpg,x,\n", "split; take out 'notes'$"),
-        (b"path,label,Label\nant/1.jpg,x,\n", "split; take out 'Label'$"),
+        (b"path,label,notes\nant/1.jpg,x,\n", "split; remove 'notes'$"),
+        (b"path,label,Label\nant/1.jpg,x,\n", "split; remove 'Label'$"),
         (b"path,label\nant/1.jpg,x\nant/1.jpg,y\n", "line 3: ant/1.jpg is listed twice"),
         (b"path,label\nant/1.jpg,\n", "line 2: no label"),
         (b"path,label\n ,x\n", "line 2: no path; name the file that is x"),
-        (b'path,label\nant/1.jpg,"x\ry"\n', r"label 'x\\ry' has a carriage return"),
+        (b'path,label\nant/1.jpg,"x\ry"\n', r"label 'x\\ry' contains a carriage return"),
         (b"path,label\n../secret.jpg,x\n", "line 2: ../secret.jpg is not in the folder of the table"),
         (b"path,label\n/etc/passwd,x\n", "line 2: /etc/passwd is not in the folder of the table"),
         (b"path,label,split\nant/1.jpg,x,pool\n", "split is 'pool'; it can be train, val, test or empty"),
@@ -268,20 +271,20 @@ def test_a_table_names_the_classes(tmp_path: Path, table: str, expected: list[tu
         (b"path,label\n\xff,x\n", "line 2: byte 0xff is not UTF-8; save the table as CSV UTF-8"),
         (b"", "has the columns"),
         (b"PK\x03\x04", "is an Excel workbook"),
-        (b"ant/1.jpg,x\nbee/1.jpg,y\n", "begins with a file and not with the names of the columns"),
-        (b",path,label\n0,ant/1.jpg,x\n", r"take out '\(no name\)'$"),
+        (b"ant/1.jpg,x\nbee/1.jpg,y\n", "begins with a file, not with column names"),
+        (b",path,label\n0,ant/1.jpg,x\n", r"remove '\(no name\)'$"),
         (
             b"Image Name,width,category\nant/1.jpg,3,x\n",
-            "rename Image Name to path, rename category to label, take out 'width'$",
+            "rename Image Name to path, rename category to label, remove 'width'$",
         ),
         (b"path\nant/1.jpg\n", "add label$"),
-        (b'path,label\n"ant/1.jpg,x\n', "line 2: no CSV"),
+        (b'path,label\n"ant/1.jpg,x\n', "line 2: not valid CSV"),
         (b"path,label\nC:\\own\\bee\\2.jpg,x\n", "is not in the folder of the table; write .* as bee/2.jpg"),
         (b"path,label\nhttps://a.b/2.jpg,x\n", "is not in the folder of the table"),
-        (b"path,label\n2.jpg,x\n", "2.jpg is not there, but bee/2.jpg is; if that is meant, write it so"),
+        (b"path,label\n2.jpg,x\n", "2.jpg is not there, but bee/2.jpg is; if you mean that file, use its name"),
         (b"path,label\nbee/2,x\n", "bee/2 is not there, but bee/2.jpg is"),
         (b"path,label\nbee/2.png,x\n", "bee/2.png is not there, but bee/2.jpg is"),
-        (b"path,label\nbee/3.jpg,x\n", "bee/3.jpg is not there; take the line out or mend it"),
+        (b"path,label\nbee/3.jpg,x\n", "bee/3.jpg is not there; remove the line or fix it"),
         (b"path,label\nbee,x\n", "bee is a folder; name each file in it"),
         (b"path,label\nbee/.x.jpg,x\n", r"bee/.x.jpg is left out \(a hidden or system file\)"),
         (b"path,label\nant/C.jpg,x\n", "ant/C.jpg may be ant/[cC].JPG or ant/[cC].JPG"),
@@ -426,8 +429,8 @@ def test_what_may_be_wanted_of_what_is_left_out_is_said_by_its_reason(
     (tmp_path / "own/ant/2.jpg").symlink_to(tmp_path / "elsewhere/1.jpg")
     monkeypatch.chdir(tmp_path)
     assert missed(make_manifest(["own"]).left_out) == [
-        "left out cat, dog, elk, ... (4 in all): a link to a folder; put the folder itself there",
-        "left out ant/2.jpg: a link that is not DVC's; put the file itself there",
+        "left out cat, dog, elk, ... (4 in all): a link to a folder; replace it by the folder itself",
+        "left out ant/2.jpg: a link that is not DVC's; replace it by the file itself",
         "left out cow: a folder hidden by .dvcignore; change .dvcignore if it is wanted",
         "left out bee/old_1.jpg: a file hidden by .dvcignore; change .dvcignore if it is wanted",
         "left out labels.xlsx: a table that is not read; if it names the classes, save it as labels.csv at the top, "
@@ -451,7 +454,7 @@ def test_a_class_of_links_alone_says_so(tmp_path: Path) -> None:
     made(tmp_path / "own", [*PAIR, "cat/"])
     (tmp_path / "own/cat/1.jpg").symlink_to(tmp_path / "own/ant/1.jpg")
     with pytest.raises(
-        DataError, match=r"class folder cat in .* is empty but for a link that is not DVC's; put the files"
+        DataError, match=r"class folder cat in .* is empty but for a link that is not DVC's; replace links by the files"
     ):
         make_manifest([str(tmp_path / "own")])
 
@@ -459,7 +462,9 @@ def test_a_class_of_links_alone_says_so(tmp_path: Path) -> None:
 def test_a_link_to_a_folder_is_named_where_it_leaves_one_class_or_no_training(tmp_path: Path) -> None:
     made(tmp_path, ["own/bee/1.jpg", "split/test/ant/1.jpg", "elsewhere/1.jpg"])
     (tmp_path / "own/cat").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(DataError, match=r"one class, bee, .*; left out cat: a link to a folder; put the folder itself"):
+    with pytest.raises(
+        DataError, match=r"one class, bee, .*; left out cat: a link to a folder; replace it by the folder itself"
+    ):
         make_manifest([str(tmp_path / "own")])
     (tmp_path / "split/train").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(DataError, match=r"no train folder with images in it \(train is a link to a folder\); add it"):
@@ -477,7 +482,7 @@ def test_a_folder_within_the_other_would_count_twice(
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     made(tmp_path / "own", PAIR)
-    with pytest.raises(DataError, match=r"would count twice; set data.path and data.also to folders apart"):
+    with pytest.raises(DataError, match=r"would count twice; set data.path and data.also to separate folders"):
         make_manifest([str(tmp_path / "own"), str(tmp_path / also)])
 
 
@@ -499,16 +504,16 @@ def test_two_folders_are_added(tmp_path: Path) -> None:
     ("path", "words"),
     [
         ("missing", "is missing; set data.path"),
-        ("own.csv", "put it as labels.csv"),
+        ("own.csv", "save it as labels.csv"),
         ("a.jpg", "is a file"),
         (".", "own files"),
         ("all.zip", "all.zip is an archive; unpack it"),
         ("all.tar.gz", "all.tar.gz is an archive; unpack it"),
-        ("tracked.dvc", "is DVC's note on tracked; set data.path to tracked$"),
-        ("tracked", "tracked is tracked by DVC and not here; dvc checkout tracked or dvc pull brings it"),
-        ("tracked/train/", "is tracked by DVC and not here; dvc checkout tracked or"),
-        ("A.JPG", "is missing, but a.jpg is there"),
-        ("gone", "gone is a link to nowhere, which is not there"),
+        ("tracked.dvc", "is DVC's file for tracked; set data.path to tracked$"),
+        ("tracked", "tracked is tracked by DVC but missing; run dvc checkout tracked or dvc pull"),
+        ("tracked/train/", "is tracked by DVC but missing; run dvc checkout tracked or"),
+        ("A.JPG", "is missing, but a.jpg exists"),
+        ("gone", "gone is a link to nowhere, which does not exist"),
     ],
 )
 def test_a_path_that_is_no_folder_of_images(

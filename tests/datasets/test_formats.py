@@ -44,8 +44,8 @@ def test_idx_gives_grey_images_and_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"no gzip", "not a whole IDX file"),
-        (gzip.compress(b"\x00"), "not a whole IDX file"),
+        (b"no gzip", "not a complete IDX file"),
+        (gzip.compress(b"\x00"), "not a complete IDX file"),
         (gzip.compress(bytes(100))[:-9], "not"),
         (gzip.compress(struct.pack(">HBBI", 0, 0x0D, 1, 1) + bytes(4)), "not an IDX file of bytes"),
         (gzip.compress(struct.pack(">HBBI", 0, 8, 1, 5) + bytes(4)), "holds 4 values, its header says 5"),

@@ -52,7 +52,7 @@ def test_a_file_comes_whole(tmp_path: Path) -> None:
 
 def test_a_broken_answer_goes_on_by_range_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert fetch(tmp_path, partly(CONTENT, HALF), ranged(CONTENT)) == [None, f"bytes={HALF}-"]
-    assert f"at {HALF:,} of {len(CONTENT):,} bytes; going on (try 2 of {TRIES})" in capsys.readouterr().out
+    assert f"at {HALF:,} of {len(CONTENT):,} bytes; resuming (try 2 of {TRIES})" in capsys.readouterr().out
 
 
 def test_an_earlier_run_is_gone_on_with(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_part_longer_than_the_file_is_dropped(tmp_path: Path) -> None:
 
 def test_wrong_bytes_are_removed_and_named_by_both_hashes(tmp_path: Path) -> None:
     found = failure(tmp_path, whole(bytes(len(CONTENT))))
-    assert found.startswith("what came has sha256:") and f"not {FILE.digest[:16]}" in found
+    assert found.startswith("the download has sha256:") and f"not {FILE.digest[:16]}" in found
     assert not list(tmp_path.iterdir())
 
 

@@ -136,7 +136,7 @@ def test_a_top_5_of_few_classes_is_not_shown(tmp_path: Path) -> None:
 
 def test_without_validation_it_says_what_is_not_there(tmp_path: Path) -> None:
     page = report(tmp_path, make_card(), trust=False)
-    assert "There is no temperature" in page
+    assert "No temperature was fitted" in page
     assert "sure (probability" not in page
 
 

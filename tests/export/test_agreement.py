@@ -31,7 +31,7 @@ def test_a_probability_of_zero_costs_much_and_not_infinity() -> None:
 def test_only_two_classes_that_tie_may_change_places() -> None:
     check_agreement("classifier.onnx", np.array([[0.7, 0.3], [0.4999, 0.5001], [0.2, 0.8]]), TRAINED)
     trained = np.array([[0.7, 0.3], [0.5004, 0.4996]])
-    with pytest.raises(UserError, match=r"classifier\.onnx answers otherwise .* on 1 of 2 test images .* number 1\)"):
+    with pytest.raises(UserError, match=r"classifier\.onnx disagrees .* on 1 of 2 test images .* number 1\)"):
         check_agreement("classifier.onnx", np.array([[0.7, 0.3], [0.4999, 0.5001]]), trained)
 
 

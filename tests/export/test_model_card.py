@@ -40,7 +40,7 @@ def test_a_class_name_stays_text() -> None:
 
 def test_a_window_is_told() -> None:
     assert "The window is" not in text()
-    assert "The window is [0, 4095]: its ends become black and white." in text(window=[0, 4095])
+    assert "The window is [0, 4095]: these values become black and white." in text(window=[0, 4095])
 
 
 def test_a_mirrored_answer_is_told() -> None:

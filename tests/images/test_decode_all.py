@@ -108,13 +108,13 @@ def test_a_file_that_changed_since_download_is_refused(tmp_path: Path, change: s
         Path(file.place).write_bytes(CORPUS[0].content[:-1] + b"!")
     elif change == "size":
         Path(file.place).write_bytes(CORPUS[0].content + b"!")
-    with pytest.raises(DataError, match=r"a\.png changed or went since download; run dvc repro"):
+    with pytest.raises(DataError, match=r"a\.png was changed or removed since download; run dvc repro"):
         decode_files([file], size=(SIDE, SIDE), target=tmp_path / "pixels", workers=1)
 
 
 def test_images_that_the_disk_has_no_room_for_are_refused_before_any_work(tmp_path: Path) -> None:
     files = listed(tmp_path, {"a.png": CORPUS[0].content})
-    with pytest.raises(MachineError, match=r"take 6,000,000\.0 GB while it works, .* lower prepare\.size"):
+    with pytest.raises(MachineError, match=r"needs 6,000,000\.0 GB of disk space, .* lower prepare\.size"):
         decode_files(files, size=(10**6, 10**9), target=tmp_path / "pixels", workers=1)
     assert not (tmp_path / "pixels").exists()
 

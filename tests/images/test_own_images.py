@@ -100,7 +100,7 @@ def test_names_of_every_kind_pass_through_unchanged(own: Own) -> None:
 def test_a_class_folder_that_is_a_link_is_said_to_be_left_out(own: Own, capsys: pytest.CaptureFixture[str]) -> None:
     (own.images / "cat").symlink_to(own.images / "ant")
     own.prepare()
-    assert "download: left out cat: a link to a folder; put the folder itself there\n" in capsys.readouterr().out
+    assert "download: left out cat: a link to a folder; replace it by the folder itself\n" in capsys.readouterr().out
     assert own.report()["cat"] == ("a link to a folder", "left out")
 
 
@@ -299,14 +299,16 @@ def test_a_misspelt_class_of_one_split_is_told_by_its_right_name(own: Own, capsy
 
 def test_images_of_which_none_is_for_the_test_are_one_sentence(own: Own) -> None:
     own.set("test_fraction", "auto", "0.0")
-    with pytest.raises(DataError, match=r"no image is left for the test, of 60; add some, .* raise prepare.test_frac"):
+    with pytest.raises(
+        DataError, match=r"none of 60 images is in the test split; add images, .* raise prepare.test_frac"
+    ):
         own.prepare()
 
 
 @pytest.mark.parametrize(
     ("key", "old", "new", "words"),
     [
-        ("path", "my images", "data/none", "data.path names none"),
+        ("path", "my images", "data/none", "data.path is not set"),
         ("name", "folder", "shapes", "set data.name to folder"),
     ],
 )

@@ -9,6 +9,7 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 from types import ModuleType
+from typing import Any
 
 OURS = ("imageclf", "stages", "tools", "__main__")
 import_any = builtins.__import__
@@ -18,7 +19,7 @@ def import_some(
     name: str,
     globals: Mapping[str, object] | None = None,
     locals: Mapping[str, object] | None = None,
-    fromlist: Sequence[str] = (),
+    fromlist: Sequence[str] | None = (),
     level: int = 0,
 ) -> ModuleType:
     """What `import` calls."""
@@ -39,7 +40,7 @@ for name in ("setitimer", "ITIMER_PROF", "SIGPIPE", "SIGHUP"):
 class CDLL(ctypes.CDLL):
     """The C library without what Linux alone has."""
 
-    def __getattr__(self, name: str) -> object:
+    def __getattr__(self, name: str) -> Any:
         if name in ("prctl", "mallopt"):
             raise AttributeError(name)
         return super().__getattr__(name)

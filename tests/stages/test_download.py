@@ -93,7 +93,7 @@ def test_a_second_run_needs_no_network(run: Run, capsys: pytest.CaptureFixture[s
     before, entry = raw(), made.cifar_entry(server.web, NO_NPM)  # whose server has gone
     run(entry)
     assert raw() == before
-    assert "official.tar.gz is here already, and whole" in capsys.readouterr().out
+    assert "official.tar.gz is already complete" in capsys.readouterr().out
 
 
 def test_arrays_are_written_as_numpy_writes_them(tmp_path: Path) -> None:

@@ -203,7 +203,7 @@ def test_a_precision_that_validation_never_reaches_sets_no_threshold(
     prepare_lookup(workspace, monkeypatch, [SURE, HALF], [1, 0], val=2)
     evaluate.main()
     assert "selective" not in read_metrics()
-    assert "evaluate: at no level of confidence are 95 % of the answers to validation" in capsys.readouterr().out
+    assert "evaluate: no threshold reaches 95 % correct answers on validation" in capsys.readouterr().out
 
 
 def test_no_picture_and_no_report_costs_the_scores(

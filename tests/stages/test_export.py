@@ -208,7 +208,7 @@ def test_an_answer_that_differs_leaves_nothing(workspace: Path, monkeypatch: pyt
         return np.tile([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]], (100, 1))
 
     monkeypatch.setattr(export, "fresh_answers", reversed_answers)
-    with pytest.raises(UserError, match=r"answers otherwise than the trained model on .* so nothing was exported"):
+    with pytest.raises(UserError, match=r"disagrees with the trained model on .* so nothing was exported"):
         export.main()
     assert [path.name for path in Path("models").iterdir()] == ["classifier"]
     assert not Path("metrics/export.json").exists()

@@ -54,7 +54,7 @@ def test_a_batch_that_no_epoch_fills_is_refused() -> None:
     ("changes", "words"),
     [
         ({"shards": 16}, "train.shards is 16, too many for batches of 8 images; lower it"),
-        ({"shards": 8, "mixup": 0.2}, "train.shards is 8, too many for batches of 8 images that are to be mixed"),
+        ({"shards": 8, "mixup": 0.2}, "train.shards is 8, too many for batches of 8 images with mixup or cutmix"),
     ],
     ids=str,
 )

@@ -32,7 +32,7 @@ def test_a_stage_is_read_with_numbers_as_yaml_1_2_has_them() -> None:
     [
         ("2da7.dir", "", "a part of it is missing"),
         ("size: 7701443", "size:", "a part of it is missing"),
-        ("    outs:", "<<<<<<< HEAD\n    outs:", "line 9 is a mark of a merge conflict"),
+        ("    outs:", "<<<<<<< HEAD\n    outs:", "line 9 is a merge conflict marker"),
         ("    outs:", "  \t outs:", "line 9 is not YAML"),
         (TEXT, "", "it is empty"),
     ],

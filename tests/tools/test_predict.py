@@ -18,7 +18,7 @@ from tests.imports import ROOT
 from tools import predict
 
 SIZE = (8, 12)
-NO_THRESHOLD = "no answer is marked as unsure: this classifier has no threshold for that (evaluate.target_precision)"
+NO_THRESHOLD = "no answer is marked as unsure: this classifier has no threshold (evaluate.target_precision)"
 
 
 def write_model(path: Path, *, channels: int = 3, threshold: float | None = None) -> Path:
@@ -131,7 +131,7 @@ def test_a_folder_stands_for_its_pictures_sorted(
     shown = capsys.readouterr()
     assert [line.split()[0] for line in shown.out.splitlines()] == ["photos/a.png", "photos/b.png", "photos/sub/a.jpg"]
     assert shown.err.splitlines() == [
-        "photos: passed over notes.txt: not a picture but text; take it out",
+        "photos: skipped notes.txt: not a picture but text; take it out",
         NO_THRESHOLD,
     ]
 
@@ -145,9 +145,9 @@ def test_a_folder_says_why_it_passes_over_files(
     Path("scans/old.png").symlink_to("gone.png")
     assert ask(monkeypatch, "scans") == 3
     assert capsys.readouterr().err.splitlines() == [
-        "scans: passed over 0.dcm, 1.dcm, 2.dcm, ... (4 in all): DICOM cannot be read; convert it to 16-bit PNG, with "
+        "scans: skipped 0.dcm, 1.dcm, 2.dcm, ... (4 in all): DICOM cannot be read; convert it to 16-bit PNG, with "
         "pydicom or dicom2jpg say, and set prepare.window",
-        "scans: passed over old.png: a link that leads nowhere",
+        "scans: skipped old.png: a link that leads nowhere",
         "scans: no pictures in this folder; check the path",
     ]
 

@@ -17,4 +17,4 @@ def test_the_probability_of_the_label_is_found(classes: int) -> None:
     read = _parse(prediction_table(samples, probabilities, names).to_csv(index=False), "")
     assert read.probabilities.tolist() == [0.7, 0.6, 0.1]
     assert read.answers.tolist() == [names[0], names[1], names[0]]
-    assert read.right.tolist() == [True, True, False]
+    assert read.correct.tolist() == [True, True, False]

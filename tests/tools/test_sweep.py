@@ -17,7 +17,7 @@ from imageclf.runtime.errors import DataError, ParamsError
 from tests.conftest import HANGS, Project
 from tests.imports import ROOT
 from tests.tools.stub import commit, make_stub
-from tools.sweeping.grid import _contents, members
+from tools.sweeping.grid import _contents, planned_runs
 
 SWEEP = ("python", "-m", "tools.sweep")
 GRID = (*SWEEP, "-S", "train.lr=0.1,0.3", "-S", "train.seed=0,1")
@@ -66,7 +66,7 @@ def test_a_run_goes_by_the_name_of_its_images_params_and_code(tmp_path: Path, mo
 
     def name(code: bytes = b"") -> str:
         _contents.cache_clear()  # as in a process of its own
-        return members(["train.seed=0"], code)[0].name
+        return planned_runs(["train.seed=0"], code)[0].name
 
     names = [name(), name(b"code")]
     (images / "1.png").write_text("2")
@@ -78,7 +78,7 @@ def test_a_run_goes_by_the_name_of_its_images_params_and_code(tmp_path: Path, mo
     assert name() == names[-1]
 
 
-def test_failed_members_stand_in_the_table_and_do_not_stop_the_others(project: Project) -> None:
+def test_failed_runs_stand_in_the_table_and_do_not_stop_the_others(project: Project) -> None:
     for lr, code in (("0.2", ""), ("0.3", "130"), ("1000000.0", "6")):
         (project.folder / f"fail-{lr}-0").write_text(code or "3")
     printed = project.run(*SWEEP, "-S", "train.lr=0.2,0.3,1e6,0.1", expect=1)
@@ -91,8 +91,8 @@ def test_failed_members_stand_in_the_table_and_do_not_stop_the_others(project: P
     ]
     assert re.search("\n".join(["", *rows, ""]), printed)
     assert printed.splitlines()[-1] == (
-        "sweep: 3 of 4 runs failed; mend what stopped lr 0.2, then give the same line again; "
-        "the same line again goes on with lr 0.3; leave out lr 1e6: it would diverge again"
+        "sweep: 3 of 4 runs failed; fix what stopped lr 0.2, then run the same line again; "
+        "run the same line again to continue lr 0.3; leave out lr 1e6: it would diverge again"
     )
     (project.folder / "fail-0.2-0").unlink()
     assert "2 runs, 1 of them done before" in project.run(*SWEEP, "-S", "train.lr=0.1,0.2")
@@ -142,15 +142,15 @@ def test_a_path_that_a_workspace_of_its_own_does_not_see_is_said_before_any_run(
     (inside / "1.png").touch()
     monkeypatch.chdir(project.folder)
     with pytest.raises(DataError, match="outside of this repository") as refused:
-        members([f"{key}=../my photos"], b"")
+        planned_runs([f"{key}=../my photos"], b"")
     given = re.search(r'-S "(.*)"$', str(refused.value))
-    assert given and members([given[1]], b"")
+    assert given and planned_runs([given[1]], b"")
     with pytest.raises(DataError, match="neither git nor DVC keeps"):
-        members([f"{key}=own"], b"")
+        planned_runs([f"{key}=own"], b"")
     project.run("dvc", "add", "-q", "own")
-    assert members([f"{key}=own"], b"")
+    assert planned_runs([f"{key}=own"], b"")
     with pytest.raises(DataError, match="nothing of that name"):
-        members([f"{key}=../nowhere"], b"")
+        planned_runs([f"{key}=../nowhere"], b"")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
@@ -165,7 +165,7 @@ def test_stopped_half_way_it_goes_on(project: Project, number: signal.Signals) -
     _, error = sweep.communicate(timeout=HANGS)
     assert sweep.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL), error
     assert error == (
-        "sweep: stopped by Ctrl-C; the same line again goes on from there\n" if number == signal.SIGINT else ""
+        "sweep: stopped by Ctrl-C; run the same line again to continue\n" if number == signal.SIGINT else ""
     )
     deadline = time.monotonic() + HANGS
     while number == signal.SIGINT and _is_alive(process) and time.monotonic() < deadline:
@@ -183,25 +183,25 @@ def test_stopped_half_way_it_goes_on(project: Project, number: signal.Signals) -
     [
         (
             ["train.lrr=1,2"],
-            "-S train.lrr=1,2: a param and its values are wanted, train.lr=0.1,0.2 say (did you mean train.lr?)",
+            "-S train.lrr=1,2: give a param and its values, such as train.lr=0.1,0.2 (did you mean train.lr?)",
         ),
-        (["train.lr"], "-S train.lr: a param and its values are wanted"),
+        (["train.lr"], "-S train.lr: give a param and its values"),
         (["train.lr=0.1,much"], "-S: train.lr is 'much'; it must be a number"),
         (["data.path=/nowhere", "train.lr=0.1,abc"], "-S: train.lr is 'abc'; it must be a number"),
         (["train.lr=0.1,0.3", "data.path=/nowhere", "train.optimizer=sgd,sgdd"], "(did you mean sgd?)"),
         (["data.path=/nowhere", "train.model=cifarnet,resnet-18"], "-S: train.model is 'resnet-18'; it can be"),
         (["train.model=cifarnet,'mine.nets:Net'"], "-S: train.model is 'mine.nets:Net', and there is no module mine"),
         (["lr=0.1"], "(did you mean train.lr?)"),
-        (["train.augment={flip: none}"], "a param and its values are wanted"),
+        (["train.augment={flip: none}"], "give a param and its values"),
         (["train.lr=0.1,,0.2"], "a value is empty"),
         (["train.lr=0.1,0.10"], "a value is given twice"),
-        (["runtime.workers=1,2"], "changes no validation top-1"),
-        (["export.opset=18,19"], "changes no validation top-1"),
-        (["data.path=/my/café"], "takes quotes within quotes, -S \"data.path='/my/café'\""),
-        (["data.path=[1"], "dvc cannot read that"),
-        (["train.lr=interval(0,1)"], "no list of values"),
-        (["train.lr=glob(*)"], "no list of values"),
-        (["data.path=${oc.env:HOME}"], "a reference is no value"),
+        (["runtime.workers=1,2"], "cannot change the validation top-1"),
+        (["export.opset=18,19"], "cannot change the validation top-1"),
+        (["data.path=/my/café"], "needs nested quotes, -S \"data.path='/my/café'\""),
+        (["data.path=[1"], "dvc cannot read this"),
+        (["train.lr=interval(0,1)"], "is not a list of values"),
+        (["train.lr=glob(*)"], "is not a list of values"),
+        (["data.path=${oc.env:HOME}"], "a reference is not a value"),
         (["train.lr=0.1", "train.lr=0.2"], "given by two -S"),
         (["prepare.val_fraction=0"], "nothing to rank by"),
     ],
@@ -212,12 +212,12 @@ def test_a_wrong_grid_is_one_sentence(
     shutil.copy(ROOT / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ParamsError, match=re.escape(sentence)) as refused:
-        members(changes, b"")
+        planned_runs(changes, b"")
     assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
-def test_a_member_whose_stage_was_killed_is_said_to_be(project: Project, shell: str) -> None:
+def test_a_run_whose_stage_was_killed_is_said_to_be(project: Project, shell: str) -> None:
     (project.folder / "wait-0.1-0").touch()
     sweep = subprocess.Popen(
         [sys.executable, *SWEEP[1:], "-S", "train.lr=0.1", "-S", "train.seed=0"],

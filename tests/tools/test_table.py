@@ -1,27 +1,27 @@
-"""What the end of a sweep says, and what is said before its first run."""
+"""The table and the advice at the end of a sweep, and the warnings before its first run."""
 
 import itertools
 
 import pytest
 
-from tools.sweeping.grid import Member, remarks
+from tools.sweeping.grid import Run, remarks
 from tools.sweeping.table import Failure, advice, rank, table_lines
 
 
-def grid(**values: str) -> list[Member]:
+def grid(**values: str) -> list[Run]:
     """Every combination of values of params of train, with blanks between them."""
     keys = [f"train.{key}" for key in values]
     return [
-        Member(dict(zip(keys, each, strict=True)), "-".join(each))
+        Run(dict(zip(keys, each, strict=True)), "-".join(each))
         for each in itertools.product(*(words.split() for words in values.values()))
     ]
 
 
-def lines(members: list[Member], *top1: float | str) -> list[str]:
-    """The table of these members, each with its validation top-1 or with what it failed of."""
-    ended = dict(zip(members, top1, strict=True))
-    failures = {member: Failure(kind, "") for member, kind in ended.items() if isinstance(kind, str)}
-    return list(table_lines(rank(members, {k: v for k, v in ended.items() if not isinstance(v, str)}, failures)))
+def lines(runs: list[Run], *top1: float | str) -> list[str]:
+    """The table of these runs, each with its validation top-1 or with what it failed of."""
+    ended = dict(zip(runs, top1, strict=True))
+    failures = {run: Failure(kind, "") for run, kind in ended.items() if isinstance(kind, str)}
+    return list(table_lines(rank(runs, {k: v for k, v in ended.items() if not isinstance(v, str)}, failures)))
 
 
 def test_what_all_runs_have_in_common_is_left_out() -> None:
@@ -34,7 +34,7 @@ HEAD = ["runs", "val", "top-1", "sd", "95", "%", "interval"]
 
 def test_one_seed_is_said_to_be_no_answer() -> None:
     said = "\n".join(lines(grid(lr="0.1 0.3"), 0.9, 0.7))
-    assert "One run is no answer" in said
+    assert "One run per recipe is not enough" in said
     assert "tools.compare" not in said
 
 
@@ -43,9 +43,9 @@ def test_equal_recipes_are_tied() -> None:
 
 
 def test_an_interval_ends_at_100_percent() -> None:
-    members = grid(seed="0 1")
+    runs = grid(seed="0 1")
     # Mean 0.995, standard deviation 0.00707, two values: 12.706 * 0.00707 / sqrt(2) = 0.0635.
-    interval = rank(members, dict(zip(members, (0.99, 1.0), strict=True)), {})[0].interval
+    interval = rank(runs, dict(zip(runs, (0.99, 1.0), strict=True)), {})[0].interval
     assert interval == pytest.approx((0.995 - 0.0635, 1.0), abs=1e-4)
 
 
@@ -57,16 +57,16 @@ def test_a_failed_seed_stands_beside_the_mean_of_the_others() -> None:
 
 
 def test_where_all_failed_nothing_is_best() -> None:
-    members = grid(lr="0.1 0.3")
-    table = lines(members, "no source", "stopped")
+    runs = grid(lr="0.1 0.3")
+    table = lines(runs, "no source", "stopped")
     assert [row.split() for row in table[1:]] == [["0.1", "0", *"–––", "no", "source"], ["0.3", "0", *"–––", "stopped"]]
     kinds = {"lr 0.1": Failure("no source", ""), "lr 0.3": Failure("stopped", "")}
-    assert advice(kinds) == "the same line again runs lr 0.1; the same line again goes on with lr 0.3"
+    assert advice(kinds) == "run the same line again to run lr 0.1; run the same line again to continue lr 0.3"
 
 
 def test_what_a_ranking_cannot_say_is_said_before_the_first_run() -> None:
     (said,) = remarks(grid(seed="0 1"))
-    assert "one recipe, so there is nothing to rank" in said
-    (said,) = remarks([Member({"prepare.seed": seed}, seed) for seed in "01"])
+    assert "only one recipe, so there is nothing to rank" in said
+    (said,) = remarks([Run({"prepare.seed": seed}, seed) for seed in "01"])
     assert "with prepare.seed the validation images change too" in said
     assert not remarks(grid(lr="0.1 0.3"))

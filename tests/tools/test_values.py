@@ -52,5 +52,5 @@ def test_values_are_those_of_dvc(tmp_path: Path, key: str, text: str, words: lis
 def test_what_dvc_cannot_read_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(Exception):  # noqa: B017 - dvc has several, some of them "unexpected"
         _by_dvc(tmp_path, "data.path", text)
-    with pytest.raises(ParamsError, match="dvc cannot read that"):
+    with pytest.raises(ParamsError, match="dvc cannot read this"):
         read_values("data.path", text)

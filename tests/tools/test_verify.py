@@ -200,12 +200,14 @@ def test_a_stage_that_dvc_yaml_defines_otherwise_or_dvc_lock_lacks_is_named(copy
 
 
 def test_a_param_edited_while_training_ran_is_found_in_the_card(copy: Project) -> None:
-    # DVC then ties the new value to the old classifier (treeverse/dvc#11058).
+    # DVC then records the new value with the old classifier (treeverse/dvc#11058).
     before = re.findall(r"^  lr: (\S+)", copy.read("params.yaml"), re.MULTILINE)[0]
     copy.change("params.yaml", f"  lr: {before}", "  lr: 0.05")
     copy.run("dvc", "commit", "-q", "-f")
     printed = _verify(copy, expect=3)
-    assert f"dvc.lock ties train.lr 0.05 to a classifier trained with {before}; run dvc repro -f train" in printed
+    assert (
+        f"dvc.lock has train.lr 0.05, but the classifier was trained with {before}; run dvc repro -f train" in printed
+    )
 
 
 @pytest.mark.parametrize("damage", ["", "stages:\n  train:\n    cmd: x\n  outs", "stages: [\n", "\0\1"])
@@ -243,7 +245,7 @@ def test_a_merge_conflict_in_dvc_lock_is_named_and_ended(copy: Project) -> None:
         copy.run("git", "commit", "-q", "-a", "-m", branch)
     copy.run("git", "merge", "other", expect=1)
     printed = _verify(copy, expect=3)
-    assert printed == "dvc.lock is damaged (line 1 is a mark of a merge conflict); git checkout HEAD dvc.lock\n"
+    assert printed == "dvc.lock is damaged (line 1 is a merge conflict marker); git checkout HEAD dvc.lock\n"
     copy.run("git", "checkout", "HEAD", "dvc.lock")
     _verify(copy)
 
@@ -262,7 +264,7 @@ def test_a_damaged_rwlock_is_deleted(copy: Project) -> None:
 def test_dvc_at_work_is_told_from_damage(copy: Project) -> None:
     held = {"write": {"data/raw": {"pid": os.getpid(), "cmd": "dvc repro"}}, "read": {}}
     (copy.folder / ".dvc/tmp/rwlock").write_text(json.dumps(held))
-    assert f"dvc is at work here (PID {os.getpid()})" in _verify(copy, expect=3)
+    assert f"dvc is running here (PID {os.getpid()})" in _verify(copy, expect=3)
 
 
 def test_head_goes_back_to_its_branch_after_a_killed_experiment(copy: Project) -> None:
@@ -296,7 +298,7 @@ def test_another_machine_is_named(copy: Project) -> None:
     copy.environment["ATEN_CPU_CAPABILITY"] = "default"
     verdict = _verify(copy).splitlines()[-1]
     assert re.fullmatch(
-        r"same bytes: .+; made with torch \S+ on .+, here torch \S+ on DEFAULT.*: made anew .+", verdict
+        r"same bytes: .+; made with torch \S+ on .+; a new run here \(torch \S+ on DEFAULT.*\) would differ .+", verdict
     )
 
 
@@ -305,7 +307,12 @@ def test_another_machine_is_named(copy: Project) -> None:
     [
         ("OTHER", 0.004, 0, "within tolerance (top1 0.01, loss 0.05): top1"),
         ("OTHER", 0.2, 3, "and not within tolerance (top1 0.01, loss 0.05)"),
-        (None, 0.0, 3, "models/classifier was made anew from the committed code, data and params on the same kind"),
+        (
+            None,
+            0.0,
+            3,
+            "models/classifier differs from the committed one, with the same code, data, params",
+        ),
     ],
 )
 def test_other_bytes_are_judged_by_the_machine_and_by_tolerance(
@@ -336,7 +343,7 @@ def test_a_clone_without_data_is_told_once_what_brings_it(copy: Project, tmp_pat
     if remote:
         clone.run("dvc", "remote", "add", "-q", "-d", "--local", "store", str(tmp_path / "store"))
     command = "dvc pull" if remote else "dvc repro"
-    assert _verify(clone, expect=3) == f"no output of DVC's is here, as in a fresh clone; run {command}\n"
+    assert _verify(clone, expect=3) == f"no output is here, as in a fresh clone; run {command}\n"
     stage = command if remote else "dvc repro train"
     assert f"models/classifier is missing; run {stage}" in clone.run("python", "-m", "stages.evaluate", expect=3)
     stage = command if remote else "dvc repro export"

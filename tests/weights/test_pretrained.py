@@ -59,7 +59,7 @@ def test_another_file_is_refused_and_one_on_disk_is_replaced(tmp_path: Path) -> 
     (tmp_path / NAME).write_bytes(b"other")
     with serving(answer(bytes(len(CONTENT))), answer(CONTENT)) as server:  # type: ignore[arg-type]
         with pytest.raises(
-            SourceError, match=r"what came has sha256:.*; run again, or get it elsewhere and give its path"
+            SourceError, match=r"the download has sha256:.*; run again, or get it elsewhere and give its path"
         ):
             fetch(server.web, tmp_path)
         assert fetch(server.web, tmp_path).read_bytes() == CONTENT

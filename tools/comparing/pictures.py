@@ -1,4 +1,4 @@
-"""The test images whose answer changed, as a sheet."""
+"""Sheets of the test images whose prediction changed."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ SAMPLES, IMAGES = "samples.csv", "test_images.npy"
 
 
 def test_images(revision: Revision, predictions: Predictions) -> np.ndarray | None:
-    """The test images uint8 (N, H, W, C), memory-mapped, in the order of the predictions; None if not at hand."""
+    """The test images uint8 (N, H, W, C), memory-mapped, in the order of the predictions; None if missing."""
     for samples, images in _places(revision):
         try:
             if _is_of(samples, predictions):
@@ -26,7 +26,7 @@ def test_images(revision: Revision, predictions: Predictions) -> np.ndarray | No
                 if len(found) == len(predictions.ids):
                     return found
         except (OSError, ValueError, KeyError, csv.Error):
-            continue  # missing or damaged: pictures are an extra, and verify says what to do
+            continue  # missing or damaged: the sheets are optional
     return None
 
 
@@ -51,9 +51,9 @@ HEADER = ["id", "path", "label", "prediction", "confidence", "base_prediction", 
 
 
 def write_changed(new: Predictions, base: Predictions, images: np.ndarray | None, *, names: tuple[str, str]) -> Path:
-    """Write fixed.csv and broken.csv and, with the test `images`, a sheet of each; replaces what an earlier one wrote.
+    """Write fixed.csv and broken.csv and, given the test `images`, a sheet of each; replace older ones.
 
-    `names` are what the new one and the base are called.
+    `names` are those of the new run and the base.
     """
     new_name, base_name = names
     fixed, broken = _by_change(new, base), _by_change(base, new)
@@ -61,17 +61,17 @@ def write_changed(new: Predictions, base: Predictions, images: np.ndarray | None
         for kind, places in (("fixed", fixed), ("broken", broken)):
             (folder / f"{kind}.csv").write_text(_table(new, base, places), encoding="utf-8", newline="")
         if images is not None:
-            fixed_words = f"wrong in {base_name}, right in {new_name}: what {base_name} said"
-            broken_words = f"right in {base_name}, wrong in {new_name}: what {new_name} said"
+            fixed_words = f"wrong in {base_name}, correct in {new_name}: predictions of {base_name}"
+            broken_words = f"correct in {base_name}, wrong in {new_name}: predictions of {new_name}"
             _draw(folder / "fixed.png", images, fixed, base, fixed_words)
             _draw(folder / "broken.png", images, broken, new, broken_words)
     return FOLDER
 
 
-def _by_change(right: Predictions, wrong: Predictions) -> np.ndarray:
-    """Places of the images that only one has right, first where the right class's probability changed most."""
-    places = np.flatnonzero(right.right & ~wrong.right)
-    gain = right.probabilities[places] - wrong.probabilities[places]
+def _by_change(better: Predictions, worse: Predictions) -> np.ndarray:
+    """Places of the images that only `better` has correct, sorted by the change in the label's probability."""
+    places = np.flatnonzero(better.correct & ~worse.correct)
+    gain = better.probabilities[places] - worse.probabilities[places]
     return places[np.argsort(-gain, kind="stable")]
 
 

@@ -1,4 +1,4 @@
-"""The predictions of two revisions, found by name and checked to be of the same test images."""
+"""Find revisions by name, read their predictions, and check that they have the same test images."""
 
 import csv
 import hashlib
@@ -19,12 +19,12 @@ from tools.repository import LOCK, Cache, Damaged, Entry, Hashes, Stage, git, pa
 from tools.verifying.outputs import changes, words
 
 WORKSPACE = "workspace"
-EXPERIMENTS = "refs/exps/"  # below it the baseline's hash, cut after two digits, and the name
+EXPERIMENTS = "refs/exps/"  # then the baseline's hash, split after two digits, and the name
 
 
 @dataclass(frozen=True)
 class Revision:
-    """A state by its name, its commit (empty for the workspace), and what its dvc.lock says was made from what."""
+    """A name, its commit (empty for the workspace), and its dvc.lock."""
 
     name: str
     commit: str
@@ -33,33 +33,33 @@ class Revision:
 
     @property
     def title(self) -> str:
-        """The name, and the commit where the name does not say it."""
+        """The name, and the commit unless the name is the commit."""
         name, short = printable(self.name), self.commit[:7]
         return name if not short or self.commit.startswith(self.name) else f"{name} ({short})"
 
     @property
     def again(self) -> str:
-        """The command line that makes its results anew."""
+        """The command line that makes its results again."""
         name = shlex.quote(self.name)
         back = {WORKSPACE: "", "experiment": f"dvc exp apply {name}; "}
-        files = " ." if self.name == "HEAD" else ""  # without, git would keep what was changed
+        files = " ." if self.name == "HEAD" else ""  # without it git keeps local changes
         return back.get(self.kind, f"git checkout {name}{files} && ") + "dvc repro"
 
     @property
     def way(self) -> str:
-        """How to get its results anew, as the end of a sentence."""
+        """How to make its results again, as the end of a sentence."""
         return f"{self.first}run {self.again}"
 
     @property
     def first(self) -> str:
-        """What is to be done before that: to keep what was changed since the last commit, if anything was."""
+        """The step before that: stash local changes, if there are any."""
         changed = self.kind != WORKSPACE and git("diff", "--quiet", "HEAD") is None
         return "git stash first, which keeps your changes, then " if changed else ""
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What `dvc exp run` left: a commit beside the branches."""
+    """An experiment of `dvc exp run`: a commit outside the branches."""
 
     name: str
     baseline: str
@@ -67,17 +67,17 @@ class Experiment:
 
 
 def find_revision(name: str) -> Revision:
-    """Find a state by its name, as DVC does: first what git knows, then the experiments.
+    """Find a revision by its name, as DVC does: first in git, then among the experiments.
 
     Raises:
-        DataError: there is none, or more than one, or it has no results.
+        DataError: there is none, more than one, or no results.
     """
     if name == WORKSPACE:
         return Revision(name, "", WORKSPACE, read_lock())
     commit, kind = _in_git(name) or _among_experiments(name)
     text = git("show", f"{commit}:./{LOCK}")
     if text is None:
-        raise DataError(f"{printable(name)} has no {LOCK}: nothing was committed after a dvc repro; compare another")
+        raise DataError(f"{printable(name)} has no {LOCK}: no results are committed; compare another")
     try:
         return Revision(name, commit, kind, parse_lock(text))
     except Damaged as fault:
@@ -91,13 +91,13 @@ def experiments() -> list[Experiment]:
         commit, _, ref = line.partition(" ")
         first, _, rest = ref.removeprefix(EXPERIMENTS).partition("/")
         second, _, name = rest.partition("/")
-        if len(first + second) == 40:  # the others are DVC's own, of runs and of its queue
+        if len(first + second) == 40:  # the other refs are DVC's own
             found.append(Experiment(name, first + second, commit))
     return found
 
 
 def _in_git(name: str) -> tuple[str, str] | None:
-    """The commit of a name that git knows, and its kind."""
+    """The commit and kind of a name that git knows."""
     # An experiment's name may begin with a dash; nothing that git resolves does.
     commit = None if name.startswith("-") else git("rev-parse", "--quiet", "--verify", f"{name}^{{commit}}")
     if commit is None:
@@ -126,7 +126,7 @@ def _among_experiments(name: str) -> tuple[str, str]:
 
 def _unknown(name: str, names: list[str]) -> str:
     if not Path(".git").exists() and git("rev-parse", "--git-dir") is None:
-        return "this folder is in no git repository; run in the folder of dvc.yaml"
+        return "this folder is not in a git repository; run in the folder of dvc.yaml"
     if git("rev-parse", "--quiet", "--verify", "HEAD") is None:
         return f"{printable(name)} is not known: nothing is committed yet; git add -A && git commit after dvc repro"
     branches = git("for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags") or ""
@@ -138,8 +138,8 @@ def _unknown(name: str, names: list[str]) -> str:
 
 PREDICTIONS = Path("metrics/predictions.csv")
 COLUMNS = ["id", "path", "label", "prediction", "confidence"]
-LEAST = 5e-7  # a probability of 0 in the file's 6 digits is anything up to this
-BRING = {  # what a kind of revision needs; of the options, none works with a single file
+LEAST = 5e-7  # the largest probability that the file's 6 digits round to 0
+FETCH = {  # the command by kind of revision; dvc fetch cannot take a single file with these options
     WORKSPACE: f"dvc pull {PREDICTIONS}",
     "branch": "dvc fetch --all-branches",
     "tag": "dvc fetch --all-tags",
@@ -149,7 +149,7 @@ BRING = {  # what a kind of revision needs; of the options, none works with a si
 
 @dataclass(frozen=True)
 class Predictions:
-    """For each of N test images: what it is, what it was taken for, and how sure of that. Text arrays hold str."""
+    """Label, prediction and confidence of each of N test images. Text arrays hold str."""
 
     md5: str
     ids: list[str]
@@ -157,16 +157,16 @@ class Predictions:
     labels: np.ndarray
     answers: np.ndarray
     confidences: np.ndarray
-    probabilities: np.ndarray  # of the right class
+    probabilities: np.ndarray  # of the label
 
     @property
-    def right(self) -> np.ndarray:
-        """Whether each image was taken for what it is, bool (N,)."""
+    def correct(self) -> np.ndarray:
+        """Whether each prediction is the label, bool (N,)."""
         return self.answers == self.labels
 
     @property
     def losses(self) -> np.ndarray:
-        """The loss of each image in nats, (N,); probabilities below half of the file's last digit count as that."""
+        """The loss of each image in nats, (N,); probabilities are at least half of the file's last digit."""
         return -np.log(np.maximum(self.probabilities, LEAST))
 
 
@@ -174,12 +174,14 @@ def read_predictions(revision: Revision) -> Predictions:
     """Read a revision's predictions.
 
     Raises:
-        DataError: it has none, they are not of its classifier, or they are not at hand; says what brings them.
+        DataError: the predictions are missing, or not of its classifier.
     """
     maker, entry = _made_by(revision)
     dep = _changed_since(maker, {out.path: (stage, out) for stage in revision.stages for out in stage.outs})
     if dep:
-        raise DataError(f"{revision.title}: {PREDICTIONS} is of another {dep} than its dvc.lock has; {revision.way}")
+        raise DataError(
+            f"{revision.title}: {PREDICTIONS} was made from another {dep} than its dvc.lock has; {revision.way}"
+        )
     try:
         return _parse(_bytes(revision, entry).decode(), entry.md5)
     except (ValueError, KeyError, IndexError, csv.Error):
@@ -187,13 +189,13 @@ def read_predictions(revision: Revision) -> Predictions:
 
 
 def check_same_images(one: Predictions, name: str, other: Predictions, other_name: str, why: str = "") -> None:
-    """Two classifiers can be compared image by image on one test set only; `why`, in brackets, they may have two.
+    """Check that both have the same test images; `why` says, in brackets, why they may not.
 
     Raises:
-        DataError: the images or their labels differ, or there is but one.
+        DataError: the images or their labels differ, or there is only one.
     """
     if len(one.ids) < 2:
-        raise DataError(f"{name} was scored on one test image, which says nothing; prepare more test images")
+        raise DataError(f"{name} was scored on only one test image; prepare more test images")
     if len(one.ids) != len(other.ids):
         raise DataError(
             f"not comparable: {name} was scored on {len(one.ids):,} test images, "
@@ -213,11 +215,11 @@ def _made_by(revision: Revision) -> tuple[Stage, Entry]:
         for out in stage.outs:
             if out.path == PREDICTIONS:
                 return stage, out
-    raise DataError(f"{revision.title} has no {PREDICTIONS}: evaluate was not run; {revision.way}")
+    raise DataError(f"{revision.title} has no {PREDICTIONS}: evaluate did not run; {revision.way}")
 
 
 def _changed_since(stage: Stage, made: dict[Path, tuple[Stage, Entry]]) -> Path | None:
-    """What the stage or one before it read that was made anew since: a run that ended, or was told to, half-way."""
+    """A dep of the stage, or of one before it, that has changed since: the last run ended half-way."""
     for dep in stage.deps:
         if dep.path in made:
             maker, out = made[dep.path]
@@ -245,15 +247,15 @@ def _bytes(revision: Revision, entry: Entry) -> bytes:
 def _command(revision: Revision) -> str:
     if not has_remote():
         return revision.again
-    # Without the objects `dvc exp apply` ends with an error, and has yet done its part.
-    return BRING.get(revision.kind, f"dvc exp apply {words([revision.name])}; dvc pull {PREDICTIONS}")
+    # `dvc exp apply` exits with an error if objects are missing, but has changed the workspace by then.
+    return FETCH.get(revision.kind, f"dvc exp apply {words([revision.name])}; dvc pull {PREDICTIONS}")
 
 
 def _parse(text: str, md5: str) -> Predictions:
     header, *rows = csv.reader(io.StringIO(text, newline=""))
     if header[: len(COLUMNS)] != COLUMNS or not rows:
         raise ValueError(header)
-    # A class may have any name, so its column is found by place. Of many classes there is one column, the label's.
+    # A class may have any name: find its column by place. With many classes there is only the label's column.
     column = {name.removeprefix("p_"): place for place, name in enumerate(header) if place >= len(COLUMNS)}
     own = header.index("label_probability") if "label_probability" in header else None
     ids, paths, labels, answers, confidences = zip(*(row[: len(COLUMNS)] for row in rows), strict=True)
@@ -269,12 +271,12 @@ def _parse(text: str, md5: str) -> Predictions:
 
 
 CODE = "the code"
-# What can put other images into the test split.
+# Params that can change the test split.
 OF_THE_TEST = ("data.name", "data.path", "data.also", "prepare.test_fraction", "prepare.seed", "prepare.window")
 
 
 def differing_params(new: Revision, base: Revision) -> dict[str, list[Any]]:
-    """The params that the stages of the two ran with, where they differ: new, base."""
+    """The params in which the two differ: [new, base]."""
     ours, theirs = (_params(side) for side in (new, base))
     return {key: [ours.get(key), theirs.get(key)] for key in sorted(ours | theirs) if ours.get(key) != theirs.get(key)}
 
@@ -285,24 +287,24 @@ def differences(new: Revision, base: Revision) -> list[str]:
 
 
 def reasons_for_other_images(new: Revision, base: Revision) -> str:
-    """In brackets, what may be why the two have other test images; empty where nothing is known."""
+    """Possible reasons for different test images, in brackets; empty if none is known."""
     params = {key: values for key, values in differing_params(new, base).items() if key in OF_THE_TEST}
     reasons = [words for words in _changed_files(new, base) if words != CODE] + _in_words(params)
     return f" ({', '.join(reasons)})" if reasons else ""
 
 
 def check_same_data(new: Revision, base: Revision) -> None:
-    """Runs on two data sets have no test image in common, so their predictions need not be looked for.
+    """Check that both runs are on the same data set, before their predictions are looked for.
 
     Raises:
-        DataError: they are such runs.
+        DataError: they are on different data sets.
     """
     ours, theirs = (_params(side).get("data.name") for side in (new, base))
     if ours and theirs and ours != theirs:
         there = base if base.commit else new
         raise DataError(
             f"not comparable: data.name is {printable(ours)} in {new.title} and {printable(theirs)} in {base.title}, "
-            "so they were tested on other images, and nothing can be told between them; compare runs on the same data; "
+            "so their test images differ; compare runs on the same data; "
             f"to go back to {printable(there.name)}, {there.way}"
         )
 
@@ -316,7 +318,7 @@ def _in_words(params: dict[str, list[Any]]) -> list[str]:
 
 
 def _changed_files(new: Revision, base: Revision) -> list[str]:
-    """What the stages of both read under one name and with other contents; code, of which there is much, in a word."""
+    """Files that differ between the two; all code counts as one."""
     sides = []
     for side in (new, base):
         made = {out.path for stage in side.stages for out in stage.outs}
@@ -328,7 +330,7 @@ def _changed_files(new: Revision, base: Revision) -> list[str]:
 
 
 def changed_since(revision: Revision) -> str:
-    """The first thing that was edited after the run that made the predictions; empty where there is none."""
+    """The first edit since the run that made the predictions; empty if there is none."""
     if revision.kind != WORKSPACE:
         return ""
     defined, params, hashes = read_pipeline(), read_params().model_dump(), Hashes()

@@ -22,7 +22,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Pairs:
-    """How many images both had right, only the new one (fixed), only the base (broken), neither."""
+    """The number of images that both have correct, only the new one (fixed), only the base (broken), neither."""
 
     both: int
     fixed: int
@@ -35,7 +35,7 @@ class Pairs:
 
 
 def count_pairs(new: np.ndarray, base: np.ndarray) -> Pairs:
-    """Count from bool (N,) each: whether the new one and the base had an image right."""
+    """Count from bool (N,) each: whether the new one and the base have an image correct."""
     both, neither = int((new & base).sum()), int((~new & ~base).sum())
     return Pairs(both, int((new & ~base).sum()), int((~new & base).sum()), neither)
 
@@ -48,7 +48,7 @@ def mcnemar_p(fixed: int, broken: int) -> float:
 
 
 def accuracy_difference(pairs: Pairs) -> Estimate:
-    """Top-1 of the new one less that of the base, with Newcombe's interval for paired fractions.
+    """Top-1 of the new one less that of the base, with Newcombe's interval for paired proportions.
 
     Method 10 of Newcombe 1998, doi:10.1002/(SICI)1097-0258(19981130)17:22<2635::AID-SIM954>3.0.CO;2-C: two Wilson
     intervals, squared and added, less what the correlation of the two takes away. It stays within -1 and 1.
@@ -72,7 +72,7 @@ def mean_difference(differences: np.ndarray) -> Estimate:
 def images_needed(pairs: Pairs, *, power: float = 0.8) -> int | None:
     """How many test images would tell a difference like this one at 5 % with this power; None if there is none.
 
-    Connor 1987, doi:10.2307/2531961, from the shares that changed as they were seen; an exact test needs a little more.
+    Connor 1987, doi:10.2307/2531961, from the observed fractions of changes; an exact test needs slightly more.
     """
     if pairs.fixed == pairs.broken:
         return None

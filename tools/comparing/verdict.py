@@ -1,4 +1,4 @@
-"""What can be said of the difference between two classifiers."""
+"""The verdict on the difference between two classifiers."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from tools.comparing.statistics import (
 
 @dataclass(frozen=True)
 class ClassChange:
-    """One class: its pairs, and the p of its exact McNemar test as it counts beside those of the other classes."""
+    """One class: its pairs, and the p of its exact McNemar test, adjusted for the number of classes."""
 
     name: str
     pairs: Pairs
@@ -31,13 +31,13 @@ class ClassChange:
 
     @property
     def recalls(self) -> tuple[float, float]:
-        """Share of its images that the new one had right, and the base."""
+        """Recall of the new one, and of the base."""
         pairs = self.pairs
         return (pairs.both + pairs.fixed) / pairs.images, (pairs.both + pairs.broken) / pairs.images
 
 
 def class_changes(labels: np.ndarray, new: np.ndarray, base: np.ndarray) -> list[ClassChange]:
-    """Every class with test images, the one that moved most first; `new` and `base`, bool (N,), say who was right."""
+    """Every class with test images, the largest change first; `new` and `base` tell which images are correct."""
     names = sorted(set(labels))
     pairs = [count_pairs(new[labels == name], base[labels == name]) for name in names]
     adjusted = holm([mcnemar_p(pair.fixed, pair.broken) for pair in pairs])
@@ -51,26 +51,26 @@ Verdict = Literal["better", "worse", "undecided", "same"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """All that is said of one run against another on the same test images."""
+    """The comparison of one run with another on the same test images."""
 
     pairs: Pairs
     p: float
     top1: Estimate
     loss: Estimate
     losses: tuple[float, float]  # of the new one, of the base
-    needed: int | None  # test images that would tell this difference, 4 times in 5
+    needed: int | None  # test images to detect this difference with a power of 0.8
     classes: list[ClassChange]
     verdict: Verdict
 
     @property
-    def share(self) -> float:
+    def accuracy(self) -> float:
         """Top-1 of the new one."""
         return (self.pairs.both + self.pairs.fixed) / self.pairs.images
 
 
 def judge(new: Predictions, base: Predictions) -> Outcome:
     """Compare two runs; the verdict is that of the exact McNemar test on top-1."""
-    pairs = count_pairs(new.right, base.right)
+    pairs = count_pairs(new.correct, base.correct)
     p = mcnemar_p(pairs.fixed, pairs.broken)
     new_losses, base_losses = new.losses, base.losses
     return Outcome(
@@ -80,23 +80,23 @@ def judge(new: Predictions, base: Predictions) -> Outcome:
         loss=mean_difference(new_losses - base_losses),
         losses=(float(new_losses.mean()), float(base_losses.mean())),
         needed=images_needed(pairs),
-        classes=class_changes(new.labels, new.right, base.right),
-        verdict="same" if new.md5 == base.md5 else _word(pairs.fixed - pairs.broken, told_apart=p < ALPHA),
+        classes=class_changes(new.labels, new.correct, base.correct),
+        verdict="same" if new.md5 == base.md5 else _word(pairs.fixed - pairs.broken, significant=p < ALPHA),
     )
 
 
 def judge_runs(top1: Samples) -> Verdict:
-    """Better or worse only where neither other seeds nor other images would be expected to turn it."""
-    return _word(top1.over_seeds.difference, told_apart=top1.p < ALPHA and excludes_zero(top1.over_images))
+    """Better or worse only if the difference is significant over the seeds and over the images."""
+    return _word(top1.over_seeds.difference, significant=top1.p < ALPHA and excludes_zero(top1.over_images))
 
 
 def excludes_zero(estimate: Estimate) -> bool:
-    """Whether a difference is told apart from none by its interval."""
+    """Whether 0 is outside the interval."""
     return estimate.low > 0 or estimate.high < 0
 
 
-def _word(difference: float, *, told_apart: bool) -> Verdict:
-    if not told_apart:
+def _word(difference: float, *, significant: bool) -> Verdict:
+    if not significant:
         return "undecided"
     return "better" if difference > 0 else "worse"
 
@@ -104,25 +104,27 @@ def _word(difference: float, *, told_apart: bool) -> Verdict:
 WORDS: dict[Verdict, str] = {
     "better": "better",
     "worse": "worse",
-    "undecided": "cannot be told apart at 5 %",
+    "undecided": "no significant difference at 5 %",
     "same": "the same predictions, byte for byte",
 }
 CLASSES = 10  # at most, in the table
 NAME = 24  # letters of a name in a table
-METHODS = "Intervals: 95 %; top-1 by Newcombe's method for paired shares, loss by Student's t on paired differences."
+METHODS = (
+    "Intervals: 95 %; top-1 by Newcombe's method for paired proportions, loss by Student's t on paired differences."
+)
 
 
 def outcome_lines(outcome: Outcome, new: str, base: str) -> Iterator[str]:
-    """What is said of one run, `new`, against another."""
+    """The lines that compare run `new` with run `base`."""
     if outcome.verdict == "same":
-        yield f"  {WORDS[outcome.verdict]}: every image got the same answer, top-1 {100 * outcome.share:.2f} %"
+        yield f"  {WORDS[outcome.verdict]}: every image got the same answer, top-1 {100 * outcome.accuracy:.2f} %"
         return
     pairs, top1, loss = outcome.pairs, outcome.top1, outcome.loss
-    rights = pairs.both + pairs.fixed, pairs.both + pairs.broken
+    correct = pairs.both + pairs.fixed, pairs.both + pairs.broken
     wide = max(10, *(len(cut(name)) for name in (new, base)))
     yield f"           {cut(new):>{wide}}  {cut(base):>{wide}}   difference   95 % interval"
-    shares = "  ".join(f"{f'{100 * right / pairs.images:.2f} %':>{wide}}" for right in rights)
-    yield f"  top-1    {shares}   {points(top1)} points"
+    accuracies = "  ".join(f"{f'{100 * count / pairs.images:.2f} %':>{wide}}" for count in correct)
+    yield f"  top-1    {accuracies}   {points(top1)} points"
     yield f"  loss     {'  '.join(f'{value:{wide}.4f}' for value in outcome.losses)}   {nats(loss)}"
     yield ""
     yield (
@@ -132,13 +134,13 @@ def outcome_lines(outcome: Outcome, new: str, base: str) -> Iterator[str]:
     if outcome.verdict == "undecided":
         yield f"  {_more_images(outcome)}"
         if excludes_zero(loss):
-            yield f"  The loss is told apart, though: it is {'lower' if loss.difference < 0 else 'higher'}."
+            yield f"  The loss, however, is significantly {'lower' if loss.difference < 0 else 'higher'}."
     else:
-        yield "  That is of these two runs; whether other seeds would say so, runs over seeds tell: A1,A2,A3 B1,B2,B3."
+        yield "  This compares two runs with one seed each; compare several seeds to be sure: A1,A2,A3 B1,B2,B3."
 
 
 def class_lines(classes: list[ClassChange], new: str, base: str) -> Iterator[str]:
-    """The classes that moved, most of all first."""
+    """The classes that changed, the largest change first."""
     moved = [change for change in classes if change.pairs.fixed or change.pairs.broken]
     if not moved:
         return
@@ -153,15 +155,15 @@ def class_lines(classes: list[ClassChange], new: str, base: str) -> Iterator[str
         counts = f"{change.pairs.fixed:5,}  {change.pairs.broken:6,}"
         yield f"  {cut(change.name):<{wide}}  {recalls}   {counts}   {p_value(change.p):>6}{star}"
     certain = sum(change.p < ALPHA for change in classes)
-    rest = f"{len(moved) - CLASSES} more moved. " if len(moved) > CLASSES else ""
+    rest = f"{len(moved) - CLASSES} more changed. " if len(moved) > CLASSES else ""
     yield (
-        f"  {rest}Recall of each class; p by the exact McNemar test, raised by Holm's method for looking at "
-        f"{len(classes)} classes: {certain or 'none'} moved by more than chance."
+        f"  {rest}Recall of each class; p by the exact McNemar test, with Holm's correction for "
+        f"{len(classes)} classes: {certain or 'none'} changed significantly."
     )
 
 
 def runs_lines(top1: Samples, loss: Samples, verdict: Verdict) -> Iterator[str]:
-    """What is said of several runs a side."""
+    """The lines that compare several runs on each side."""
     for side, runs in (("new", top1.new), ("base", top1.base)):
         values = "  ".join(f"{100 * run:.2f}" for run in runs)
         yield f"  top-1, {side:<4}  mean {100 * np.mean(runs):.2f} %, standard deviation {_spread(runs)}   ({values})"
@@ -173,12 +175,11 @@ def runs_lines(top1: Samples, loss: Samples, verdict: Verdict) -> Iterator[str]:
     yield f"           over the images      {nats(loss.over_images)}   Student's t"
     yield ""
     yield f"  {WORDS[verdict]}: {_both_noises(top1)}"
-    yield "  Seeds and images are two sources of noise: would other seeds say so on these images, and would other"
-    yield "  images say so of these runs? It is better or worse only where both do."
+    yield "  Seeds and images are two sources of noise. A difference counts only if it is significant over both."
 
 
 def points(estimate: Estimate) -> str:
-    """A difference of shares in percentage points."""
+    """A difference of fractions in percentage points."""
     difference, low, high = (100 * value for value in (estimate.difference, estimate.low, estimate.high))
     return f"{difference:+10.2f}   {low:+.2f} to {high:+.2f}"
 
@@ -189,12 +190,12 @@ def nats(estimate: Estimate) -> str:
 
 
 def p_value(p: float) -> str:
-    """A probability with as many digits as mean something."""
+    """A p-value with its significant digits."""
     return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}" if p else "<1e-300"
 
 
 def cut(name: str) -> str:
-    """A name as it fits into a table: of a long one both ends, as long names often begin alike."""
+    """A name cut to fit a table. It keeps both ends: long names often begin alike."""
     line = printable(name)
     return line if len(line) <= NAME else f"{line[: NAME // 2]}…{line[1 - NAME // 2 :]}"
 
@@ -202,18 +203,18 @@ def cut(name: str) -> str:
 def _more_images(outcome: Outcome) -> str:
     images = outcome.pairs.images
     if outcome.needed is None:
-        return "As many were fixed as broken: there is no difference for more test images to show."
+        return "As many images were fixed as broken: more test images would not show a difference."
     if outcome.needed <= images:
-        return f"A difference as large as this is found 4 times in 5 with {outcome.needed:,} images: it was near."
+        return f"A difference of this size is found 4 times in 5 with {outcome.needed:,} images: it was close."
     return (
-        f"To tell a difference as large as this, 4 times in 5, takes about {outcome.needed:,} test images; "
-        f"these are {images:,}."
+        f"Detecting a difference of this size 4 times in 5 takes about {outcome.needed:,} test images; "
+        f"there are {images:,}."
     )
 
 
 def _both_noises(top1: Samples) -> str:
-    seeds = "told apart" if top1.p < ALPHA else "not told apart"
-    images = "told apart" if excludes_zero(top1.over_images) else "not told apart"
+    seeds = "significant" if top1.p < ALPHA else "not significant"
+    images = "significant" if excludes_zero(top1.over_images) else "not significant"
     return f"{seeds} over the seeds, {images} over the images"
 
 

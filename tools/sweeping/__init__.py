@@ -1,1 +1,1 @@
-"""Many runs of one grid."""
+"""The grid of a sweep and its table of results."""

@@ -1,4 +1,4 @@
-"""Which runs a sweep has, and whether they can be run and ranked."""
+"""The runs of a sweep, and checks that they can be run and ranked."""
 
 import hashlib
 import itertools
@@ -23,35 +23,35 @@ from tools.repository import git
 
 
 def read_values(key: str, text: str) -> dict[str, Any]:
-    """Each value, by the words that stand for it alone: `0.1,[1, 2]` is {"0.1": 0.1, "[1, 2]": [1, 2]}.
+    """Each value by its text: `0.1,[1, 2]` is {"0.1": 0.1, "[1, 2]": [1, 2]}.
 
-    `choice(...)` and `range(...)` are read too, as `dvc exp run --queue -S` does.
+    `choice(...)` and `range(...)` work too, as in `dvc exp run --queue -S`.
 
     Raises:
-        ParamsError: DVC could not read it, or would read no list of values.
+        ParamsError: DVC cannot read the text, or it is not a list of values.
     """
     change = printable(f"-S {key}={text}")
     override = _parsed(key, text)
     plain = not set(text) & set("'\"[]{}()")
     if plain and not all(part.strip() for part in text.split(",")):
-        raise ParamsError(f"{change}: a value is empty; take it out")
+        raise ParamsError(f"{change}: a value is empty; remove it")
     if override is None:
         quoted = ",".join(f"'{part.strip()}'" for part in text.split(","))
         hint = f', -S "{key}={printable(quoted)}"' if plain else ""
-        raise ParamsError(f"{change}: dvc cannot read that; text with other signs takes quotes within quotes{hint}")
+        raise ParamsError(f"{change}: dvc cannot read this; text with special characters needs nested quotes{hint}")
     if not override.is_sweep_override():
         words = [text.strip()]
     elif override.is_discrete_sweep() and override.value_type is not ValueType.GLOB_CHOICE_SWEEP:
-        # As it was typed, 1e6 and not 1000000.0, where that can be told.
+        # As it was typed if possible: 1e6, not 1000000.0.
         words = _as_typed(key, text) or list(override.sweep_string_iterator())
     else:
-        raise ParamsError(f"{change}: an interval or a pattern is no list of values; write them out with commas")
+        raise ParamsError(f"{change}: an interval or a pattern is not a list of values; separate values by commas")
     values = [_value(key, word) for word in words]
     told_apart = [(isinstance(value, bool), value) for value in values]  # True == 1
     if any(value in told_apart[:place] for place, value in enumerate(told_apart)):
-        raise ParamsError(f"{change}: a value is given twice; take one out")
+        raise ParamsError(f"{change}: a value is given twice; remove one")
     if any(isinstance(value, dict) or "${" in str(value) for value in values):
-        raise ParamsError(f"{change}: a section or a reference is no value; write it out")
+        raise ParamsError(f"{change}: a section or a reference is not a value; write it out")
     return dict(zip(words, values, strict=True))
 
 
@@ -69,7 +69,7 @@ def _value(key: str, word: str) -> Any:
 
 
 def _as_typed(key: str, text: str) -> list[str]:
-    """The words between the commas that part values, of which those in quotes or brackets are none; empty if unsure."""
+    """The text of each value, split at commas outside quotes and brackets; empty if that is ambiguous."""
     words, word = [], ""
     for part in text.split(","):
         word = f"{word},{part}" if word else part
@@ -86,11 +86,11 @@ def _as_typed(key: str, text: str) -> list[str]:
 
 
 def check_can_run(params: Params) -> None:
-    """A run in a workspace of its own (`dvc exp run --temp`) sees what git and DVC keep, and absolute paths.
+    """A run in its own workspace (`dvc exp run --temp`) sees only files in git or DVC, and absolute paths.
 
     Raises:
-        DataError: it would miss a file, or have no validation images.
-        ParamsError: it is to have no validation images.
+        DataError: a file would be missing, or there would be no validation images.
+        ParamsError: the params leave no validation images.
     """
     paths = {
         "data.path": params.data.path,
@@ -107,11 +107,11 @@ def check_can_run(params: Params) -> None:
 
 
 def check_model(name: str) -> None:
-    """What a run would find out when it trains, a minute later.
+    """Check the model's name now: a run would check it a minute later.
 
     Raises:
-        ParamsError: there is no such model.
-        MachineError: it is timm's, which is missing.
+        ParamsError: the model does not exist.
+        MachineError: the model needs timm, which is not installed.
     """
     from imageclf.models.registry import check_known
 
@@ -125,19 +125,19 @@ def check_model(name: str) -> None:
 def _check_seen(key: str, path: str) -> None:
     place, name = Path(path), printable(path)
     if not place.exists():
-        raise DataError(f"{key} is {name}, and there is nothing of that name; mend the path")
+        raise DataError(f"{key} is {name}, which does not exist; fix the path")
     if Path(path).is_absolute():
         return
     absolute = f"""-S "{key}='{printable(str(place.resolve()))}'\""""
     if not place.resolve().is_relative_to(Path.cwd()):
         raise DataError(
-            f"{key} is {name}, outside of this repository, where runs in a workspace of their own do not see it; "
+            f"{key} is {name}, outside this repository, and runs in their own workspace do not see it; "
             f"give the absolute path, {absolute}"
         )
     if not _is_kept(place):
         raise DataError(
-            f"{key} is {name}, which neither git nor DVC keeps, so that runs in a workspace of their own do not see "
-            f"it; dvc add it and git add what that writes, or give the absolute path, {absolute}"
+            f"{key} is {name}, which is in neither git nor DVC, so runs in their own workspace do not see it; "
+            f"dvc add it and git add the .dvc file, or give the absolute path, {absolute}"
         )
 
 
@@ -159,42 +159,42 @@ def _check_val(roots: tuple[str, ...]) -> None:
 
 
 SEED, MODEL = "train.seed", "train.model"
-UNTRACKED = "runtime."  # what cannot change a result
-UNRANKED = (UNTRACKED, "evaluate.", "export.")  # what cannot change the result of training
+UNTRACKED = "runtime."  # cannot change a result
+UNRANKED = (UNTRACKED, "evaluate.", "export.")  # cannot change the result of training
 MOVES_VALIDATION = ("data.", "prepare.seed", "prepare.val_fraction", "prepare.test_fraction")
-LONGEST = 60  # letters of a run's name, before its hash
+LONGEST = 60  # characters of a run's name, before its hash
 
 
 @dataclass(frozen=True, eq=False)
-class Member:
-    """One run: the values that it sets, as they were typed, and the name of its experiment."""
+class Run:
+    """One run of a sweep: its settings, as typed, and the name of its experiment."""
 
     settings: dict[str, str]
     name: str
 
     @property
     def recipe(self) -> tuple[str, ...]:
-        """What it sets but for the seed: members of one recipe are each other's repetitions."""
+        """The settings without the seed: runs of one recipe are repetitions."""
         return tuple(value for key, value in self.settings.items() if key != SEED)
 
     def __str__(self) -> str:
         return ", ".join(f"{short(key)} {printable(value)}" for key, value in self.settings.items())
 
 
-def members(changes: Sequence[str], code: bytes) -> list[Member]:
-    """Members of the grid that changes such as `train.lr=0.1,0.2` span, the last one turning fastest.
+def planned_runs(changes: Sequence[str], code: bytes) -> list[Run]:
+    """The runs of the grid that changes such as `train.lr=0.1,0.2` span; the last change varies fastest.
 
-    `code` is what has changed in the repository besides params.yaml: with it, all params and what lies under the paths
-    that they name, a name is that of one result, and a member that is there already need not run again.
+    `code` is the repository's uncommitted diff without params.yaml. A run's name includes a hash of it, of all params
+    and of the files that they name, so an experiment of that name need not run again.
 
     Raises:
-        ParamsError: a change cannot be read, or makes params.yaml one that would be refused.
+        ParamsError: a change cannot be read, or is invalid.
         DataError: a run could not see its images or weights, or would have no validation images.
     """
     grid = dict(_parse(change) for change in changes)
     if len(grid) < len(changes):
         raise ParamsError("a param is given by two -S; write its values with commas, train.lr=0.1,0.2")
-    # Every value before any path, so that no path hides a value.
+    # Check every value before any path.
     found = []
     for words in itertools.product(*grid.values()):
         settings = dict(zip(grid, words, strict=True))
@@ -203,42 +203,44 @@ def members(changes: Sequence[str], code: bytes) -> list[Member]:
         check_model(model)
     for _, params in found:
         check_can_run(params)
-    return [Member(settings, _name(settings, params, code)) for settings, params in found]
+    return [Run(settings, _name(settings, params, code)) for settings, params in found]
 
 
-def remarks(grid: Sequence[Member]) -> list[str]:
-    """What is to be known of a ranking before its first run."""
-    varied = [key for key in grid[0].settings if len({member.settings[key] for member in grid}) > 1]
+def remarks(grid: Sequence[Run]) -> list[str]:
+    """Warnings about the ranking, before the first run."""
+    varied = [key for key in grid[0].settings if len({run.settings[key] for run in grid}) > 1]
     found = []
-    if len({member.recipe for member in grid}) == 1:
-        found.append("sweep: that is one recipe, so there is nothing to rank it against; give a param several values")
+    if len({run.recipe for run in grid}) == 1:
+        found.append("sweep: there is only one recipe, so there is nothing to rank; give a param several values")
     if moving := [key for key in varied if key.startswith(MOVES_VALIDATION)]:
         found.append(
-            f"sweep: with {', '.join(moving)} the validation images change too, so the ranks compare unlike things"
+            f"sweep: with {', '.join(moving)} the validation images change too, so the scores are not comparable"
         )
     return found
 
 
 def short(key: str) -> str:
-    """A key as a table's head has it."""
+    """A key as a column's title."""
     return key.removeprefix("train.")
 
 
 def _parse(change: str) -> tuple[str, dict[str, Any]]:
-    """The key of a change, and its values by what was typed for each."""
+    """The key of a change, and its values by their text."""
     key, equals, text = change.partition("=")
     keys = list(flat(read_params().model_dump()))
     if not equals or key not in keys:
         hint = nearest(key, keys) if equals else ""
-        raise ParamsError(f"-S {printable(change)}: a param and its values are wanted, train.lr=0.1,0.2 say{hint}")
+        raise ParamsError(f"-S {printable(change)}: give a param and its values, such as train.lr=0.1,0.2{hint}")
     values = read_values(key, text)
     if len(values) > 1 and key.startswith(UNRANKED):
-        raise ParamsError(f"-S {printable(change)}: that changes no validation top-1, so there is nothing to rank")
+        raise ParamsError(
+            f"-S {printable(change)}: this cannot change the validation top-1, so there is nothing to rank"
+        )
     return key, values
 
 
 def _with(values: dict[str, Any]) -> Params:
-    """params.yaml with the values of one member, checked as a stage will check it."""
+    """params.yaml with the values of one run, checked as a stage checks it."""
     changed = read_params().model_dump()
     for key, value in values.items():
         *above, last = key.split(".")
@@ -249,7 +251,7 @@ def _with(values: dict[str, Any]) -> Params:
 
 @cache
 def _contents(path: str) -> list[tuple[str, str]]:
-    """What a file or folder of the user's holds: every file's place in it and sha256."""
+    """The relative path and sha256 of every file at a path of the user's."""
     top = Path(path)
     return [(each.relative_to(top).as_posix(), sha256_of_file(each)) for each in files_of(top) if each.exists()]
 
@@ -259,6 +261,6 @@ def _name(settings: dict[str, str], params: Params, code: bytes) -> str:
     read = [_contents(path) for path in (params.data.path, params.data.also, params.train.weights)]
     digest = hashlib.sha256(repr((sorted(tracked.items()), read)).encode() + code).hexdigest()[:6]
     words = "-".join(f"{short(key)}-{value}" for key, value in settings.items())
-    # What git takes in the name of a ref, and a shell without quotes.
+    # Only characters that need no quotes in a shell and may be in a git ref.
     plain = re.sub(r"[^A-Za-z0-9_.-]+|\.\.+", "-", words)
     return f"{plain[:LONGEST]}-{digest}"

@@ -1,4 +1,4 @@
-"""The results of a sweep as a table, failed runs with their reason."""
+"""The table of a sweep's results, and why runs failed."""
 
 import math
 import re
@@ -13,7 +13,7 @@ from imageclf.runtime.errors import Busy, DataError, Diverged, MachineError, Par
 from imageclf.runtime.platform import SIGKILL
 from tools.comparing.statistics import critical_t, welch
 from tools.comparing.verdict import ALPHA, cut, p_value
-from tools.sweeping.grid import SEED, Member, short
+from tools.sweeping.grid import SEED, Run, short
 
 STAGE = re.compile(r"^ERROR: failed to reproduce '.*': failed to run: .* exited with (-?\d+)$", re.MULTILINE)
 DVC = re.compile(r"^ERROR: (.*)$", re.MULTILINE)
@@ -29,20 +29,20 @@ KINDS = {
     128 + signal.SIGTERM: "stopped",
     KILLED: "killed",
 }
-ADVICE = {  # by kind: what the same line again is worth
-    "stopped": "the same line again goes on with {}",
-    "killed": "the same line again goes on with {}",
-    "busy": "the same line again runs {}",
-    "no source": "the same line again runs {}",
+ADVICE = {  # by kind of failure
+    "stopped": "run the same line again to continue {}",
+    "killed": "run the same line again to continue {}",
+    "busy": "run the same line again to run {}",
+    "no source": "run the same line again to run {}",
     "diverged": "leave out {}: it would diverge again",
     "refused by params.yaml": "leave out {}: it would be refused again",
 }
-OTHERWISE = "mend what stopped {}, then give the same line again"
+OTHERWISE = "fix what stopped {}, then run the same line again"
 
 
 @dataclass(frozen=True)
 class Failure:
-    """One word or two for a table, and what the run said last."""
+    """The kind of failure, for a table, and the run's error message."""
 
     kind: str
     sentence: str
@@ -53,10 +53,10 @@ def read_failure(log: Path) -> Failure:
     text = log.read_text(errors="replace")
     ended = STAGE.search(text)
     if not ended:
-        # DVC itself: a file that is missing, a workspace that it could not make.
+        # DVC itself failed: a file is missing, or a workspace could not be made.
         reasons = DVC.findall(text) or [line for line in text.splitlines() if line.strip()][-1:]
         return Failure("refused by dvc", printable((reasons or [f"{log} is empty"])[0]))
-    # bash becomes the stage, and ends by its signal, -9; dash waits for it, and ends with 128 more.
+    # bash execs the stage and reports its signal as -9; dash waits for it and reports 128 + 9.
     code = int(ended[1]) if int(ended[1]) >= 0 else 128 - int(ended[1])
     said = [line for line in text[: ended.start()].splitlines() if line.strip()]
     sentence = "its stage was killed by signal 9" if code == KILLED else (said or [ended[0]])[-1]
@@ -64,7 +64,7 @@ def read_failure(log: Path) -> Failure:
 
 
 def advice(failures: dict[str, Failure]) -> str:
-    """What to do about the failures of some runs, by what they are called."""
+    """What to do about failed runs, by their names."""
     groups: dict[str, list[str]] = {}
     for name, failure in failures.items():
         groups.setdefault(ADVICE.get(failure.kind, OTHERWISE), []).append(name)
@@ -73,40 +73,40 @@ def advice(failures: dict[str, Failure]) -> str:
 
 def _counted(names: list[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    # Brackets hold together what has commas in it.
+    # Brackets around names with commas.
     return " and ".join(f"({name})" if ", " in name else name for name in names[:3]) + more
 
 
-NONE = "–"  # in a cell that has nothing to say
+NONE = "–"  # an empty cell
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Members that differ in their seed alone: validation top-1 of those that ran, as shares; why the others failed."""
+    """Runs that differ only in their seed: validation top-1 (fractions) of those that ran, and why others failed."""
 
     settings: dict[str, str]  # without the seed
-    members: list[Member]
+    runs: list[Run]
     top1: list[float]
-    failed: dict[Member, Failure]
+    failed: dict[Run, Failure]
 
     @property
     def mean(self) -> float:
         return float(np.mean(self.top1))
 
     @property
-    def best(self) -> Member:
-        return self.members[int(np.argmax(self.top1))]
+    def best(self) -> Run:
+        return self.runs[int(np.argmax(self.top1))]
 
     @property
     def fault(self) -> str:
-        """What became of the runs that failed: `diverged`, or with several seeds `seed 2 diverged`."""
-        if len(self.members) + len(self.failed) == 1:
+        """Why runs failed: `diverged`, or with several seeds `seed 2 diverged`."""
+        if len(self.runs) + len(self.failed) == 1:
             return "".join(failure.kind for failure in self.failed.values())
-        return ", ".join(f"seed {member.settings[SEED]} {failure.kind}" for member, failure in self.failed.items())
+        return ", ".join(f"seed {run.settings[SEED]} {failure.kind}" for run, failure in self.failed.items())
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Where the mean over all seeds is, by Student's t, from 0 to 1; None of one seed."""
+        """The 95 % interval of the mean over seeds, by Student's t, within 0 and 1; None for one seed."""
         runs = len(self.top1)
         if runs < 2:
             return None
@@ -114,24 +114,24 @@ class Recipe:
         return max(0.0, self.mean - reach), min(1.0, self.mean + reach)
 
 
-def rank(grid: Sequence[Member], top1: Mapping[Member, float], failures: Mapping[Member, Failure]) -> list[Recipe]:
-    """Recipes by their mean, the best first, of equal ones the first of the grid; where no run ended, last."""
+def rank(grid: Sequence[Run], top1: Mapping[Run, float], failures: Mapping[Run, Failure]) -> list[Recipe]:
+    """Recipes by their mean, the best first; ties in grid order, recipes without a finished run last."""
     recipes: dict[tuple[str, ...], Recipe] = {}
-    for member in grid:
-        settings = {key: value for key, value in member.settings.items() if key != SEED}
-        recipe = recipes.setdefault(member.recipe, Recipe(settings, [], [], {}))
-        if member in top1:
-            recipe.members.append(member)
-            recipe.top1.append(top1[member])
-        elif member in failures:
-            recipe.failed[member] = failures[member]
-    return sorted(recipes.values(), key=lambda recipe: -recipe.mean if recipe.members else math.inf)
+    for run in grid:
+        settings = {key: value for key, value in run.settings.items() if key != SEED}
+        recipe = recipes.setdefault(run.recipe, Recipe(settings, [], [], {}))
+        if run in top1:
+            recipe.runs.append(run)
+            recipe.top1.append(top1[run])
+        elif run in failures:
+            recipe.failed[run] = failures[run]
+    return sorted(recipes.values(), key=lambda recipe: -recipe.mean if recipe.runs else math.inf)
 
 
 def table_lines(recipes: list[Recipe]) -> Iterator[str]:
-    """A row a recipe, whether the first is better than the second, and what to do with it."""
+    """One row per recipe, the test of the first against the second, and the next commands."""
     settings = [list(map(short, recipes[0].settings)), *(list(recipe.settings.values()) for recipe in recipes)]
-    # What all have in common is on the command line; of one recipe that is all there is to call it by.
+    # Show only settings that differ, unless there is only one recipe.
     shown = [
         place
         for place, (_, *values) in enumerate(zip(*settings, strict=True))
@@ -145,7 +145,7 @@ def table_lines(recipes: list[Recipe]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:
         yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-    ran = [recipe for recipe in recipes if recipe.members]
+    ran = [recipe for recipe in recipes if recipe.runs]
     if not ran:
         return
     yield ""
@@ -154,14 +154,14 @@ def table_lines(recipes: list[Recipe]) -> Iterator[str]:
         yield f"  {_verdict(ran)}"
     yield f"  best     {best.best.name}"
     if len(ran) > 1 and min(len(recipe.top1) for recipe in ran[:2]) > 1:
-        sides = (",".join(member.name for member in recipe.members) for recipe in ran[:2])
+        sides = (",".join(run.name for run in recipe.runs) for recipe in ran[:2])
         yield f"  test     python -m tools.compare {' '.join(sides)}"
     yield f"  take it  dvc exp apply {best.best.name} && dvc repro      or dvc exp branch {best.best.name} BRANCH"
 
 
 def _figures(recipe: Recipe) -> list[str]:
     runs = str(len(recipe.top1))
-    if not recipe.members:
+    if not recipe.runs:
         return [runs, NONE, NONE, NONE]
     mean = f"{100 * recipe.mean:.2f} %"
     if recipe.interval is None:
@@ -174,10 +174,14 @@ def _verdict(ran: list[Recipe]) -> str:
     first, second = ran[:2]
     tied = sum(math.isclose(recipe.mean, first.mean) for recipe in ran)
     if tied > 1:
-        return f"The first {tied} are tied; more validation images, more seeds or more epochs may part them."
+        return f"The first {tied} are tied; more validation images, seeds or epochs may separate them."
     if min(len(first.top1), len(second.top1)) < 2:
-        return f"One run is no answer: the next seed may say otherwise; add -S {SEED}=0,1,2."
+        return f"One run per recipe is not enough to tell: add -S {SEED}=0,1,2."
     _, p = welch(np.array(first.top1), np.array(second.top1))
-    words = "is better than the second over the seeds" if p < ALPHA else "cannot be told from the second at 5 %"
-    tries = " (the best of several looks better than it is)" if p < ALPHA else ""
+    words = (
+        "is better than the second over the seeds"
+        if p < ALPHA
+        else "does not differ significantly from the second at 5 %"
+    )
+    tries = " (not corrected for multiple comparisons)" if p < ALPHA else ""
     return f"The first {words}: Welch's t, p = {p_value(p)}{tries}."

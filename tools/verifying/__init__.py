@@ -1,1 +1,1 @@
-"""Checks of what is there against what dvc.lock says."""
+"""Checks of the workspace and the cache against dvc.lock."""

@@ -1,4 +1,4 @@
-"""What kills and crashes leave in a project, and the commands that clear it away."""
+"""What killed processes leave behind in a project, and the commands that clean it up."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -11,15 +11,15 @@ from tools.repository import branch_left_by_experiment
 from tools.verifying.outputs import Finding, words
 
 RWLOCK = Path(".dvc/tmp/rwlock")
-QUEUE = "dvc-task"  # where DVC says that its queue runs an experiment
+QUEUE = "dvc-task"  # the location of experiments that DVC's queue runs
 TASKS = Path(".dvc/tmp/exps/run")
 
 
 def broken_lock_file() -> Iterator[Finding]:
-    """The file in which DVC notes who reads and writes what, when a crash has cut it short.
+    """DVC's lock file, if a crash has truncated it.
 
     Raises:
-        DataError: it says that DVC is at work now.
+        DataError: DVC is running now.
     """
     try:
         held = json.loads(RWLOCK.read_bytes())
@@ -27,31 +27,31 @@ def broken_lock_file() -> Iterator[Finding]:
     except FileNotFoundError:
         return
     except (ValueError, AttributeError, TypeError, KeyError):
-        yield Finding(f"{RWLOCK} is damaged, and every dvc command stops at it", f"rm {RWLOCK}")
+        yield Finding(f"{RWLOCK} is damaged, and every dvc command fails", f"rm {RWLOCK}")
         return
     for pid in writers:
         if is_alive(pid):
-            raise DataError(f"dvc is at work here (PID {pid}); verify when it has ended")
+            raise DataError(f"dvc is running here (PID {pid}); verify when it has ended")
 
 
 def detached_head() -> Iterator[Finding]:
-    """HEAD as a killed `dvc exp run` leaves it."""
+    """A HEAD that a killed `dvc exp run` left detached."""
     branch = branch_left_by_experiment()
-    # While DVC is at work this is as it should be; broken_lock_file has looked.
+    # This is normal while DVC runs; broken_lock_file has checked that.
     if branch:
         yield Finding("git HEAD was left detached by a `dvc exp run` that was killed", f"git switch {words([branch])}")
 
 
 def dead_tasks() -> Iterator[Finding]:
-    """Experiments of the queue that are Running for ever, their process being gone."""
+    """Experiments of the queue that stay Running although their process is gone."""
     for path in sorted(TASKS.glob("*/*.json")):
         process, run = _json(path), _json(path.with_suffix(".run"))
         if run.get("location") != QUEUE:
-            continue  # of a plain `dvc exp run`: the next one writes over it
+            continue  # from a plain `dvc exp run`, and overwritten by the next one
         if "returncode" in process and process["returncode"] is None and not is_alive(process.get("pid", 0)):
             name = run.get("name") or path.stem[:7]
             yield Finding(
-                f"the queue's task {name} is Running for ever: its process is gone",
+                f"the queue's task {name} stays Running although its process is gone",
                 f"dvc queue kill {words([name])}; dvc queue remove {words([name])}",
             )
 
@@ -61,7 +61,7 @@ def left_over_files(folders: Iterable[Path]) -> Iterator[Finding]:
     found = [path for folder in folders for path in sorted(folder.glob(".*.tmp.*")) if not _in_use(path)]
     if found:
         more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-        yield Finding(f"{found[0]}{more}: left over by a process that was killed", f"rm -rf {words(found)}")
+        yield Finding(f"{found[0]}{more}: left behind by a killed process", f"rm -rf {words(found)}")
 
 
 def _in_use(path: Path) -> bool:

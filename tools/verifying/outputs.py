@@ -1,4 +1,4 @@
-"""Whether the outputs of each stage are what dvc.lock says, and what brings them back."""
+"""Compare each stage's outputs with dvc.lock, and find the commands that restore them."""
 
 import shlex
 from collections.abc import Iterable, Iterator
@@ -28,23 +28,23 @@ from tools.repository import (
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is not as it should be."""
+    """A problem and its repair."""
 
-    what: str  # where, and what was found
+    what: str  # where, and what is wrong
     repair: str  # a command line for a shell in the folder of dvc.yaml
 
 
 def words(paths: Iterable[Path | str]) -> str:
-    """Paths as a shell reads them."""
+    """Paths, quoted for a shell."""
     return " ".join(shlex.quote(str(path)) for path in paths)
 
 
 def changes(
     stage: Stage, defined: Defined | None, params: dict[str, Any], made: dict[str, Entry], hashes: Hashes
 ) -> Iterator[str]:
-    """Why a stage would run again, one reason at a time.
+    """The reasons why a stage would run again.
 
-    `params` is params.yaml as it is now, `made` every output in dvc.lock by its path.
+    `params` is the current params.yaml, `made` every output in dvc.lock by its path.
     """
     yield from _params_changes(stage, params)
     if defined is None:
@@ -57,7 +57,7 @@ def changes(
     for dep in stage.deps:
         if str(dep.path) in made:
             if made[str(dep.path)].md5 != dep.md5:
-                yield f"{dep.path} was made anew since"
+                yield f"{dep.path} has changed since"
         elif not dep.path.exists():
             yield f"{dep.path} is missing"
         elif hashes.entry(dep.path) != dep.md5:
@@ -83,7 +83,7 @@ def _tracked(stage: Stage, now: dict[str, Any]) -> dict[str, Any]:
 
 def _listed_otherwise(listed: set[str], recorded: list[Entry]) -> Iterator[str]:
     known = {str(entry.path) for entry in recorded}
-    # What dvc.yaml takes from params.yaml, `${data.path}`, stands in dvc.lock by its value.
+    # dvc.lock has the value of `${data.path}`.
     plain = {path for path in listed if "${" not in path}
     for path in sorted(plain - known):
         yield f"{path} is new in dvc.yaml"
@@ -93,7 +93,7 @@ def _listed_otherwise(listed: set[str], recorded: list[Entry]) -> Iterator[str]:
 
 
 class Outputs:
-    """Hashes outputs in the background from the start, and judges them one by one."""
+    """Hashes all outputs in the background, and checks them one by one."""
 
     def __init__(self, stages: list[Stage], uncached: set[str], hashes: Hashes) -> None:
         """`uncached` are the outputs that git keeps, not DVC."""
@@ -106,15 +106,15 @@ class Outputs:
         }
 
     def none_here(self) -> bool:
-        """Whether all that DVC keeps is missing, in the workspace and in the cache: nobody has pulled or run it yet."""
+        """Whether the workspace and the cache have none of DVC's outputs: nothing was pulled or run yet."""
         kept = [out for out in self._outs if self._cached(out)]
         return bool(kept) and not any(out.path.exists() or self._cache.object(out.md5).exists() for out in kept)
 
     def findings(self, stage: Stage, *, current: bool) -> Iterator[Finding]:
-        """What is wrong with a stage's outputs; `current`: nothing that it hangs on has changed since."""
+        """What is wrong with a stage's outputs; `current`: none of its deps has changed."""
         for out in stage.outs:
             fault = self._fault(out)
-            # What git keeps is among the objects too, for DVC's run cache; there it may be missing.
+            # DVC's run cache also keeps outputs that are in git; these may be missing there.
             damaged = self._cache.damaged(out)
             missing = self._cache.missing(out) if self._cached(out) else []
             if fault:
@@ -131,7 +131,7 @@ class Outputs:
         return str(out.path) not in self._uncached
 
     def _fault(self, out: Entry) -> str:
-        """What is wrong with the copy in the workspace; empty if nothing is."""
+        """What is wrong with the copy in the workspace; empty if nothing."""
         if not out.path.exists():
             return f"{out.path} is missing"
         if out.path.is_dir() != out.is_folder:
@@ -147,7 +147,7 @@ class Outputs:
     def _folder_fault(self, out: Entry, found: Listing) -> str:
         expected = self._cache.listing(out)
         if expected is None:
-            # Nobody knows the files that dvc.lock means, but the folder has a list of its own.
+            # Without the cache's list of files, use the folder's own checksums.
             return self._sums[out.path].result() or _difference(out.path, folder_hash(found), out.md5)
         for name in sorted(expected | found):
             if name not in found:
@@ -172,7 +172,7 @@ class Outputs:
 
     def _refill(self, stage: Stage, damaged: list[Path], current: bool) -> str:
         """The command that puts the good copy of the workspace into the cache."""
-        # A commit of a stage that is out of date would record the new params with the old outputs.
+        # Committing an outdated stage would record the new params with the old outputs.
         return _after_removal(damaged, f"dvc commit -f {stage.name}" if current else _run_again(stage))
 
 
@@ -194,7 +194,7 @@ def _size_fault(out: Entry, files: list[Path]) -> str:
 
 
 def _entry_at_head(out: Entry) -> str | None:
-    """The hash that the committed dvc.lock has for an output."""
+    """An output's hash in the committed dvc.lock."""
     try:
         stages = parse_lock(committed(LOCK) or "")
     except Damaged:

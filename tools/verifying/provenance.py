@@ -1,4 +1,4 @@
-"""Whether the outputs were made from each other, and on which machine the committed ones were."""
+"""Check that the outputs belong together, and which machine made the committed ones."""
 
 import importlib.util
 import json
@@ -17,7 +17,7 @@ from tools.verifying.outputs import Finding
 
 @dataclass(frozen=True)
 class Machine:
-    """The two things that other bits come from."""
+    """The two properties of a machine that change the last bits of a result."""
 
     torch: str  # version
     processor: str  # the instruction set in use, or the name of a GPU
@@ -27,19 +27,19 @@ class Machine:
 
 
 def made_on(facts: dict[str, Any]) -> Machine:
-    """The machine that card.json names, or metrics/train.json."""
+    """The machine in card.json or metrics/train.json."""
     made_with = facts.get("made_with", {})
     return Machine(made_with.get("torch", "?"), made_with.get("processor", "?"))
 
 
 def this_machine(like: Machine) -> Machine:
-    """What this machine is; of its processors the one that `like` names, if it is here."""
+    """The current machine; of its processors the one that `like` names, if it is here."""
     here = Machine(_torch_version(), instruction_set())
     return here if here == like else _asked_of_torch(like)
 
 
 def _torch_version() -> str:
-    """What torch.__version__ is, without the two seconds that importing torch takes; the package's own lacks +cu130."""
+    """torch.__version__ without the two seconds of importing torch; the package's metadata lacks +cu130."""
     found = importlib.util.find_spec("torch")
     text = Path(str(found.origin)).with_name("version.py").read_text() if found else ""
     version = re.search(r"^__version__ = '([^']+)'", text, re.MULTILINE)
@@ -59,16 +59,16 @@ def _asked_of_torch(like: Machine) -> Machine:
 CARD = CLASSIFIER / "card.json"
 DATASET = Path("data/prepared/dataset.json")
 TRAINING, METRICS = Path("metrics/train.json"), Path("metrics/evaluate.json")
-# Other last bits make another training run, as another seed would: on CIFAR-10 three seeds lay 0.004 and 0.002 apart.
+# Different last bits act like another seed: on CIFAR-10 three seeds differed by 0.004 and 0.002.
 TOLERANCE = {"top1": 0.01, "loss": 0.05}
 
 
 @dataclass(frozen=True)
 class Remake:
-    """Outputs made here anew from what the commit has, in other bytes."""
+    """Outputs made here from the committed code, data and params, with other bytes."""
 
     differing: Path  # the first such output
-    machine: Machine | None  # that the committed ones were made on, where the commit says
+    machine: Machine | None  # that made the committed ones, if known
     scores: dict[str, tuple[float, float]]  # by name: committed, here
 
     @property
@@ -79,14 +79,14 @@ class Remake:
 
 
 def card_findings(card: dict[str, Any], train: Stage) -> Iterator[Finding]:
-    """Params and data that dvc.lock ties to a classifier which was trained with others.
+    """Params or data in dvc.lock that the classifier was not trained with.
 
-    DVC takes the hashes of params and data after a stage has run: what changed meanwhile it ties to the old result.
+    DVC hashes params and data after a stage has run, so it records edits made meanwhile with the old result.
     """
     trained, recorded = flat(card["params"]), flat(train.params)
     for key in sorted(recorded):
         if key in trained and trained[key] != recorded[key]:
-            what = f"dvc.lock ties {key} {recorded[key]} to a classifier trained with {trained[key]}"
+            what = f"dvc.lock has {key} {recorded[key]}, but the classifier was trained with {trained[key]}"
             yield Finding(what, "dvc repro -f train")
             return
     if DATASET.exists() and card["data_sha256"] != json.loads(DATASET.read_text())["sha256"]:
@@ -94,12 +94,12 @@ def card_findings(card: dict[str, Any], train: Stage) -> Iterator[Finding]:
 
 
 def read_facts(path: Path) -> dict[str, Any]:
-    """A JSON file whose bytes are known to be whole; empty where there is none."""
+    """A JSON file's content; empty if the file is missing."""
     return json.loads(path.read_text()) if path.exists() else {}
 
 
 def remake(stages: list[Stage]) -> Remake | None:
-    """How the outputs differ from the committed ones, if code, data and params are the same; None if they do not."""
+    """The outputs that differ from the committed ones, if code, data and params are the same; else None."""
     try:
         at_head = parse_lock(committed(LOCK) or "")
     except Damaged:
@@ -112,7 +112,7 @@ def remake(stages: list[Stage]) -> Remake | None:
 
 
 def _causes(stages: list[Stage]) -> dict[str, Any]:
-    """All that decides what comes out: commands, params, and the files that no stage makes."""
+    """All inputs of the stages: commands, params, and files that no stage makes."""
     made = {out.path for stage in stages for out in stage.outs}
     return {
         stage.name: (stage.cmd, stage.params, [dep for dep in stage.deps if dep.path not in made]) for stage in stages

@@ -1,1 +1,1 @@
-"""The built-in data sets, a module each."""
+"""The built-in data sets, one module each."""

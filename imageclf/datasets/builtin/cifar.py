@@ -19,7 +19,7 @@ LARGEST = 160_000_000  # bytes of one member; CIFAR-100's train has 155 MB
 
 
 def from_pickles(paths: Sequence[Path], *, train: Sequence[str], test: Sequence[str], labels: str) -> Arrays:
-    """Read the members `train` and `test` of the one archive, whose labels stand under the key `labels`."""
+    """Read the members `train` and `test` of the archive; their labels are under the key `labels`."""
     members = read_members(paths[0], dict.fromkeys([*train, *test], LARGEST))
     batches = {name: unpickle(content) for name, content in members.items()}
     arrays: Arrays = {}
@@ -34,7 +34,7 @@ def from_pickles(paths: Sequence[Path], *, train: Sequence[str], test: Sequence[
 
 
 def from_sheets(paths: Sequence[Path], *, train: Sequence[str], test: Sequence[str], labels: str) -> Arrays:
-    """Read PNG sheets, an image a row of pixels, and JSON lists of labels, `labels` with the split put in."""
+    """Read PNG sheets with one image per row of pixels, and JSON lists of labels, named `labels` with the split."""
     lists = {split: labels.format(split) for split in ("train", "test")}
     members = read_members(paths[0], dict.fromkeys([*train, *test, *lists.values()], LARGEST))
     arrays: Arrays = {}
@@ -87,11 +87,11 @@ CIFAR10 = Entry(
                 from_sheets,
                 train=[f"package/{name}.png" for name in BATCHES],
                 test=["package/test_batch.png"],
-                labels="package/{}_lables.json",  # so spelt
+                labels="package/{}_lables.json",  # sic
             ),
         ),
     ),
-    # Computed from the npm package, whose first labels, mean and std are those of the official archive.
+    # Computed from the npm package; its first labels, mean and std match the official archive.
     sha256={
         "train_images": "47af8b02cfcfb6cdf3dbbd1969ad7f1b70f4413f6f80f437b020ee4e5bc8304a",
         "train_labels": "f5cfe00b0f00968c0cc5ff3b1d2de51b10e33efa277c2986f4e0fa63e58c9f4f",
@@ -111,7 +111,7 @@ CIFAR100 = Entry(
         pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk
         skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger
         tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm
-        """.split()  # noqa: SIM905 - a hundred pairs of quotes would hide the names
+        """.split()  # noqa: SIM905 - readable without a hundred pairs of quotes
     ),
     (
         Source(

@@ -18,7 +18,7 @@ LARGEST = 1_000_000_000  # bytes
 
 
 def decode(paths: Sequence[Path]) -> Arrays:
-    """Read images and labels of train, then of test."""
+    """Decode the four files: images and labels of train, then of test."""
     train_images, train_labels, test_images, test_labels = (read_idx(path) for path in paths)
     return {
         "train_images": train_images[..., None],  # (N, H, W) to (N, H, W, 1)
@@ -29,10 +29,10 @@ def decode(paths: Sequence[Path]) -> Arrays:
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """Read one file of unsigned bytes, of any number of dimensions.
+    """Read one IDX file of unsigned bytes with any number of dimensions.
 
     Raises:
-        Fault: it is of another kind, or its length is not what its dimensions say.
+        Fault: the file has another type, or its length does not match its dimensions.
     """
     try:
         with gzip.open(path) as file:
@@ -43,7 +43,7 @@ def read_idx(path: Path) -> np.ndarray:
             count = math.prod(shape)
             content = file.read(min(count, LARGEST) + 1)
     except (OSError, EOFError, zlib.error, struct.error) as error:
-        raise Fault(f"{path.name} is not a whole IDX file in gzip ({error})") from None
+        raise Fault(f"{path.name} is not a complete IDX file in gzip ({error})") from None
     if len(content) != count:
         raise Fault(f"{path.name} holds {len(content):,} values, its header says {count:,}")
     return np.frombuffer(content, np.uint8).reshape(shape)
@@ -53,7 +53,7 @@ DIGITS = tuple("0123456789")
 
 
 def _entry(name: str, classes: tuple[str, ...], folders: list[str], *pins: tuple[int, str]) -> Entry:
-    """A data set in MNIST's four files, from any of `folders`; `pins` are their sizes and hashes in this order."""
+    """A data set in MNIST's four files, from any of `folders`; `pins` are the files' sizes and hashes, in order."""
     names = [f"{split}-{part}-ubyte.gz" for split in ("train", "t10k") for part in ("images-idx3", "labels-idx1")]
     files = tuple(PinnedFile(name, size, f"sha256:{sha256}") for name, (size, sha256) in zip(names, pins, strict=True))
     return Entry(name, classes, tuple(Source(Web(folder), files, decode) for folder in folders))

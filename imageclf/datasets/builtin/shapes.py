@@ -1,4 +1,4 @@
-"""Small drawings made on the spot, by integer arithmetic alone: the same bytes on every machine, no network."""
+"""Small drawings made offline with integer arithmetic: byte-identical on every machine."""
 
 import numpy as np
 
@@ -9,14 +9,14 @@ CLASSES = ("circle", "cross", "diamond", "frame", "ring", "saltire", "square", "
 SIDE = 32  # pixels
 TRAIN, TEST = 2000, 500  # images
 SEED = 20
-UNIT = 64  # a shape's half width, in the coordinates in which it is drawn
+UNIT = 64  # half the width of a shape, in drawing coordinates
 
-# One stream of chances for each thing that varies.
+# One stream of random draws for each property.
 TRAIN_LABEL, TEST_LABEL, WIDTH, HEIGHT, X, Y, PAPER, INK, SLOPE, SPECK_X, SPECK_Y, NOISE = range(12)
 
 
 def draw_shapes() -> Arrays:
-    """The data set: 2,000 drawings to train on and 500 to test on, in both every class as often as the others."""
+    """The data set: 2,000 training and 500 test images, balanced over the classes."""
     train = permutation(TRAIN, SEED, TRAIN_LABEL) % len(CLASSES)
     test = permutation(TEST, SEED, TEST_LABEL) % len(CLASSES)
     images = _draw(np.concatenate([train, test]))
@@ -24,12 +24,12 @@ def draw_shapes() -> Arrays:
 
 
 def _draw(labels: np.ndarray) -> np.ndarray:
-    """Ink in the shape of each label (N,), and two specks of it, on sloping paper, with noise: (N, H, W, 3)."""
+    """Draw each label's shape and two specks in ink, on paper with a brightness slope and noise, (N, H, W, 3)."""
     index = np.arange(len(labels))
     ink = _inked(labels, index) | _specks(index)  # (N, H, W)
     channel = np.arange(3)
     paper = random_integers(256, SEED, PAPER, index[:, None], channel)  # (N, 3)
-    # Half a circle of brightness away, give or take: apart in every channel, brighter as often as darker.
+    # About half the range away, modulo 256: distinct in every channel, and brighter as often as darker.
     inks = (paper + 64 + random_integers(128, SEED, INK, index[:, None], channel)) % 256
     paper, inks = paper.astype(np.int16), inks.astype(np.int16)
     colours = np.where(ink[..., None], inks[:, None, None], paper[:, None, None])  # (N, H, W, 3)
@@ -38,8 +38,8 @@ def _draw(labels: np.ndarray) -> np.ndarray:
 
 
 def _inked(labels: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Which pixels the shapes cover, bool (N, H, W), each of its own size and place."""
-    width = 7 + random_integers(6, SEED, WIDTH, index)  # half of it, pixels
+    """The pixels that the shapes cover, bool (N, H, W); size and place are random."""
+    width = 7 + random_integers(6, SEED, WIDTH, index)  # half the width, in pixels
     height = width - 2 + random_integers(5, SEED, HEIGHT, index)
     u = _coordinate(width, X, index)[:, None, :]  # (N, 1, W), -UNIT to UNIT in the shape
     v = _coordinate(height, Y, index)[:, :, None]  # (N, H, 1)
@@ -60,7 +60,7 @@ def _inked(labels: np.ndarray, index: np.ndarray) -> np.ndarray:
 
 
 def _coordinate(half: np.ndarray, stream: int, index: np.ndarray) -> np.ndarray:
-    """Pixels along one axis as seen from the shape, int64 (N, SIDE): 0 in its middle, UNIT where it ends."""
+    """Pixel positions along one axis in drawing coordinates, int64 (N, SIDE): 0 is the shape's middle, UNIT its end."""
     room = SIDE - 2 * half  # (N,)
     begin = random_integers(1 << 16, SEED, stream, index) * (room + 1) >> 16
     from_middle: np.ndarray = 2 * (np.arange(SIDE) - (begin + half)[:, None]) + 1  # half pixels
@@ -69,7 +69,7 @@ def _coordinate(half: np.ndarray, stream: int, index: np.ndarray) -> np.ndarray:
 
 
 def _specks(index: np.ndarray) -> np.ndarray:
-    """Two squares of 3 pixels at random, bool (N, H, W): ink alone does not tell a shape."""
+    """Two random 3x3 squares, bool (N, H, W), so that the amount of ink does not reveal the shape."""
     both = index[:, None], np.arange(2)
     pixels = np.arange(SIDE)
     inside_x = abs(pixels - random_integers(SIDE, SEED, SPECK_X, *both)[..., None]) <= 1  # (N, 2, W)
@@ -79,7 +79,7 @@ def _specks(index: np.ndarray) -> np.ndarray:
 
 
 def _slope(index: np.ndarray) -> np.ndarray:
-    """Light that falls from one side, int16 (N, H, W)."""
+    """A linear change of brightness across the image, int16 (N, H, W)."""
     steep = random_integers(65, SEED, SLOPE, index[:, None], np.arange(2)).astype(np.int16) - np.int16(32)  # (N, 2)
     along = np.arange(SIDE, dtype=np.int16) - np.int16(SIDE // 2)
     return (steep[:, 0, None, None] * along[:, None] + steep[:, 1, None, None] * along) // SIDE

@@ -1,4 +1,4 @@
-"""STL-10: bare bytes in a tar archive, images column by column. Its 100,000 unlabelled images are left out."""
+"""STL-10: raw bytes in a tar archive, in column-major order. Its 100,000 unlabelled images are not used."""
 
 from collections.abc import Sequence
 from pathlib import Path

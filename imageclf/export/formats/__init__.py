@@ -1,1 +1,1 @@
-"""Formats of exported files, a module each: `write` makes one, and READER names the module that puts it to work."""
+"""One module per export format: `write` makes the file, READER names the module that runs it."""

@@ -1,4 +1,4 @@
-"""An exported program as an ONNX file that says what it classifies and nothing about who made it where."""
+"""ONNX: the file carries its classes and preprocessing, and nothing about the machine that made it."""
 
 import json
 from typing import Any
@@ -13,10 +13,10 @@ FACTS = "classifier"  # the key of the one entry in metadata_props
 
 
 def write(material: Material) -> bytes:
-    """The program as an ONNX file, weights inside, the same bytes from any folder.
+    """The program as an ONNX file with its weights, byte-identical from any folder.
 
     Raises:
-        ParamsError: it cannot be translated.
+        ParamsError: the program cannot be converted.
         onnx.checker.ValidationError: the result is not valid ONNX.
     """
     model = translated(material.program, material.card, opset=material.opset)
@@ -30,7 +30,7 @@ def write(material: Material) -> bytes:
 
 
 def _strip(message: Any) -> None:
-    """Clear documentation and metadata everywhere: stack traces with absolute paths hide in them."""
+    """Clear documentation and metadata everywhere: they hold stack traces with absolute paths."""
     for field, value in message.ListFields():
         if field.name in ("doc_string", "metadata_props"):
             message.ClearField(field.name)

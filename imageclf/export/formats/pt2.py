@@ -1,4 +1,4 @@
-"""The exported program of torch (.pt2), written and asked in a process of its own."""
+"""torch.export's program (.pt2): `write` makes the file, `main` runs it in a process of its own."""
 
 import io
 import json
@@ -14,24 +14,24 @@ from imageclf.export.registry import Material
 from imageclf.runtime.platform import available_cores
 
 READER = "imageclf.export.formats.pt2"  # this module
-FACTS = "classifier.json"  # the file inside a .pt2 that says what it classifies
+FACTS = "classifier.json"  # the metadata file inside a .pt2
 
 
 def write(material: Material) -> bytes:
-    """The program as a .pt2 file, the same bytes from any folder."""
-    # Into memory: torch would write the file's name into the archive.
+    """The program as a .pt2 file, byte-identical from any folder."""
+    # Into memory: torch writes a file's name into the archive.
     file = io.BytesIO()
     torch.export.save(material.program, file, extra_files={FACTS: json.dumps(material.facts, sort_keys=True)})
     return file.getvalue()
 
 
 class Program(nn.Module):
-    """A loaded program behind a module that may be told to train or to eval: the program itself refuses both."""
+    """A loaded program as a module with train() and eval(), which the program itself refuses."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         inside = {FACTS: ""}
-        # The call, not the module: a child module would be told too.
+        # The call, not the module: eval() would reach a child module too.
         self.answer = torch.export.load(path, extra_files=inside).module().__call__
         self.network_size = json.loads(inside[FACTS]).get("network_size")
 
