@@ -1,4 +1,7 @@
-"""Which class and split the files of a user's own folder belong to, by the folders they lie in or by its labels.csv."""
+"""Which class and split the files of a user's own folder belong to, by the folders they lie in or by its labels.csv.
+
+torchvision's ImageFolder and Hugging Face's imagefolder read fewer layouts, and do not say which files they leave out.
+"""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,7 @@
-"""Progress of long work: a bar with rate and time left on a terminal, a plain line now and then elsewhere."""
+"""Progress of long work: a bar with rate and time left on a terminal, a plain line now and then elsewhere.
+
+The bar is tqdm's; without a terminal tqdm writes carriage returns into the log, hence the plain lines.
+"""
 
 import sys
 import time
