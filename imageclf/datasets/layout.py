@@ -1,4 +1,7 @@
-"""The class and split of each file in a user's folder, from its subfolders or its labels.csv."""
+"""The class and split of each file in a user's folder, from its subfolders or its labels.csv.
+
+torchvision's ImageFolder and Hugging Face's imagefolder read fewer layouts, and do not say which files they leave out.
+"""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

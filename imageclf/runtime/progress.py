@@ -1,4 +1,7 @@
-"""Progress of long work: a bar with rate and time left on a terminal, elsewhere a line every 15 seconds."""
+"""Progress of long work: a bar with rate and time left on a terminal, elsewhere a line every 15 seconds.
+
+The bar is tqdm's. Without a terminal tqdm writes carriage returns into the log, hence the plain lines.
+"""
 
 import sys
 import time
