@@ -71,7 +71,7 @@ class Draws:
         return random_fractions(self.seed, stream, self.epoch, self.indices)
 
 
-# uint8 (n, H, W, C) -> the same, changed in place or anew
+# uint8 (n, H, W, C) -> the same, changed in place or a new array
 Transform = Callable[[np.ndarray, Draws, AugmentParams], np.ndarray]
 TRANSFORMS: list[Transform] = []  # in the order in which they are applied, which is that of this file
 

@@ -52,7 +52,7 @@ class Run:
         """The images of the next step."""
         here = self.position.step
         epoch, _ = self._course.place(here)
-        # Not past the epoch's end: the order of the next one can hang on losses that are yet to come.
+        # Not past the epoch's end: the order of the next one can depend on losses that are yet to come.
         until = min(here + self._prefetch + 1, self._course.ends[epoch])
         for step in range(here + len(self._coming), until):
             self._coming.append(self._batch(step))

@@ -195,7 +195,7 @@ class ShardWorker:
 
 def _seed(device: torch.device, seed: int) -> None:
     if device.type == "cpu":
-        torch.default_generator.manual_seed(seed)  # the global call takes a millisecond: it thinks of GPUs too
+        torch.default_generator.manual_seed(seed)  # the global call takes a millisecond: it also handles GPUs
     else:
         torch.manual_seed(seed)
 

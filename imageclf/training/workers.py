@@ -156,7 +156,7 @@ def _serve(make_worker: MakeWorker, rank: int, pipe: Connection, inherited: list
     """A child's life: answer every call that comes, until the pipe closes."""
     for other in inherited:
         other.close()  # a copy of the parent's end here would keep the end of file from coming
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the stage's, which speaks
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the stage's handler, which prints
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends the others
     torch.set_num_threads(1)
     worker = make_worker(rank)

@@ -61,7 +61,7 @@ class View(NamedTuple):
 
 @dataclass(eq=False)
 class StandIn:
-    """What is there instead of any other object: its name, and the state that it would have been given."""
+    """Replaces any other object: its name, and the state it would have been given."""
 
     name: str  # of its class or function
     state: Any = None
@@ -74,7 +74,7 @@ class StandIn:
 
 def _view(storage: Storage, offset: int, shape: Any, strides: Any, *_: object) -> View:
     if not isinstance(storage, Storage) or max(len(shape), len(strides)) > MOST_DIMENSIONS:
-        raise Fault("has a tensor that is none")
+        raise Fault("has an invalid tensor")
     return View(storage, offset, tuple(shape), tuple(strides))
 
 
@@ -174,7 +174,7 @@ def read_torch_file(path: Path) -> dict[str, dict[str, Tensor]]:
     except Fault:
         raise
     except Exception as error:  # no closed list says what a broken zip or pickle raises
-        raise Fault(f"is broken, or no file that PyTorch wrote ({type(error).__name__})") from None
+        raise Fault(f"is damaged, or not a file that PyTorch wrote ({type(error).__name__})") from None
 
 
 def _read_zip(file: BinaryIO) -> dict[str, dict[str, Tensor]]:
@@ -189,7 +189,7 @@ def _read_zip(file: BinaryIO) -> dict[str, dict[str, Tensor]]:
         if sum(member.file_size for member in members.values()) > file.seek(0, io.SEEK_END):
             raise Fault("says that it holds more than it has bytes")
         if f"{above}byteorder" in members and archive.read(f"{above}byteorder") != b"little":
-            raise Fault("has its bytes in another order; save it anew on this kind of machine")
+            raise Fault("has its bytes in another order; save it again on this kind of machine")
         if members[main].file_size > LARGEST_PICKLE:
             raise Fault("describes more tensors than any network has")
         content = _TensorUnpickler(io.BytesIO(archive.read(main))).load()
@@ -213,7 +213,7 @@ def _read_row(file: BinaryIO) -> dict[str, dict[str, Tensor]]:
     stream = io.BytesIO(row)
     magic, _, machine = (Unpickler(stream).load() for _ in range(3))
     if magic != 0x1950A86A20F9469CFC6C or not machine["little_endian"]:
-        raise Fault("is no file that PyTorch wrote on this kind of machine")
+        raise Fault("is not a file that PyTorch wrote on this kind of machine")
     content, keys = Unpickler(stream).load(), Unpickler(stream).load()
     at, storages = stream.tell(), dict[str, Bytes]()
     for key in keys:

@@ -93,7 +93,7 @@ def test_it_is_built_for_the_classes_and_channels() -> None:
         ("mine.nets:FiveClasses", "answers 1x5 for one image, and 1x4 is needed"),
         ("mine.nets:NoNetwork", "makes a NoNetwork, not a torch.nn.Module"),
         ("mine.broken:Net", r"no module torch\.nothing_of_that_name"),
-        ("mine.cut:Net", "cannot be imported: .*; mend that"),
+        ("mine.cut:Net", "cannot be imported: .*; fix it"),
         (":Net", "cannot be imported"),
     ],
 )

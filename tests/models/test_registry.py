@@ -1,4 +1,4 @@
-"""Models come by name, with a head for the classes that there are, and say what they cannot do."""
+"""Models are found by name, get a head for the classes, and report what they cannot do."""
 
 import pytest
 import torch
