@@ -174,7 +174,7 @@ def read_torch_file(path: Path) -> dict[str, dict[str, Tensor]]:
     except Fault:
         raise
     except Exception as error:  # no closed list says what a broken zip or pickle raises
-        raise Fault(f"is damaged, or not a file that PyTorch wrote ({type(error).__name__})") from None
+        raise Fault(f"is broken, or not a file that PyTorch wrote ({type(error).__name__})") from None
 
 
 def _read_zip(file: BinaryIO) -> dict[str, dict[str, Tensor]]:

@@ -243,11 +243,13 @@ def test_other_classes_get_a_fresh_last_layer_and_a_new_order_new_rows(
 def test_own_weights_of_another_model_or_head_and_damaged_ones_are_one_sentence(tmp_path: Path) -> None:
     path = own_weights(tmp_path)
     with pytest.raises(
-        ParamsError, match=r"trained with train\.model notes_cnn, and train\.model is cifarnet; set one"
+        ParamsError, match=r"trained with train\.model notes_cnn, and train\.model is cifarnet; change one"
     ):
         begun(tmp_path, model="cifarnet", weights=str(path))
     path = own_weights(tmp_path, "squeezenet1_1", head="append")
-    with pytest.raises(ParamsError, match=r"trained with train\.head append, and train\.head is replace; set one of"):
+    with pytest.raises(
+        ParamsError, match=r"trained with train\.head append, and train\.head is replace; change one of"
+    ):
         begun(tmp_path, model="squeezenet1_1", weights=str(path))
     save_file(load_file(path), path, {"classifier": "{}"})
     with pytest.raises(DataError, match=r"mine\.safetensors is damaged: its metadata cannot be read"):

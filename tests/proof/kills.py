@@ -15,7 +15,7 @@ from tests.proof.table import Tally
 TRAIN = ("python", "-m", "stages.train")
 REPRO = ("dvc", "repro")
 IN_A_ROW = 4  # kills of one run, at most
-AIMED = 0.2  # share of the kills that wait for the last epoch, to fall into the writing
+AIMED = 0.2  # fraction of the kills that wait for the last epoch, to fall into the writing
 WRITING = 0.4  # seconds after it
 BUSY = ("is busy", "exited with 7", "Unable to acquire lock")  # what DVC says of its own locks, and of train's
 PATIENCE = 20.0  # seconds that another run may hold its lock

@@ -299,7 +299,7 @@ def test_files_that_are_something_else_are_named(tmp_path: Path, content: bytes)
     (tmp_path / "x.pth").write_bytes(content)
     with pytest.raises(DataError, match=r"x\.pth is (neither|broken)"):
         read_weights(tmp_path / "x.pth")
-    with pytest.raises(DataError, match=r"nowhere\.pth is no file"):
+    with pytest.raises(DataError, match=r"nowhere\.pth is not a file"):
         read_weights(tmp_path / "nowhere.pth")
 
 
