@@ -1,4 +1,4 @@
-"""card.json: what a trained classifier is, apart from its weights."""
+"""card.json: the checkpoint metadata of a trained classifier."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -11,33 +11,33 @@ from imageclf.runtime.errors import DataError
 from imageclf.runtime.files import brings, check_sums
 
 CLASSIFIER = Path("models/classifier")
-METADATA = "classifier"  # the key in weights.safetensors; one, as the file has several in no fixed order
+METADATA = "classifier"  # the only key in weights.safetensors, because the file does not keep the order of keys
 
 
 @dataclass(frozen=True)
 class Card:
-    """Enough to build the classifier again, and to say which data and params made it."""
+    """Checkpoint metadata: enough to rebuild the classifier, and the data and params that made it."""
 
     model: str
     classes: list[str]
-    head: str  # how the last layer came: replace, append or append_after
+    head: str  # train.head: replace, append or append_after
     size: tuple[int, int]  # height, width of the prepared images, in pixels
-    network_size: tuple[int, int]  # that the network sees them in
+    network_size: tuple[int, int]  # height, width that the network sees
     channels: int
     mean: list[float]  # for each channel, on the scale 0 to 1
     std: list[float]
-    tta_flip: bool  # answers are the mean over an image and its mirror image
+    tta_flip: bool  # test-time flip: average over an image and its mirror image
     data: str  # name of the data set
     data_sha256: dict[str, str]  # of each prepared array
-    made_from: dict[str, str]  # sha256 of the weights that it began from and of the user's module, where there are any
-    params: dict[str, Any]  # the sections of params.yaml that shaped it
-    precision: str  # that it was trained in: fp32 or bf16
-    made_with: dict[str, str]  # versions and the processor's instruction set: other ones may give other bytes
+    made_from: dict[str, str]  # sha256 of the initial weights and of the user's module, if any
+    params: dict[str, Any]  # sections of params.yaml that affect it
+    precision: str  # of the training: fp32 or bf16
+    made_with: dict[str, str]  # versions and instruction set, which may change the bytes
     window: list[int] | None = None  # values of 16-bit grey pictures that become black and white; None: 0 and 65535
 
 
 class Metadata(BaseModel):
-    """The part of a card that stands in weights.safetensors too: what a later training must know to go on from it."""
+    """The part of the metadata that is also in weights.safetensors: enough to fine-tune from the file."""
 
     model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
 
@@ -59,7 +59,7 @@ def metadata_of(card: Card) -> dict[str, str]:
 
 
 def read_card(folder: Path = CLASSIFIER) -> Card:
-    """Read card.json, once every file beside it is known to be whole.
+    """Check the integrity of all files, then read card.json.
 
     Raises:
         DataError: a file of the classifier is missing or damaged.

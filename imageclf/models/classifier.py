@@ -1,4 +1,4 @@
-"""The classifier that train leaves in models/classifier: a network behind its preprocessing."""
+"""The classifier in models/classifier: a network with its preprocessing."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ def scaled_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
 
 
 def scaled(images: Tensor, scale: float) -> Tensor:
-    """uint8 (N, H, W, C) -> uint8 (N, h, w, C), smoothly, for a `scale` of at most 1."""
+    """uint8 (N, H, W, C) -> uint8 (N, h, w, C), antialiased, for a `scale` of at most 1."""
     if scale == 1:
         return images
     planes = images.permute(0, 3, 1, 2)  # channels last in memory
@@ -35,8 +35,8 @@ def scaled(images: Tensor, scale: float) -> Tensor:
 class Classifier(nn.Module):
     """uint8 (N, H, W, C) in, logits (N, classes) out.
 
-    The network sees them in `network_size` (H, W), or as they are where that is None. With `tta_flip` an answer, not
-    training, is the mean over an image and its mirror image.
+    Images are resized to `network_size` (H, W), unless it is None. With `tta_flip`, in eval mode, an answer is the mean
+    over an image and its mirror image.
     """
 
     mean: Tensor
@@ -55,8 +55,8 @@ class Classifier(nn.Module):
         self.network = network
         self.tta_flip = tta_flip
         self.network_size = network_size
-        self.frozen: tuple[nn.Module, ...] = ()  # parts that answer in training as they do after it
-        # On the scale 0 to 255, so that images need no division of their own.
+        self.frozen: tuple[nn.Module, ...] = ()  # parts that stay in eval mode
+        # On the scale 0 to 255, which saves dividing the images.
         self.register_buffer("mean", 255 * torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(std).view(-1, 1, 1), persistent=False)
 
@@ -68,7 +68,7 @@ class Classifier(nn.Module):
 
     @contextmanager
     def one_look(self) -> Iterator[None]:
-        """In the block an answer is that to the image itself, whatever `tta_flip` says: in half of the time."""
+        """Disable `tta_flip` in the block, which halves the time."""
         tta_flip, self.tta_flip = self.tta_flip, False
         try:
             yield
@@ -82,19 +82,19 @@ class Classifier(nn.Module):
         return self.network(pixels)
 
     def pixels(self, images: Tensor, scale: float = 1.0) -> Tensor:
-        """What the network sees of uint8 (N, H, W, C): float (N, C, h, w), channels last in memory, mean 0, std 1.
+        """Normalise uint8 (N, H, W, C) to float (N, C, h, w), channels last in memory, mean 0, std 1.
 
-        (h, w) is `network_size` times `scale`; the mean of a network made for colour makes three channels of one.
+        (h, w) is `network_size` times `scale`. A mean of three channels turns one channel into three.
         """
         planes = images.permute(0, 3, 1, 2).float()
         if self.network_size is not None:
-            # Not antialiased: then ONNX and .pt2 answer alike.
+            # Not antialiased, so that ONNX and .pt2 agree.
             planes = F.interpolate(planes, scaled_size(self.network_size, scale), mode="bilinear")
         return (planes - self.mean) / self.std
 
 
 def build_classifier(card: Card, begin: Callable[[nn.Module], object] = lambda network: None) -> Classifier:
-    """A classifier with fresh weights from torch's global generator, or with those that `begin` gives its network."""
+    """A classifier with random weights from torch's global generator, or with those that `begin` loads."""
     network = build_network(
         card.model,
         classes=len(card.classes),
@@ -108,8 +108,8 @@ def build_classifier(card: Card, begin: Callable[[nn.Module], object] = lambda n
 
 
 def save_classifier(classifier: Classifier, card: Card, folder: Path = CLASSIFIER) -> None:
-    """Write weights.safetensors, which says by itself what it is, and card.json, whole or not at all."""
-    # Copies, as safetensors refuses a layer that is there under two names.
+    """Write weights.safetensors, with metadata, and card.json, atomically."""
+    # Copies, because safetensors refuses shared tensors.
     weights = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in classifier.network.state_dict().items()
@@ -120,16 +120,16 @@ def save_classifier(classifier: Classifier, card: Card, folder: Path = CLASSIFIE
 
 
 def load_classifier(folder: Path = CLASSIFIER) -> tuple[Classifier, Card]:
-    """The trained classifier, on the CPU, in fp32, ready to predict.
+    """Load the trained classifier on the CPU, in fp32 and eval mode.
 
     Raises:
-        DataError: a file is missing or damaged, or the user's own module is another than the one that was trained.
+        DataError: a file is missing or damaged, or the user's own module has changed since training.
     """
     card = read_card(folder)
     check_source(card.model, card.made_from)
     classifier = build_classifier(card)
     weights = OrderedDict(load_file(folder / "weights.safetensors"))
-    # The versions of its layers: without them mnasnet takes its weights for older ones.
+    # The layers' versions: without them mnasnet treats its weights as older ones.
     weights._metadata = classifier.network.state_dict()._metadata  # type: ignore[attr-defined]
     classifier.network.load_state_dict(weights)
     return classifier.eval(), card

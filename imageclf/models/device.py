@@ -1,4 +1,4 @@
-"""Where, in which precision and by how many processes a network runs."""
+"""The device, precision and number of processes of a network."""
 
 import os
 import platform
@@ -12,13 +12,13 @@ import torch
 from imageclf.runtime.errors import MachineError
 from imageclf.runtime.platform import available_cores, keep_freed_memory
 
-# From these flags torch chooses its kernels (aten/src/ATen/native/DispatchStub.cpp), and oneDNN those for bf16.
+# torch chooses its kernels by these flags (aten/src/ATen/native/DispatchStub.cpp), and oneDNN those for bf16.
 SETS = {"AVX512": {"avx512vl", "avx512bw", "avx512dq", "fma"}, "AVX2": {"avx2", "fma"}}
 BF16_UNITS = {"AMX": {"amx_bf16", "amx_tile"}, "BF16": {"avx512_bf16"}}
 
 
 def instruction_set() -> str:
-    """`AVX512 AMX` say: torch's name for the set, and the unit for bf16 where there is one.
+    """Such as `AVX512 AMX`: torch's name for the instruction set, and the bf16 unit if there is one.
 
     Read without torch on x86 Linux, asked of torch elsewhere and where ATEN_CPU_CAPABILITY overrides it.
     """
@@ -41,7 +41,7 @@ def _first(names: dict[str, set[str]], flags: set[str]) -> str:
 
 
 def _asked_of_torch() -> str:
-    import torch  # two seconds
+    import torch  # here: it takes two seconds
 
     return torch.backends.cpu.get_cpu_capability()
 
@@ -50,7 +50,7 @@ def choose_device(asked: str) -> torch.device:
     """Resolve `runtime.device`: auto is cuda, else mps, else the CPU.
 
     Raises:
-        MachineError: the device that is asked for is not there.
+        MachineError: the requested device does not exist.
     """
     if asked == "auto":
         if torch.cuda.is_available():
@@ -63,38 +63,38 @@ def choose_device(asked: str) -> torch.device:
             f"{torch.cuda.device_count()} CUDA devices here; set it to auto or cpu"
         )
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise MachineError("params.yaml: runtime.device is mps, and there is none here; set it to auto or cpu")
+        raise MachineError("params.yaml: runtime.device is mps, which is not available here; set it to auto or cpu")
     return device
 
 
 def make_deterministic() -> None:
-    """Hold torch to one compute thread, to algorithms that repeat, and fp32 to its full precision."""
-    # One compute thread: the bits then do not depend on the cores, and spinning threads do not collide.
+    """Make torch deterministic: one compute thread, deterministic algorithms, full fp32 precision."""
+    # One compute thread: results do not depend on the number of cores, and busy-waiting threads do not collide.
     torch.set_num_threads(1)
     # cuBLAS reads this at its first call (https://docs.nvidia.com/cuda/cublas/#results-reproducibility).
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = False  # true by default: convolutions would round their inputs to 10 bits
-    torch.backends.cuda.matmul.allow_tf32 = False  # true where TORCH_ALLOW_TF32_CUBLAS_OVERRIDE says so
-    # warn: on a GPU a few gradients (VGG's pooling) have no repeatable form, and torch then names them.
+    torch.backends.cuda.matmul.allow_tf32 = False  # true if TORCH_ALLOW_TF32_CUBLAS_OVERRIDE is set
+    # warn: on a GPU a few gradients (VGG's pooling) have no deterministic form, and torch names them.
     # Unlike use_deterministic_algorithms this does not import the compiler, which takes two seconds.
     torch.set_deterministic_debug_mode("warn")
-    # Deterministic mode fills every new tensor in case someone reads it unwritten; that cost a tenth of the time.
+    # Deterministic mode fills every new tensor, which takes a tenth of the time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
 class Compute:
-    """A device, a precision (fp32 or bf16) and how many processes share the work; how images come to an accelerator."""
+    """A device, a precision (fp32 or bf16), the number of processes, and how images reach an accelerator."""
 
     device: torch.device
     precision: str
     workers: int
-    prefetch: int = 0  # batches made ahead by a thread
-    pinned: bool = False  # host memory that the GPU reads by itself
+    prefetch: int = 0  # batches that a thread prepares ahead
+    pinned: bool = False  # use pinned host memory
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Runs convolutions and matrix products in bf16 where that is the precision; weights stay fp32."""
+        """Autocast convolutions and matrix products to bf16 if that is the precision; weights stay fp32."""
         if self.precision == "fp32":
             return nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
@@ -103,10 +103,10 @@ class Compute:
 def choose_compute(
     device: str, precision: str, workers: int | str, *, shards: int, prefetch: int = 0, pin_memory: bool = False
 ) -> Compute:
-    """Resolve every auto of `runtime` and `train.precision`, and make torch deterministic, single-threaded and quick.
+    """Resolve every auto of `runtime` and `train.precision`, and make torch deterministic.
 
     Raises:
-        MachineError: the device that is asked for is not there.
+        MachineError: the requested device does not exist.
     """
     chosen = choose_device(device)
     make_deterministic()
@@ -114,7 +114,7 @@ def choose_compute(
     if precision == "auto":
         precision = "bf16" if _has_bf16(chosen) else "fp32"
     if chosen.type == "cpu":
-        prefetch = 0  # there the cores that would work ahead are those that train
+        prefetch = 0  # on a CPU all cores train
     pinned = pin_memory and chosen.type == "cuda"
     return Compute(chosen, precision, _choose_workers(chosen, workers, shards), prefetch, pinned)
 
@@ -126,7 +126,7 @@ def _has_bf16(device: torch.device) -> bool:
 
 
 def _choose_workers(device: torch.device, asked: int | str, shards: int) -> int:
-    """The largest power of two that neither the request (or the cores) nor the shards exceed; 1 on an accelerator."""
+    """The largest power of two within the request (or the cores) and the shards; 1 on an accelerator."""
     if device.type != "cpu":
         return 1
     limit = asked if isinstance(asked, int) else available_cores()

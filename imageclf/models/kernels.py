@@ -1,4 +1,4 @@
-"""Loops over bf16 activations on the CPU, compiled by numba: what torch does in several passes, or slowly.
+"""Loops over bf16 activations on the CPU, compiled by numba: operations that torch does slowly or in several passes.
 
 bf16 values come as int16 bit patterns; arrays are flat, C contiguous, in NHWC order. A kernel uses one thread and adds
 in a fixed order, so it gives the same bits every time. Measured against torch 2.14.1 on a core with AVX-512: max
@@ -8,7 +8,7 @@ pooling and its gradient up to 10 times as fast; benchmarks/PROFILE.md says what
 import numpy as np
 from numba import njit
 
-U = np.uintp  # indices without a sign need no check for negative ones, which would keep loops from vectorising
+U = np.uintp  # unsigned indices need no check for negative ones, which would prevent vectorising
 compiled = njit(cache=True, nogil=True, error_model="numpy")
 
 
@@ -50,7 +50,7 @@ def _sigmoid(x):  # type: ignore[no-untyped-def]
 
 @compiled
 def max_pool(x, shape, pooled, winner):  # type: ignore[no-untyped-def]
-    """2x2 windows of x (N, H, W, C) = `shape`, the last odd row and column left out.
+    """2x2 windows of x (N, H, W, C) = `shape`, without an odd last row and column.
 
     Fills pooled (N, H//2, W//2, C) and winner, int8: which of the four (0 to 3, row by row), the first of equals.
     """

@@ -1,4 +1,4 @@
-"""Layers that have a fast form in bf16 on a CPU, and are torch's own everywhere else."""
+"""Layers with a fast form for bf16 training on a CPU; otherwise they are torch's own."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_input
 
-SMALL_MAP, MANY_CHANNELS = 64, 128  # pixels, channels: where the fast gradient of Conv3x3 is the faster one
+SMALL_MAP, MANY_CHANNELS = 64, 128  # pixels, channels: limits within which the fast gradient of Conv3x3 pays off
 
 
 class Conv3x3(nn.Conv2d):
@@ -24,7 +24,7 @@ class Conv3x3(nn.Conv2d):
 
 
 class MaxPool(nn.Module):
-    """(N, C, H, W) -> the maxima of its 2x2 windows; an odd last row or column is left out."""
+    """(N, C, H, W) -> the maxima of 2x2 windows, without an odd last row or column."""
 
     def forward(self, x: Tensor) -> Tensor:
         return _FastMaxPool.apply(x) if _is_for_kernels(x) else F.max_pool2d(x, 2)
@@ -46,7 +46,7 @@ class NormSilu(nn.BatchNorm2d):
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        """As torch's batch norm does: the running variance is the unbiased one."""
+        """Update the running statistics as torch does, with the unbiased variance."""
         assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
         assert self.momentum is not None
         self.running_mean.lerp_(mean, self.momentum)

@@ -1,4 +1,4 @@
-"""A network of the user's own: package.module:Class, imported, checked, and what it says when it fails."""
+"""The user's own network, package.module:Class: import it, check it, and report its errors."""
 
 import ast
 import hashlib
@@ -19,15 +19,15 @@ from imageclf import CODE_FOLDERS
 from imageclf.runtime.errors import DataError, ParamsError, UserError, closest, nearest, printable
 from imageclf.runtime.files import sha256_of_file
 
-LONGEST = 200  # letters
+LONGEST = 200  # characters
 
 
 @contextmanager
 def told(model: str, what: str, remedy: str | Callable[[], str]) -> Iterator[None]:
-    """In the block the model does `what`, in words that go after "cannot"; a remedy that takes time is a function.
+    """Turn an exception in the block into "train.model MODEL cannot `what`"; a slow remedy may be a function.
 
     Raises:
-        ParamsError: something was raised, but for a lack of memory.
+        ParamsError: any exception except out of memory.
     """
     try:
         yield
@@ -39,7 +39,7 @@ def told(model: str, what: str, remedy: str | Callable[[], str]) -> Iterator[Non
 
 
 def cause(error: Exception) -> str:
-    """The first sentence of what was raised first, on one line, and where in the user's own code if it was there."""
+    """The first sentence of the original exception, and the line of the user's code that raised it."""
     first: BaseException = error
     while first.__cause__:
         first = first.__cause__
@@ -56,13 +56,13 @@ def cause(error: Exception) -> str:
 
 
 def is_own(file: Path) -> bool:
-    """Whether a file lies below this folder, and neither among the packages installed there nor in ours."""
+    """Whether a file is below the current folder, and neither in an installed package nor in ours."""
     here = Path.cwd()
     ours = any(here / folder in file.parents for folder in CODE_FOLDERS)
     return here in file.parents and not ours and "site-packages" not in file.parts
 
 
-SHOWN = 5  # names of networks in a sentence
+SHOWN = 5  # names of networks in a message
 
 
 def is_own_module(name: str) -> bool:
@@ -81,10 +81,10 @@ def own_network(name: str, *, classes: int, channels: int) -> nn.Module:
         inspect.signature(network_class).bind(classes=classes, channels=channels)
     except (TypeError, ValueError) as error:
         raise ParamsError(
-            f"params.yaml: train.model {name} is called with classes= and channels=, and its __init__ "
-            f"does not go with that ({error})"
+            f"params.yaml: train.model {name} is called with classes= and channels=, which its "
+            f"__init__ does not accept ({error})"
         ) from None
-    with told(name, "be built", "mend that"):
+    with told(name, "be built", "fix it"):
         network = network_class(classes=classes, channels=channels)
     if not isinstance(network, nn.Module):
         raise ParamsError(f"params.yaml: train.model {name} makes a {type(network).__name__}, not a torch.nn.Module")
@@ -92,7 +92,7 @@ def own_network(name: str, *, classes: int, channels: int) -> nn.Module:
 
 
 def source_sha256(name: str) -> str:
-    """Hex sha256 of the file that the class stands in, and of those below this folder that it imports."""
+    """Hex sha256 of the class's file and of the files below the current folder that it imports."""
     found, waiting = set[Path](), [Path(inspect.getfile(_class(name)))]
     while waiting:
         file = waiting.pop()
@@ -103,7 +103,7 @@ def source_sha256(name: str) -> str:
 
 
 def check_source(name: str, made_from: Mapping[str, str]) -> None:
-    """Hold a user's own module against the files that the training began with; other models pass.
+    """Check that a user's own module has not changed since training began; other models pass.
 
     Raises:
         DataError: it has changed.
@@ -113,7 +113,7 @@ def check_source(name: str, made_from: Mapping[str, str]) -> None:
 
 
 def _imported(file: Path) -> Iterator[Path]:
-    """The files below this folder that a file imports, but for packages installed there and our own, which are deps."""
+    """The user's files that a file imports, without installed packages and our own code, which is a dep."""
     here = Path.cwd()
     for module in _named(file, here):
         for source in (module.with_suffix(".py"), *(each / "__init__.py" for each in (module, *module.parents))):
@@ -122,7 +122,7 @@ def _imported(file: Path) -> Iterator[Path]:
 
 
 def _named(file: Path, here: Path) -> Iterator[Path]:
-    """Where each module that a file may import would lie, without .py; `from a import b` may mean a or a.b."""
+    """The path, without .py, of each module that a file may import; `from a import b` may mean a or a.b."""
     for node in ast.walk(ast.parse(file.read_bytes())):
         if isinstance(node, ast.Import):
             yield from (here.joinpath(*each.name.split(".")) for each in node.names)
@@ -133,9 +133,9 @@ def _named(file: Path, here: Path) -> Iterator[Path]:
 
 
 def own_name(name: str) -> str:
-    """What was meant by a name such as `own.nets.Net` or `own/nets.py:Net`: `own.nets:Net`.
+    """The correct form, `own.nets:Net`, of a name such as `own.nets.Net` or `own/nets.py:Net`.
 
-    Empty if there is no such module below this folder, or no network in it.
+    Empty if the module does not exist below the current folder, or has no network.
     """
     words = name.removeprefix("./").replace("/", ".").replace(".py:", ":").removesuffix(".py")
     module, _, wanted = words.partition(":") if ":" in words or _is_here(words) else words.rpartition(".")
@@ -147,7 +147,7 @@ def own_name(name: str) -> str:
 
 def _is_here(module: str) -> bool:
     parts = module.split(".")
-    # os.path answers for names that no file system takes, too.
+    # os.path also accepts invalid names.
     return all(map(str.isidentifier, parts)) and any(
         os.path.isfile(os.path.join(*parts) + end)  # noqa: PTH113, PTH118
         for end in (".py", "/__init__.py")
@@ -155,7 +155,7 @@ def _is_here(module: str) -> bool:
 
 
 def _networks(module: str) -> list[str]:
-    """The names of the networks in a module, but for torch's own; none if it cannot be imported."""
+    """The names of the networks in a module, without torch's own; none if it cannot be imported."""
     try:
         found = vars(_import(module))
     except Exception:
@@ -182,11 +182,11 @@ def _class(name: str) -> type:
         hint = f" (did you mean {meant}?)" if meant else _near_module(error.name or module_name)
         raise ParamsError(
             f"params.yaml: train.model is {name!r}, and there is no module {error.name}{hint}; "
-            "write package.module:Class as seen from the folder of dvc.yaml"
+            "write package.module:Class, relative to the folder of dvc.yaml"
         ) from None
     except Exception as error:
         meant = own_name(name)
-        remedy = f"did you mean {meant}?" if meant else "mend that"
+        remedy = f"did you mean {meant}?" if meant else "fix it"
         raise ParamsError(f"params.yaml: train.model {name} cannot be imported: {error}; {remedy}") from None
     found = getattr(module, class_name, None)
     if not isinstance(found, type):
@@ -197,7 +197,7 @@ def _class(name: str) -> type:
 
 
 def _near_module(module: str) -> str:
-    """In brackets, the module beside the missing one that was probably meant; empty if none is near."""
+    """A hint with the most similar module in the same package; empty if there is none."""
     package, _, _ = module.rpartition(".")
     folder = Path.cwd().joinpath(*package.split("."))
     return nearest(module, [f"{package}.{file.stem}".strip(".") for file in sorted(folder.glob("*.py"))])

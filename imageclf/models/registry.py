@@ -1,4 +1,4 @@
-"""Networks by name, with a head for the classes, and what they can take."""
+"""Build networks by name, with a head for the classes, and check the images that they accept."""
 
 import importlib
 import pkgutil
@@ -18,17 +18,17 @@ from imageclf.runtime.errors import ParamsError, nearest
 
 
 def last_layer(network: nn.Module) -> tuple[str, nn.Module]:
-    """Name and module of the last linear layer by definition; of the last convolution where there is none.
+    """Name and module of the last linear layer, in order of definition, or else of the last convolution.
 
     Raises:
-        ParamsError: there is neither, or a model of timm's has several heads.
+        ParamsError: there is neither, or a timm model has several heads.
     """
     get_classifier = getattr(network, "get_classifier", None)
     answers = get_classifier() if callable(get_classifier) else None
     if isinstance(answers, tuple | nn.ModuleList):
         raise ParamsError(
-            f"params.yaml: train.model has {len(answers)} heads, and there is a rule for one; give it no weights, "
-            "and set train.head, train.freeze and train.head_lr back"
+            f"params.yaml: train.model has {len(answers)} heads, and only one is supported; do not set weights, "
+            "and reset train.head, train.freeze and train.head_lr"
         )
     for kind in (nn.Linear, nn.Conv2d):
         found = [(name, module) for name, module in network.named_modules() if isinstance(module, kind)]
@@ -36,14 +36,14 @@ def last_layer(network: nn.Module) -> tuple[str, nn.Module]:
             return found[-1]
     raise ParamsError(
         "params.yaml: train.model has no linear layer or convolution that could be its last; "
-        "set train.head, train.freeze and train.head_lr back"
+        "reset train.head, train.freeze and train.head_lr"
     )
 
 
 def with_head(network: nn.Module, head: str, classes: int) -> nn.Module:
-    """The network with a layer more: `append` behind its last layer, `append_after` behind all of it.
+    """The network with an additional layer: `append` after its last layer, `append_after` after the whole network.
 
-    With `replace` it is the network as it is: made for these classes from the start.
+    With `replace` the network is unchanged: it was built for these classes.
     """
     if head == "replace":
         return network
@@ -56,7 +56,7 @@ def with_head(network: nn.Module, head: str, classes: int) -> nn.Module:
 
 
 def _behind(last: nn.Module, classes: int) -> nn.Module:
-    """Where the last layer answers in maps, as squeezenet's does, one that reads maps."""
+    """A new last layer; a convolution if the last layer is one, as in squeezenet."""
     return nn.Conv2d(_outputs(last), classes, 1) if isinstance(last, nn.Conv2d) else nn.Linear(_outputs(last), classes)
 
 
@@ -67,9 +67,9 @@ def _outputs(last: nn.Module) -> int:
     return last.out_features
 
 
-MOST_BYTES = 2**31 - 2**20  # of weights in an ONNX file, whose format ends at 2 GiB
+MOST_BYTES = 2**31 - 2**20  # of weights in an ONNX file, which is limited to 2 GiB
 LARGER = "set train.size to 224, or train.model to resnet18"
-SIDES = (28, 32, 48, 64, 96, 128, 160, 192, 224, 256, 299, 384, 512)  # pixels that networks are made for
+SIDES = (28, 32, 48, 64, 96, 128, 160, 192, 224, 256, 299, 384, 512)  # common image sizes of networks, in pixels
 
 
 def _networks() -> dict[str, NetworkSpec]:
@@ -78,16 +78,16 @@ def _networks() -> dict[str, NetworkSpec]:
     return {name: spec for module in modules for name, spec in module.NETWORKS.items()}
 
 
-OURS = _networks()  # a new module of imageclf/models/networks is found by itself
+OURS = _networks()
 
 
 def auto_values(name: str) -> AutoValues:
-    """What `auto` means for the network of this name."""
+    """The values of `auto` for the network of this name."""
     return OURS[name].auto if name in OURS else AutoValues()
 
 
 def network_names() -> list[str]:
-    """Every name without a package before it: our own first, then torchvision's classification models."""
+    """Names of our own networks, then of torchvision's classification models."""
     return [*OURS, *torchvision_names()]
 
 
@@ -100,19 +100,19 @@ def build_network(
     head: str = "replace",
     begin: Callable[[nn.Module], object] = lambda network: None,
 ) -> nn.Module:
-    """A network with fresh weights from torch's global generator, for images of `size` (H, W).
+    """A network with random weights from torch's global generator, for images of `size` (H, W).
 
-    `begin` may give it others before a layer is appended and before it is shown grey images as RGB.
+    `begin` may load weights, before a layer is appended and before grey images are expanded to RGB.
 
     Raises:
-        ParamsError: no such model, it does not go with `head`, or it cannot take images of this size.
-        MachineError: it is timm's, which is missing.
+        ParamsError: the model is unknown, does not support `head`, or cannot take images of this size.
+        MachineError: the model needs timm, which is not installed.
     """
     from_zoo = has_published_weights(name)
     if head != "replace" and (name in OURS or is_own_module(name)):
         raise ParamsError(
-            f"params.yaml: train.head is {head}, which goes with models that have classes of their own, torchvision's "
-            f"and timm's, and train.model is {name}; set it to replace"
+            f"params.yaml: train.head is {head}, which only models of torchvision and timm support, and train.model is "
+            f"{name}; set it to replace"
         )
     if from_zoo:
         with told(name, _taking(size), LARGER):
@@ -129,17 +129,17 @@ def build_network(
     if getattr(answer, "shape", None) != (1, classes):
         found = "x".join(map(str, answer.shape)) if isinstance(answer, Tensor) else f"a {type(answer).__name__}"
         raise ParamsError(
-            f"params.yaml: train.model {name} answers {found} for one image, and 1x{classes} is needed: logits"
+            f"params.yaml: train.model {name} returns {found} for one image; it must return logits, 1x{classes}"
         )
     return network
 
 
 def check_known(name: str) -> None:
-    """Whether a model of this name is there to be built.
+    """Check that the model exists.
 
     Raises:
-        ParamsError: it is not.
-        MachineError: it is timm's, which is missing.
+        ParamsError: the model is unknown.
+        MachineError: the model needs timm, which is not installed.
     """
     if is_own_module(name):
         source_sha256(name)
@@ -150,7 +150,7 @@ def check_known(name: str) -> None:
 
 
 def has_published_weights(name: str) -> bool:
-    """Whether it is torchvision's or timm's."""
+    """Whether the model is torchvision's or timm's."""
     return name not in OURS and not is_own_module(name) and is_in_zoo(name)
 
 
@@ -180,7 +180,7 @@ def _taking(size: tuple[int, int]) -> str:
 
 
 class ThreeChannels(nn.Module):
-    """Shows grey images as RGB to a network made for colour."""
+    """Expands grey images to RGB for a network made for colour."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -191,10 +191,10 @@ class ThreeChannels(nn.Module):
 
 
 def check_takes(network: nn.Module, name: str, channels: int, size: tuple[int, int], remedy: str = "") -> object:
-    """A network's answer for one image of (H, W) pixels, on the device that it is on.
+    """Check that a network takes an image of (H, W) pixels; returns its answer.
 
     Raises:
-        ParamsError: it cannot; ends with the `remedy`, or with a size that it can take.
+        ParamsError: it cannot; the message ends with the `remedy`, or with a size that works.
     """
     training = network.training
     with told(name, _taking(size), lambda: remedy or _other_size(network, name, channels)):
@@ -210,7 +210,7 @@ def _answer(network: nn.Module, channels: int, size: tuple[int, int]) -> object:
 
 
 def _other_size(network: nn.Module, name: str, channels: int) -> str:
-    """What to do about a network that cannot take images of one size."""
+    """A remedy for a network that cannot take images of the current size."""
     if name in OURS:
         return "set train.size to 32"
     if not is_own_module(name):
@@ -219,25 +219,25 @@ def _other_size(network: nn.Module, name: str, channels: int) -> str:
         with suppress(Exception):
             _answer(network, channels, (side, side))
             return f"it can take {side}x{side}: set train.size to {side}"
-    return "mend that"
+    return "fix it"
 
 
 def check_weight(network: nn.Module, name: str) -> None:
-    """Let no network pass whose weights are more than an ONNX file holds.
+    """Check that the weights fit into an ONNX file.
 
     Raises:
-        ParamsError: they are.
+        ParamsError: they do not fit.
     """
     size = sum(tensor.numel() * tensor.element_size() for tensor in network.parameters())
     if size >= MOST_BYTES:
         raise ParamsError(
-            f"params.yaml: train.model {name} has {size / 1e9:.1f} GB of weights, and the ONNX file that export writes "
-            "holds 2; take a smaller one"
+            f"params.yaml: train.model {name} has {size / 1e9:.1f} GB of weights, and an ONNX file holds at most 2; "
+            "choose a smaller model"
         )
 
 
 def check_takes_one(network: nn.Module, name: str, channels: int, size: tuple[int, int]) -> None:
-    """Train a copy on a single image of (H, W) pixels: batch norm cannot average over what is one pixel by then.
+    """Check that the network trains on one image of (H, W) pixels: batch norm cannot average over a single pixel.
 
     Raises:
         ParamsError: it cannot.

@@ -1,4 +1,4 @@
-"""What is known of a network that lives in imageclf/models/networks beside its code."""
+"""The specification of a network in imageclf/models/networks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,25 +9,25 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class AutoValues:
-    """What `auto` means for params of `train`, where a network's recipe was found with other values than usual."""
+    """The values of `auto` in the section `train`, for networks that need other values than the usual ones."""
 
     hard_fraction: float = 1.0
     scales: tuple[float, ...] = (1.0,)
-    least_side: int = 1  # pixels, that images are to have at the smallest scale
+    least_side: int = 1  # pixels, of images at the smallest scale
 
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """How a network is built from the number of classes, of channels and the size (H, W), and what it asks for."""
+    """How to build a network from (classes, channels, size (H, W)), and its requirements."""
 
     build: Callable[[int, int, tuple[int, int]], nn.Module]
     auto: AutoValues = AutoValues()
-    least_side: int = 1  # of the images that it takes, pixels
+    least_side: int = 1  # pixels, of the images that it accepts
 
 
 @runtime_checkable
 class StartsFromImages(Protocol):
-    """A network whose first layer is made from training images."""
+    """A network whose first layer is initialised from training images."""
 
     def look_at(self, pixels: Tensor) -> None:
-        """Set it from normalised training pixels (N, C, H, W)."""
+        """Initialise it from normalised training pixels (N, C, H, W)."""

@@ -1,4 +1,4 @@
-"""A classifier as one program of torch.export, and that as ONNX: what export writes, and what train tries before."""
+"""Trace a classifier with torch.export and convert it to ONNX. Train tries this before it begins."""
 
 import logging
 import warnings
@@ -20,7 +20,7 @@ INPUT, OUTPUT = "images", "probabilities"
 
 
 class Exportable(nn.Module):
-    """uint8 (N, H, W, C) in, float32 (N, classes) out that sum to 1."""
+    """uint8 (N, H, W, C) to probabilities float32 (N, classes)."""
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
@@ -31,14 +31,14 @@ class Exportable(nn.Module):
 
 
 def traced(classifier: Classifier, card: Card) -> ExportedProgram:
-    """The classifier's program, on the CPU and in eval mode, for any number of images, without a word of this machine.
+    """Trace the classifier on the CPU and in eval mode, for any batch size, without traces of this machine.
 
     Raises:
-        ParamsError: torch.export cannot follow it.
+        ParamsError: torch.export cannot trace it.
     """
-    # Two images: torch.export would take a batch of one to mean that it is always one.
+    # Two images: torch.export specialises a batch of one.
     images = torch.zeros(2, *card.size, card.channels, dtype=torch.uint8)
-    remedy = "forward has to take the same steps for all images (torch.where, not if) and for any number of them"
+    remedy = "forward must not depend on values (torch.where, not if) or on the number of images"
     with told(card.model, "be exported", remedy), _quietly():
         program = torch.export.export(
             Exportable(classifier).eval(), (images,), dynamic_shapes={INPUT: {0: Dim("batch", min=1)}}
@@ -48,7 +48,7 @@ def traced(classifier: Classifier, card: Card) -> ExportedProgram:
 
 
 def _forget_source(graph: GraphModule) -> None:
-    """Take out the stack traces: they hold absolute paths of this machine and lines of its code."""
+    """Remove stack traces: they contain absolute paths and lines of code."""
     for module in graph.modules():
         if isinstance(module, GraphModule):
             for node in module.graph.nodes:
@@ -56,26 +56,26 @@ def _forget_source(graph: GraphModule) -> None:
 
 
 def translated(program: ExportedProgram, card: Card, *, opset: int) -> Any:
-    """The program as an onnx.ModelProto, by torch's own translation.
+    """Convert the program to an onnx.ModelProto with torch's exporter.
 
     Raises:
-        ParamsError: it does not know one of the program's operations, or not in this opset.
+        ParamsError: an operation of the program is not supported in this opset.
     """
-    remedy = "mend that, or try another export.opset or train.model"
+    remedy = "fix it, or try another export.opset or train.model"
     with told(card.model, f"be written as ONNX with opset {opset}", remedy), _quietly():
         found = torch.onnx.export(
             program, dynamo=True, opset_version=opset, input_names=[INPUT], output_names=[OUTPUT], verbose=False
         )
-        assert found is not None  # None is the answer where a file name is given
+        assert found is not None  # None only if a file name is given
         return found.model_proto
 
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without torch's remarks on the terminal."""
+    """Silence torch's messages."""
     logging.disable(logging.ERROR)
     try:
-        # What torch.export could not follow it prints as a whole.
+        # torch.export prints the whole program if it fails.
         with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             warnings.simplefilter("ignore")
             yield

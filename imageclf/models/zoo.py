@@ -1,4 +1,4 @@
-"""Networks that others designed, torchvision's and timm's, and what their weights were made for."""
+"""Networks of torchvision and timm, and the preprocessing of their published weights."""
 
 import importlib.util
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from torch import nn
 from imageclf.runtime.errors import MachineError, ParamsError, nearest
 
 TIMM, TIMM_NEEDED = "timm/", "timm==1.0.31"
-SIZED = {"vit_": "image_size", "maxvit_": "input_size"}  # built for one size of image, by the start of their names
-# The first weights of these two came from TensorFlow; torchvision turns its usual normalisation into theirs.
+SIZED = {"vit_": "image_size", "maxvit_": "input_size"}  # prefixes of models that are built for one image size
+# These two have weights from TensorFlow with another normalisation, which torchvision converts.
 HALVED = ("googlenet", "inception_v3")
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What a network's published weights expect to see."""
+    """The preprocessing of a network's published weights."""
 
     size: tuple[int, int]  # height, width in pixels
     mean: list[float]  # for each channel, on the scale 0 to 1
@@ -25,7 +25,7 @@ class Preprocessing:
 
 def torchvision_names() -> list[str]:
     """Every classification model of torchvision."""
-    import torchvision.models as zoo  # here: it takes longer than all else of a stage, and our own need it not
+    import torchvision.models as zoo  # here: the import is slow, and our own networks do not need it
 
     return zoo.list_models(module=zoo)
 
@@ -36,7 +36,7 @@ def is_in_zoo(name: str) -> bool:
 
 
 def zoo_network(name: str, *, classes: int | None, size: tuple[int, int]) -> nn.Module:
-    """RGB pixels (N, 3, H, W) to logits (N, classes), with fresh weights; None: as many classes as it was made for.
+    """RGB pixels (N, 3, H, W) to logits (N, classes), with random weights; `classes` None: the model's own.
 
     Raises:
         ParamsError: timm has no such model.
@@ -47,7 +47,7 @@ def zoo_network(name: str, *, classes: int | None, size: tuple[int, int]) -> nn.
         return _timm(name).create_model(name.removeprefix(TIMM), pretrained=False, **answers)
     import torchvision.models as zoo
 
-    # The auxiliary heads of these two answer in training with a tuple; they serve networks trained on ImageNet.
+    # Without auxiliary heads, which return a tuple in training.
     extra: dict[str, Any] = {"aux_logits": False, "init_weights": True} if name in HALVED else {}
     for beginning, argument in SIZED.items():
         if name.startswith(beginning):
@@ -56,7 +56,7 @@ def zoo_network(name: str, *, classes: int | None, size: tuple[int, int]) -> nn.
 
 
 def preprocessing(name: str) -> Preprocessing:
-    """What the model's published weights expect."""
+    """The preprocessing of the model's published weights."""
     if name.startswith(TIMM):
         published = _timm(name).get_pretrained_cfg(name.removeprefix(TIMM))
         return Preprocessing(tuple(published.input_size[1:]), list(published.mean), list(published.std))
@@ -70,19 +70,21 @@ def preprocessing(name: str) -> Preprocessing:
 
 
 def check_timm(name: str) -> None:
-    """Whether timm has the model.
+    """Check that timm has the model.
 
     Raises:
-        ParamsError: it has not.
+        ParamsError: it does not.
         MachineError: timm is missing.
     """
     _timm(name)
 
 
 def _timm(name: str) -> Any:
-    """The module timm, once it is known to have the model."""
+    """The module timm, after checking that it has the model."""
     if importlib.util.find_spec("timm") is None:
-        raise MachineError(f"params.yaml: train.model {name} is timm's, which is missing; pip install {TIMM_NEEDED}")
+        raise MachineError(
+            f"params.yaml: train.model {name} needs timm, which is not installed; pip install {TIMM_NEEDED}"
+        )
     import timm
 
     own = name.removeprefix(TIMM)

@@ -84,8 +84,7 @@ def _why(text: str, error: YAMLError | RecursionError) -> str:
             return f"line {number} is a merge conflict marker; keep one side, and remove the markers"
     if isinstance(error, ReaderError):
         number = text.count("\n", 0, error.position) + 1
-        character = f"U+{ord(text[error.position]):04X}"
-        return f"line {number} has the character {character}, which is not allowed in YAML; remove it"
+        return f"line {number} has the character U+{ord(text[error.position]):04X}, which YAML forbids; remove it"
     mark = getattr(error, "problem_mark", None)
     if mark is None:
         return "it is nested too deeply; git diff shows what went wrong"

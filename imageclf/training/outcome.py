@@ -50,7 +50,7 @@ class Average:
         _copy([tensors[name] for name in self.tensors()], self._averages)
 
     def _current(self) -> list[Tensor]:
-        # Anew each time: parameters move in memory when the workers begin.
+        # Again each time: parameters move in memory when the workers begin.
         return [tensor.detach() for tensor in (*self._network.trainable, *self._network.statistics)]
 
 

@@ -59,7 +59,7 @@ def try_out(card: Card) -> None:
         if done.returncode == ParamsError.exit_code:
             raise ParamsError(last)
         raise ParamsError(
-            f"params.yaml: train.model {card.model} in its trial {how_it_ended(done.returncode)} ({last}); fix that"
+            f"params.yaml: train.model {card.model} in its trial {how_it_ended(done.returncode)} ({last}); fix it"
         )
 
 
@@ -113,7 +113,7 @@ def _check_tensors(classifier: Classifier, model: str) -> None:
 
 def _train(classifier: Classifier, images: Tensor, card: Card) -> None:
     """Forward and backward, in the run's precision."""
-    remedy = "fix that" if card.precision == "fp32" else "set train.precision to fp32, or fix that"
+    remedy = "fix it" if card.precision == "fp32" else "set train.precision to fp32, or fix it"
     with told(card.model, f"be trained in {card.precision}", remedy):
         with torch.autocast("cpu", torch.bfloat16, enabled=card.precision == "bf16"):
             logits = classifier.train()(images)
@@ -142,7 +142,7 @@ def _check_answer(classifier: Classifier, answer: Tensor, images: Tensor, model:
 
 
 def _save_and_load(classifier: Classifier, answer: Tensor, images: Tensor, card: Card) -> None:
-    with tempfile.TemporaryDirectory() as above, told(card.model, "be saved and loaded", "fix that"):
+    with tempfile.TemporaryDirectory() as above, told(card.model, "be saved and loaded", "fix it"):
         folder = Path(above) / "classifier"
         save_classifier(classifier, card, folder)
         loaded, _ = load_classifier(folder)

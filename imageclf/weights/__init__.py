@@ -1,1 +1,1 @@
-"""Weights that training starts from: read, matched, loaded, frozen."""
+"""Initial weights: read, match, load and freeze them."""

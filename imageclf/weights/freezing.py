@@ -1,4 +1,4 @@
-"""Parts of a network that training leaves as they are."""
+"""Freeze parts of a network."""
 
 from collections.abc import Iterator
 
@@ -10,13 +10,13 @@ from imageclf.runtime.errors import ParamsError
 
 
 def freeze(classifier: Classifier, how: str | int) -> str:
-    """Freeze nothing (`none`), all but the last layer (`backbone`) or the first `how` blocks; the sentence about it.
+    """Freeze nothing (`none`), all but the last layer (`backbone`) or the first `how` blocks; returns a message.
 
-    Frozen parameters get no gradient, and frozen modules and what lies between them answer as in eval mode: batch norm
-    by its running statistics, no dropout.
+    Frozen parameters get no gradient. Frozen modules, and those between them, stay in eval mode: batch norm uses its
+    running statistics, and dropout is off.
 
     Raises:
-        ParamsError: there are fewer blocks.
+        ParamsError: the network has fewer blocks.
     """
     network = classifier.network
     if how == "none":
@@ -40,8 +40,8 @@ def freeze(classifier: Classifier, how: str | int) -> str:
 def blocks_of(network: nn.Module) -> list[nn.Module]:
     """The network's parts with parameters, in order of definition, before its last layer.
 
-    A part is a child of the network; a child that is a mere row of others (nn.Sequential), or has the last layer in
-    it, or is the only part, counts by its own children.
+    A part is a child of the network. A child is replaced by its own children if it is an nn.Sequential, contains the
+    last layer, or is the only part.
     """
     head, blocks = last_layer(network)[1], [network]
     while len(blocks) == 1 and list(blocks[0].children()):
@@ -60,7 +60,7 @@ def _parts(module: nn.Module, head: nn.Module) -> Iterator[nn.Module]:
 
 
 def _frozen(network: nn.Module) -> Iterator[nn.Module]:
-    """The modules whose parameters are all frozen, and those without any, dropout say, before the last of them."""
+    """The modules with only frozen parameters, and those without any (dropout) before the last of them."""
     modules = list(network.modules())
     parameters = [list(module.parameters()) for module in modules]
     frozen = [bool(each) and not any(parameter.requires_grad for parameter in each) for each in parameters]

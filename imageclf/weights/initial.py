@@ -1,4 +1,4 @@
-"""The weights that a run starts from: fresh, published or from a file."""
+"""The initial weights of a run: random, published or from a file."""
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -23,13 +23,13 @@ from imageclf.runtime.platform import locked
 
 
 class StampedFile(PinnedFile):
-    """A file that is known by the beginning of its hash, which torchvision writes into its name."""
+    """A file whose name has the beginning of its hash, as torchvision's files do."""
 
     def check(self, path: Path) -> None:
-        """Compare the file at `path` in hash.
+        """Check the hash of the file at `path`.
 
         Raises:
-            Fault: it is another file, or none; the message stands after the file's name.
+            Fault: the file is missing or different; the message follows the file's name.
         """
         if not path.is_file():
             raise Fault("is not there")
@@ -43,11 +43,11 @@ def published_weights(model: str, folder: Path) -> Path:
 
     Raises:
         ParamsError: the model is not torchvision's.
-        SourceError: the host cannot be reached, or brings something else.
+        SourceError: the download fails or is a different file.
     """
     if model.startswith(TIMM) or model not in torchvision_names():
         raise ParamsError(
-            f"params.yaml: train.pretrained goes with torchvision's models, and train.model is {model}; "
+            f"params.yaml: train.pretrained needs a torchvision model, and train.model is {model}; "
             "get its weights as a file and give the path as train.weights"
         )
     import torchvision.models as zoo
@@ -56,17 +56,17 @@ def published_weights(model: str, folder: Path) -> Path:
 
 
 def fetch_stamped(url: str, folder: Path, *, web: Web | None = None, patience: Patience | None = None) -> Path:
-    """The file behind `url`, whose name ends in `-` and the beginning of its sha256, below `folder`.
+    """Download `url` to `folder`; its name ends in `-` and the beginning of its sha256.
 
     Raises:
-        SourceError: it does not come, or is another one.
+        SourceError: the download fails or is a different file.
     """
     above, _, name = url.rpartition("/")
     web, patience = web or Web(f"{above}/"), (patience or Patience()).endless()
     stamp = f"sha256:{name.rpartition('.')[0].rpartition('-')[2]}"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / name
-    with locked(folder / f"{name}.lock"):  # another run may be at it; then it is here when that one is done
+    with locked(folder / f"{name}.lock"):  # another run may be downloading it
         try:
             StampedFile(name, 0, stamp).check(path)
         except Fault:
@@ -80,10 +80,10 @@ def fetch_stamped(url: str, folder: Path, *, web: Web | None = None, patience: P
 
 
 def _size_of(url: str, web: Web, patience: Patience) -> int:
-    """Bytes, as the host says.
+    """The size in bytes that the host reports.
 
     Raises:
-        Fault: it does not answer, or does not say.
+        Fault: the host does not answer or does not report a size.
     """
     import requests
 
@@ -95,27 +95,27 @@ def _size_of(url: str, web: Web, patience: Patience) -> int:
         raise Fault(f"it cannot be reached ({type(error).__name__})") from None
     length = answer.headers.get("Content-Length", "")
     if not length.isdecimal():
-        raise Fault("the host does not say how large it is")
+        raise Fault("the host does not report its size")
     return int(length)
 
 
 @dataclass(frozen=True)
 class Beginning:
-    """A file of weights, if there is one, and what the network is to see."""
+    """The file of initial weights, if any, and the preprocessing."""
 
     weights: Path | None
-    metadata: Metadata | None  # of the weights, if a classifier was trained here with them
+    metadata: Metadata | None  # of the weights, if they are a classifier of ours
     sees: Preprocessing
-    auto: tuple[int, int]  # height, width in pixels, of what it would see with train.size auto
-    reason: str  # that it sees this
-    made_from: dict[str, str]  # sha256 of what shaped the network and lies outside the project's own code
+    auto: tuple[int, int]  # height, width in pixels with train.size auto
+    reason: str  # of this preprocessing
+    made_from: dict[str, str]  # sha256 of files outside the project's code that affect the network
 
 
 def choose_beginning(recipe: TrainParams, dataset: Dataset, downloads: Path) -> Beginning:
     """Resolve `train.pretrained`, `train.weights` and `train.size`.
 
     Raises:
-        ParamsError: the model has no published weights, or no such module, or is not that of the weights.
+        ParamsError: the model has no published weights, does not exist, or is not that of the weights.
         SourceError: they cannot be downloaded.
         DataError: their metadata is damaged.
     """
@@ -123,14 +123,17 @@ def choose_beginning(recipe: TrainParams, dataset: Dataset, downloads: Path) -> 
     metadata = _metadata(weights, recipe) if weights else None
     if metadata:
         sees = Preprocessing(metadata.network_size, metadata.mean, metadata.std)
-        reason = "as when those were trained"
+        reason = "as in their training"
     elif weights and has_published_weights(recipe.model):
-        sees, reason = preprocessing(recipe.model), f"as the published weights of {recipe.model} were made for"
+        sees, reason = preprocessing(recipe.model), f"as for the published weights of {recipe.model}"
     else:
-        sees, reason = Preprocessing(dataset.size, dataset.mean, dataset.std), "as the prepared images are"
+        sees, reason = Preprocessing(dataset.size, dataset.mean, dataset.std), "as the prepared images"
     auto = sees.size
     if isinstance(recipe.size, int):
-        sees, reason = Preprocessing((recipe.size, recipe.size), sees.mean, sees.std), f"{reason}, but for train.size"
+        sees, reason = (
+            Preprocessing((recipe.size, recipe.size), sees.mean, sees.std),
+            f"{reason}, except for train.size",
+        )
     made_from = {"weights": sha256_of_file(weights)} if weights and weights.is_file() else {}
     if is_own_module(recipe.model):
         made_from["module"] = source_sha256(recipe.model)
@@ -138,11 +141,11 @@ def choose_beginning(recipe: TrainParams, dataset: Dataset, downloads: Path) -> 
 
 
 def begun_classifier(card: Card, beginning: Beginning) -> Classifier:
-    """The classifier of a card, its network given what it begins from; that is printed.
+    """Build the classifier of `card` with its initial weights, and print a line about them.
 
     Raises:
-        DataError: the file is no file of weights, or of other weights.
-        ParamsError: it is of this model for images of another size.
+        DataError: the file has no weights, or weights for another model.
+        ParamsError: the weights are of this model for another image size.
     """
     if beginning.weights is None:
         return build_classifier(card)
@@ -155,14 +158,14 @@ def begun_classifier(card: Card, beginning: Beginning) -> Classifier:
         theirs, ours = (f"{width}x{height}" for height, width in (fitting, card.network_size))
         raise ParamsError(
             f"params.yaml: train.weights is {printable(beginning.weights)}, which fits {card.model} for {theirs} "
-            f"pixels, and it is to see {ours}; set train.size to {'auto' if fitting == beginning.auto else fitting[0]}"
+            f"pixels, not {ours}; set train.size to {'auto' if fitting == beginning.auto else fitting[0]}"
         ) from None
     print(f"train: {'; '.join([*words, _seen(beginning)])}", flush=True)
     return classifier
 
 
 def _begun(card: Card, beginning: Beginning, weights: Path) -> tuple[Classifier, list[str]]:
-    """The classifier, and what of it is fresh."""
+    """The classifier, and messages about its weights."""
     words = list[str]()
     if beginning.metadata:
         classifier = build_classifier(card)
@@ -174,9 +177,9 @@ def _begun(card: Card, beginning: Beginning, weights: Path) -> tuple[Classifier,
 
 
 def _fitting_size(card: Card, beginning: Beginning, weights: Path) -> tuple[int, int] | None:
-    """Pixels (H, W) for which the model would have to be built to take the weights; None where no size helps."""
+    """The size (H, W) for which the model fits the weights; None if there is none."""
     for size in (beginning.auto, *((side, side) for side in SIDES)):
-        # Without memory for its weights, as the shapes are all that counts.
+        # On the meta device: only shapes count.
         with suppress(Exception), torch.device("meta"):
             _begun(replace(card, network_size=size), beginning, weights)
             return size
@@ -184,14 +187,12 @@ def _fitting_size(card: Card, beginning: Beginning, weights: Path) -> tuple[int,
 
 
 def keeps_last_layer(card: Card, beginning: Beginning) -> bool:
-    """Whether the weights bring a last layer for the very classes of the card."""
+    """Whether the weights include a last layer for the same classes."""
     return beginning.metadata is not None and _are_the_same(beginning.metadata.classes, card.classes)
 
 
 def _weights(recipe: TrainParams, downloads: Path) -> Path | None:
     if recipe.pretrained:
-        # Here, not above: what speaks to the network takes time to import.
-
         return published_weights(recipe.model, downloads)
     return Path(recipe.weights) if recipe.weights != NO_FILE else None
 
@@ -202,36 +203,36 @@ def _metadata(weights: Path, recipe: TrainParams) -> Metadata | None:
     metadata = read_metadata(weights)
     if not metadata:
         return None
-    both_own = is_own_module(metadata.model) and is_own_module(recipe.model)  # a module may have moved
+    both_own = is_own_module(metadata.model) and is_own_module(recipe.model)  # the module may have moved
     for name, theirs, mine in (("model", metadata.model, recipe.model), ("head", metadata.head, recipe.head)):
         if theirs != mine and not (name == "model" and both_own):
             raise ParamsError(
                 f"params.yaml: train.weights is {printable(weights)}, trained with train.{name} {printable(theirs)}, "
-                f"and train.{name} is {mine}; set one of them to go with the other"
+                f"and train.{name} is {mine}; change one of them"
             )
     return metadata
 
 
 def _go_on(network: nn.Module, weights: Path, before: list[str], classes: list[str]) -> list[str]:
-    """Give the network of a classifier the weights of another one of ours; what was kept, and what is fresh."""
+    """Load the weights of another classifier of ours; returns messages about the last layer."""
     network = network.network if isinstance(network, ThreeChannels) else network
     if not _are_the_same(before, classes):
-        return [_fill(network, weights, _refreshed(network)), "the last layer is fresh, for the classes are others"]
+        return [_fill(network, weights, _refreshed(network)), "the last layer is new, since the classes differ"]
     words = _fill(network, weights, None)
     if before == classes:
-        return [words, "the last layer is kept, for the classes are the same"]
+        return [words, "the last layer is kept, since the classes are the same"]
     order = [before.index(name) for name in classes]
     with torch.no_grad():
         for parameter in last_layer(network)[1].parameters():
             parameter.copy_(parameter[order].clone())
-    return [words, "the last layer is kept, its rows in the new order of the same classes"]
+    return [words, "the last layer is kept, its rows reordered like the classes"]
 
 
 def _begin(network: nn.Module, weights: Path, has_own_classes: bool) -> list[str]:
-    """Give a network weights from elsewhere; `has_own_classes` where a layer for the data's is to come behind them."""
+    """Load other weights; `has_own_classes`: a layer for the data's classes follows the last layer."""
     if has_own_classes:
-        return [_fill(network, weights, None), "a fresh layer follows"]
-    return [_fill(network, weights, _refreshed(network)), "the last layer is fresh"]
+        return [_fill(network, weights, None), "a new layer follows"]
+    return [_fill(network, weights, _refreshed(network)), "the last layer is new"]
 
 
 def _fill(network: nn.Module, weights: Path, fresh: str | None) -> str:
@@ -242,10 +243,9 @@ def _fill(network: nn.Module, weights: Path, fresh: str | None) -> str:
 
 
 def _refreshed(network: nn.Module) -> str:
-    """The name of the last layer, made anew.
+    """Reinitialise the last layer; returns its name.
 
-    Some networks begin with a large one, made for all else being fresh: behind trained weights the loss would begin
-    at 9.
+    Some networks initialise it with large values. After trained weights, the loss would then start at 9.
     """
     name, layer = last_layer(network)
     layer.reset_parameters()  # type: ignore[operator]

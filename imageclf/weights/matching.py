@@ -1,4 +1,4 @@
-"""Weights from a file, and which of them go into which tensor of a network."""
+"""Read weights from a file and match them to the tensors of a network."""
 
 import re
 from collections import Counter
@@ -16,15 +16,15 @@ from imageclf.models.card import METADATA, Metadata
 from imageclf.runtime.errors import DataError, Fault, printable
 from imageclf.weights.torch_file import read_torch_file
 
-TORCH = (b"PK\x03\x04", b"\x80\x02")  # how its two formats begin: a zip archive, a pickle
-POINTER = b"version https://git-lfs"  # what Git LFS leaves in the place of a file that it has not fetched
+TORCH = (b"PK\x03\x04", b"\x80\x02")  # signatures of its two formats: zip archive, pickle
+POINTER = b"version https://git-lfs"  # a file that Git LFS has not fetched
 
 
 def read_weights(path: Path) -> dict[str, dict[str, Tensor]]:
-    """Every dict of tensors by name, in the order of the file, under the keys that lead to it.
+    """Every dict of tensors in the file, in its order, by the path of keys to the dict.
 
     Raises:
-        DataError: it is missing, damaged, or has no tensors by name.
+        DataError: the file is missing, damaged, or has no named tensors.
     """
     try:
         return _read(path)
@@ -33,21 +33,21 @@ def read_weights(path: Path) -> dict[str, dict[str, Tensor]]:
 
 
 def read_metadata(path: Path) -> Metadata | None:
-    """What a classifier of ours says of itself in its file, or in the card.json beside it if it is older.
+    """The metadata of a classifier of ours, in its file or, for older ones, in the card.json beside it.
 
     Raises:
-        DataError: it says what cannot be.
+        DataError: the metadata is invalid.
     """
     try:
         with safe_open(path, "pt") as file:
             text = (file.metadata() or {}).get(METADATA)
     except (SafetensorError, OSError):
-        return None  # no safetensors file; who reads its tensors says more
+        return None  # not a safetensors file; reading its tensors gives the message
     try:
         if text:
             return Metadata.model_validate_json(text)
     except ValidationError:
-        raise DataError(f"{printable(path)} is damaged: its metadata cannot be read; copy it anew") from None
+        raise DataError(f"{printable(path)} is damaged: its metadata cannot be read; copy it again") from None
     try:
         return Metadata.model_validate_json((path.parent / "card.json").read_bytes())
     except (ValidationError, OSError):
@@ -55,44 +55,44 @@ def read_metadata(path: Path) -> Metadata | None:
 
 
 def is_in_order(path: Path) -> bool:
-    """Whether the tensors stand in the network's order: PyTorch keeps it, safetensors sorts them by name."""
+    """Whether the file keeps the network's order: PyTorch does, safetensors sorts by name."""
     with path.open("rb") as file:
         return file.read(4).startswith(TORCH)
 
 
 def _read(path: Path) -> dict[str, dict[str, Tensor]]:
     if not path.is_file():
-        raise Fault("is a folder, not a file in it" if path.is_dir() else "is no file")
+        raise Fault("is a folder, not a file in it" if path.is_dir() else "is not a file")
     if is_in_order(path):
         return read_torch_file(path)
     try:
-        # It is told by its content: safetensors begins with a length and a brace.
+        # Recognised by content: safetensors begins with a length and a brace.
         return {"": load_file(path)}
     except (SafetensorError, OSError, KeyError, ValueError):
         with path.open("rb") as file:
             if file.read(len(POINTER)) == POINTER:
-                raise Fault("is a pointer of Git LFS, and git lfs pull brings the file") from None
+                raise Fault("is a Git LFS pointer; run git lfs pull") from None
         raise Fault("is neither a safetensors file nor one that PyTorch wrote") from None
 
 
-# Counters of batch norm, which older files lack, and those that averages and profilers add: no answer depends on them.
+# Counters of batch norm, which older files lack, and of averages and profilers: predictions do not depend on them.
 COUNTERS = ("num_batches_tracked", "n_averaged", "total_ops", "total_params")
-AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # heads of googlenet and inception_v3 that only their first training used
-AVERAGE = re.compile(r"(^|[._])(ema|swa|averaged?|teacher)([._]|$)")  # how moving averages of the weights are named
-States = Mapping[str, Mapping[str, Tensor]]  # dicts of tensors by name, under the keys that lead to them in a file
+AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # auxiliary heads of googlenet and inception_v3
+AVERAGE = re.compile(r"(^|[._])(ema|swa|averaged?|teacher)([._]|$)")  # names of moving averages of the weights
+States = Mapping[str, Mapping[str, Tensor]]  # dicts of tensors, by the path of keys to the dict
 
 
 @torch.no_grad()
 def begin_from(network: nn.Module, states: States, *, fresh: str | None, source: str, in_order: bool = True) -> str:
-    """Give the network the tensors' values, all but the layer named `fresh`; the sentence about it.
+    """Copy the tensors into the network, except into the layer named `fresh`; returns a message.
 
-    They go by name, once a prefix of all of them (`module.`, `model.backbone.`) is off. Where several dicts fit, a
-    moving average comes first. Where the names are others, they go by order, if the file has the network's
-    (`in_order`), every shape and every last part of a name (weight, bias, running_mean) is the same in both rows, and
-    nothing but the names could tell two neighbours apart.
+    Tensors are matched by name, without a common prefix (`module.`, `model.backbone.`). If several dicts fit, a moving
+    average comes first. If the names differ, tensors are matched by order. This needs a file in the network's order
+    (`in_order`), the same shapes and last parts of names (weight, bias, running_mean), and no two neighbours that only
+    their names distinguish.
 
     Raises:
-        DataError: something beyond the fresh layer is missing, too much or of another shape.
+        DataError: a tensor outside the fresh layer is missing, superfluous or of another shape.
     """
     wanted = _without_counters(network.state_dict())
     to_fill = {name: tensor for name, tensor in wanted.items() if not _is_of(name, fresh)}
@@ -100,7 +100,7 @@ def begin_from(network: nn.Module, states: States, *, fresh: str | None, source:
     parts, how = _parts(states, to_fill), ""
     fitting = [part for part in parts if _fits(to_fill, _body(part[1], to_fill, fresh))]
     if not fitting and in_order:
-        fitting, how = _by_order(states, wanted, to_fill, fresh), ", by order and shape, for its names are others"
+        fitting, how = _by_order(states, wanted, to_fill, fresh), ", by order and shape, since its names differ"
     if not fitting:
         nearest = max((part for _, part in parts), key=lambda part: len(part.keys() & to_fill.keys()))
         misfit = _misfit(to_fill, _body(nearest, to_fill, fresh))
@@ -120,9 +120,9 @@ def _without_counters(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _parts(states: States, wanted: Mapping[str, Tensor]) -> list[tuple[str, dict[str, Tensor]]]:
-    """What may be the network's tensors, and the words before their names, averages first.
+    """Candidates for the network's tensors, with their prefixes, averages first.
 
-    These are the tensors below each prefix that stands before one of the network's own names.
+    A candidate is all tensors with a prefix that occurs before one of the network's names.
     """
     found = []
     for where, tensors in states.items():
@@ -135,7 +135,7 @@ def _parts(states: States, wanted: Mapping[str, Tensor]) -> list[tuple[str, dict
 
 
 def _body(part: Mapping[str, Tensor], wanted: Mapping[str, Tensor], fresh: str | None) -> dict[str, Tensor]:
-    """All but auxiliary heads and what is in the fresh layer's place: a layer, or several of another head."""
+    """The tensors without auxiliary heads and without the layers in the fresh layer's place."""
 
     def is_beside(name: str) -> bool:
         return name.startswith(AUXILIARY) or _is_of(name, fresh) or name.startswith(f"{fresh}.")
@@ -146,7 +146,7 @@ def _body(part: Mapping[str, Tensor], wanted: Mapping[str, Tensor], fresh: str |
 def _by_order(
     states: States, wanted: Mapping[str, Tensor], to_fill: Mapping[str, Tensor], fresh: str | None
 ) -> list[tuple[str, dict[str, Tensor]]]:
-    """The dicts that fit by order, with a layer in the fresh one's place or without, averages first."""
+    """The dicts that fit by order, with or without a layer in the fresh one's place, averages first."""
     found = [
         (where, dict(zip(row, tensors.values(), strict=True)))
         for where, tensors in states.items()
@@ -179,7 +179,7 @@ def _fits_by_order(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], fr
 
 
 def _is_ambiguous(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether two neighbouring modules of equal shapes differ in more than a number: query and key, say."""
+    """Whether two neighbouring modules of equal shapes differ in more than a number, as query and key do."""
     modules = [
         (re.sub(r"\d+", "", name), [tensors[each].shape for each in names])
         for name, names in (
@@ -193,7 +193,7 @@ def _misfit(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
     missing = [name for name in wanted if name not in given]
     unknown = [name for name in given if name not in wanted]
     other = [name for name in wanted if name in given and wanted[name].shape != given[name].shape]
-    words = [_counted(missing, len(wanted), "are missing"), _counted(unknown, len(given), "have no place in it")]
+    words = [_counted(missing, len(wanted), "are missing"), _counted(unknown, len(given), "are unexpected")]
     if other:
         sizes = f"{_size(given[other[0]].shape)} for {_size(wanted[other[0]].shape)}"
         words.append(f"{_counted(other, len(wanted), 'have another shape')}, {sizes}")

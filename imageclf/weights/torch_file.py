@@ -3,7 +3,7 @@
 A pickle names the classes and functions that make its objects. Those that describe tensors are on a list here; anything
 else (settings, optimisers, callbacks, whole networks) becomes an empty stand-in, and is neither imported nor called.
 
-Why not torch.load(weights_only=True): on the tests' files it reads less and refuses less, even with stand-ins allowed
+Why not torch.load with weights_only: on the tests' files it reads less and refuses less, even with stand-ins allowed
 by safe_globals (torch 2.14.1).
     both read          state dicts, averages, argparse.Namespace, NumPy scalars, whole networks in the zip format
     only this reads    whole networks in the older format, subclasses of Tensor, list and dict; calls are skipped
@@ -76,7 +76,7 @@ class View(NamedTuple):
 
 @dataclass(eq=False)
 class StandIn:
-    """What is there instead of any other object: its name, and the state that it would have been given."""
+    """Replaces any other object: its name, and the state it would have been given."""
 
     name: str  # of its class or function
     state: Any = None
@@ -97,7 +97,7 @@ def _view(
     flags: Any = (),
 ) -> View | StandIn:
     if not isinstance(storage, Storage) or max(len(shape), len(strides)) > MOST_DIMENSIONS:
-        raise Fault("has a tensor that is none")
+        raise Fault("has an invalid tensor")
     if flags:
         return StandIn("a conjugate or negated view")
     return View(storage, offset, tuple(shape), tuple(strides))
@@ -200,7 +200,7 @@ def read_torch_file(path: Path) -> dict[str, dict[str, Tensor]]:
     except Fault:
         raise
     except Exception as error:  # no closed list says what a broken zip or pickle raises
-        raise Fault(f"is broken, or no file that PyTorch wrote ({type(error).__name__})") from None
+        raise Fault(f"is broken, or not a file that PyTorch wrote ({type(error).__name__})") from None
 
 
 def _read_zip(file: BinaryIO) -> dict[str, dict[str, Tensor]]:
@@ -215,7 +215,7 @@ def _read_zip(file: BinaryIO) -> dict[str, dict[str, Tensor]]:
         if sum(member.file_size for member in members.values()) > file.seek(0, io.SEEK_END):
             raise Fault("says that it holds more than it has bytes")
         if f"{above}byteorder" in members and archive.read(f"{above}byteorder") != b"little":
-            raise Fault("has its bytes in another order; save it anew on this kind of machine")
+            raise Fault("has its bytes in another order; save it again on this kind of machine")
         if members[main].file_size > LARGEST_PICKLE:
             raise Fault("describes more tensors than any network has")
         content = _TensorUnpickler(io.BytesIO(archive.read(main))).load()
@@ -239,7 +239,7 @@ def _read_row(file: BinaryIO) -> dict[str, dict[str, Tensor]]:
     stream = io.BytesIO(row)
     magic, _, machine = (Unpickler(stream).load() for _ in range(3))
     if magic != 0x1950A86A20F9469CFC6C or not machine["little_endian"]:
-        raise Fault("is no file that PyTorch wrote on this kind of machine")
+        raise Fault("is not a file that PyTorch wrote on this kind of machine")
     content, keys = Unpickler(stream).load(), Unpickler(stream).load()
     at, storages = stream.tell(), dict[str, Bytes]()
     for key in keys:

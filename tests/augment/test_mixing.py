@@ -1,4 +1,4 @@
-"""Mixed images hold what their fractions say, and their random draws depend on (seed, step, shard) alone."""
+"""Mixed images contain the fractions that they report, and their random draws depend only on (seed, step, shard)."""
 
 import numpy as np
 import pytest
@@ -47,7 +47,7 @@ def test_with_both_each_image_has_one_of_them() -> None:
     assert 20 < boxes.sum() < 60
 
 
-def test_chances_are_of_seed_step_and_shard() -> None:
+def test_random_draws_are_of_seed_step_and_shard() -> None:
     mixing = Mixing(0, mixup=0.5, cutmix=0.5)
     assert (mix(mixing).images == mix(mixing).images).all()
     others = [mix(mixing, step=1), mix(mixing, shard=1), mix(Mixing(1, mixup=0.5, cutmix=0.5))]

@@ -63,7 +63,7 @@ def test_a_slow_source_is_taken_when_no_other_brings_it(tmp_path: Path, capsys: 
         bring(server.web, NO_NPM, tmp_path / "downloads", MINDS_SLOWNESS)
     assert "npm pack thing@1.0.0: npm is not installed; next: http://" in capsys.readouterr().out
     first, second = server.ranges
-    assert first is None and second is not None  # it went on, not anew
+    assert first is None and second is not None  # it resumed, it did not start over
 
 
 @pytest.mark.parametrize(("name", "content"), [("official.tar.gz", OFFICIAL), ("package.tgz", made.sheets())])

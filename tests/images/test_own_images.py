@@ -127,7 +127,7 @@ def test_nothing_is_written_to_the_users_folder(own: Own) -> None:
 
 
 def test_fifty_images_more_move_no_other(own: Own) -> None:
-    fill(own.images / "ant", range(30, 50))  # a class of fewer has exact shares, which more images move
+    fill(own.images / "ant", range(30, 50))  # a class of fewer has rounded counts, which more images change
     own.prepare()
     before = set(own.samples().itertuples(index=False, name=None))
     fill(own.images / "ant", range(500, 525))

@@ -1,4 +1,4 @@
-"""A split by content: shares are kept, small classes have their images, seeds differ, and what is given stays."""
+"""A split by content: fractions are kept, small classes have their images, seeds differ, and what is given stays."""
 
 import numpy as np
 import pytest
@@ -25,8 +25,8 @@ def split(
 
 def test_each_split_gets_its_share_up_to_chance() -> None:
     places = split()
-    for name, share in (("train", 0.7), ("val", 0.1), ("test", 0.2)):
-        assert (places == name).mean() == pytest.approx(share, abs=0.015)
+    for name, fraction in (("train", 0.7), ("val", 0.1), ("test", 0.2)):
+        assert (places == name).mean() == pytest.approx(fraction, abs=0.015)
 
 
 def test_neither_order_nor_neighbours_matter() -> None:
@@ -101,9 +101,9 @@ def test_a_small_class_gets_its_share_rounded_up_or_down(images: int, classes: i
     labels = np.arange(images) % classes
     for seed in range(60):
         places = split(CONTENTS[:images], labels=labels, seed=seed)
-        for name, share in (("val", 0.1), ("test", 0.2)):
+        for name, fraction in (("val", 0.1), ("test", 0.2)):
             counts = np.bincount(labels[places == name], minlength=classes)
-            assert (abs(counts - share * images / classes) < 1).all()
+            assert (abs(counts - fraction * images / classes) < 1).all()
 
 
 def test_a_large_class_is_left_to_chance() -> None:

@@ -108,9 +108,7 @@ def test_weights_for_images_of_another_size_say_which(tmp_path: Path, known: boo
     if not known:
         path = tmp_path / "notes.safetensors"
         save_file(build_classifier(card).network.state_dict(), path)
-    with pytest.raises(
-        ParamsError, match=rf"fits notes_cnn for 32x32 pixels, and it is to see 64x64; set train\.size to {size}$"
-    ):
+    with pytest.raises(ParamsError, match=rf"fits notes_cnn for 32x32 pixels, not 64x64; set train\.size to {size}$"):
         begun(tmp_path, model="notes_cnn", weights=str(path), size=64)
 
 
@@ -198,15 +196,15 @@ def test_own_weights_go_on_with_all_that_they_had(
     assert (card.network_size, card.mean, card.std) == ((32, 32), [0.1] * channels, [0.2] * channels)
     said = capsys.readouterr().out
     assert f"train: {len(saved)} of {len(saved)} tensors from mine.safetensors" in said
-    assert "; the last layer is kept, for the classes are the same; the network sees 32x32 pixels, mean 0.100" in said
-    assert said.endswith(", as when those were trained\n")
+    assert "; the last layer is kept, since the classes are the same; the network sees 32x32 pixels, mean 0.100" in said
+    assert said.endswith(", as in their training\n")
 
 
 def test_train_size_has_the_last_word(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = own_weights(tmp_path, "squeezenet1_1")
     _, card = begun(tmp_path, model="squeezenet1_1", weights=str(path), size=64)
     assert (card.network_size, card.mean) == ((64, 64), [0.1] * 3)
-    assert ", as when those were trained, but for train.size\n" in capsys.readouterr().out
+    assert ", as in their training, except for train.size\n" in capsys.readouterr().out
 
 
 def test_an_older_file_of_ours_is_known_by_the_card_beside_it(
@@ -234,22 +232,24 @@ def test_other_classes_get_a_fresh_last_layer_and_a_new_order_new_rows(
     state = begun(tmp_path, other, model="notes_cnn", weights=str(path))[0].network.state_dict()
     assert len(state[weight]) == 4
     assert all(torch.equal(state[name], saved[name]) for name in body)
-    assert "; the last layer is fresh, for the classes are others; the network sees 32x32" in capsys.readouterr().out
+    assert "; the last layer is new, since the classes differ; the network sees 32x32" in capsys.readouterr().out
     turned = replace(DATASET, classes=["cat", "ant", "bee"])
     state = begun(tmp_path, turned, model="notes_cnn", weights=str(path))[0].network.state_dict()
     assert torch.equal(state[weight], saved[weight][[2, 0, 1]])
     assert torch.equal(state[bias], saved[bias][[2, 0, 1]])
-    assert "; the last layer is kept, its rows in the new order of the same classes; " in capsys.readouterr().out
+    assert "; the last layer is kept, its rows reordered like the classes; " in capsys.readouterr().out
 
 
 def test_own_weights_of_another_model_or_head_and_damaged_ones_are_one_sentence(tmp_path: Path) -> None:
     path = own_weights(tmp_path)
     with pytest.raises(
-        ParamsError, match=r"trained with train\.model notes_cnn, and train\.model is cifarnet; set one"
+        ParamsError, match=r"trained with train\.model notes_cnn, and train\.model is cifarnet; change one"
     ):
         begun(tmp_path, model="cifarnet", weights=str(path))
     path = own_weights(tmp_path, "squeezenet1_1", head="append")
-    with pytest.raises(ParamsError, match=r"trained with train\.head append, and train\.head is replace; set one of"):
+    with pytest.raises(
+        ParamsError, match=r"trained with train\.head append, and train\.head is replace; change one of"
+    ):
         begun(tmp_path, model="squeezenet1_1", weights=str(path))
     save_file(load_file(path), path, {"classifier": "{}"})
     with pytest.raises(DataError, match=r"mine\.safetensors is damaged: its metadata cannot be read"):

@@ -55,9 +55,7 @@ def test_vgg16_has_the_notes_numbers_of_parameters(head: str, classes: int, para
 
 
 def test_a_model_without_classes_of_its_own_takes_no_further_layer() -> None:
-    with pytest.raises(
-        ParamsError, match=r"train\.head is append, which goes with .* train\.model is cifarnet; set it"
-    ):
+    with pytest.raises(ParamsError, match=r"train\.head is append, which only .* train\.model is cifarnet; set it"):
         built("cifarnet", "append", 10, size=(32, 32))
 
 
@@ -136,5 +134,5 @@ def test_several_heads_are_not_taken_for_one() -> None:
         def get_classifier(self) -> tuple[nn.Module, nn.Module]:
             return self[0], self[1]
 
-    with pytest.raises(ParamsError, match=r"train\.model has 2 heads, and there is a rule for one; give it no weights"):
+    with pytest.raises(ParamsError, match=r"train\.model has 2 heads, and only one is supported; do not set weights"):
         last_layer(Distilled(nn.Linear(3, 4), nn.Linear(3, 4)))

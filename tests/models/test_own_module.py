@@ -90,10 +90,10 @@ def test_it_is_built_for_the_classes_and_channels() -> None:
         ("n" * 300 + ".Net", r"package\.module:Class$"),
         ("mine.nets:NeedsSize", "cannot take images of 8x8 pixels .*; it can take 224x224: set train.size to 224"),
         ("mine.nets:Positional", r"called with classes= and channels=, .* unexpected keyword argument 'channels'"),
-        ("mine.nets:FiveClasses", "answers 1x5 for one image, and 1x4 is needed"),
+        ("mine.nets:FiveClasses", "returns 1x5 for one image; it must return logits, 1x4"),
         ("mine.nets:NoNetwork", "makes a NoNetwork, not a torch.nn.Module"),
         ("mine.broken:Net", r"no module torch\.nothing_of_that_name"),
-        ("mine.cut:Net", "cannot be imported: .*; mend that"),
+        ("mine.cut:Net", "cannot be imported: .*; fix it"),
         (":Net", "cannot be imported"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Models come by name, with a head for the classes that there are, and say what they cannot do."""
+"""Models are found by name, get a head for the classes, and report what they cannot do."""
 
 import pytest
 import torch
@@ -54,7 +54,7 @@ def test_a_network_built_for_one_size_names_the_size_or_the_param_that_gives_ano
 def test_more_weights_than_an_onnx_file_holds_are_refused() -> None:
     with torch.device("meta"):
         check_weight(torch.nn.Linear(1024, 1024), "small")
-        with pytest.raises(ParamsError, match=r"large has 2\.1 GB of weights, and the ONNX file that export writes"):
+        with pytest.raises(ParamsError, match=r"large has 2\.1 GB of weights, and an ONNX file holds at most 2"):
             check_weight(torch.nn.Linear(2**19, 2**10), "large")
 
 

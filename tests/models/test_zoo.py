@@ -16,7 +16,9 @@ from imageclf.runtime.errors import MachineError, ParamsError
 
 def test_without_timm_the_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MachineError, match=r"timm/resnet10t is timm's, which is missing; pip install timm==[\d.]+$"):
+    with pytest.raises(
+        MachineError, match=r"timm/resnet10t needs timm, which is not installed; pip install timm==[\d.]+$"
+    ):
         build_network("timm/resnet10t", classes=3, channels=3, size=(32, 32))
 
 

@@ -23,12 +23,12 @@ FOUND = 3  # exit code of a DataError
 
 def prove_artefacts(ground: Ground, count: int, real: int, tally: Tally) -> None:
     """Damage files and let the next stage read them: `count` times forked, and `real` times as a person starts it."""
-    project, chances = ground.copy(ground.finished, "corruption"), ground.chances("artefacts")
+    project, draws = ground.copy(ground.finished, "corruption"), ground.draws("artefacts")
     for turn in range(count + real):
         folder = list(READERS)[turn % len(READERS)]
-        path = chances.choice(sorted(file for file in (project.folder / folder).rglob("*") if file.is_file()))
+        path = draws.choice(sorted(file for file in (project.folder / folder).rglob("*") if file.is_file()))
         whole = path.read_bytes()
-        words = corrupt(path, chances)
+        words = corrupt(path, draws)
         fault = _fault_of(project, folder, forked=turn < count)
         name = path.relative_to(project.folder)
         tally.count(f"{name} {words}: {fault}" if fault else None, folder=project.folder)
@@ -38,14 +38,14 @@ def prove_artefacts(ground: Ground, count: int, real: int, tally: Tally) -> None
 
 def prove_cache(ground: Ground, count: int, tally: Tally) -> None:
     """Damage objects in DVC's cache, which it trusts when they are read-only; check out, and run the next stage."""
-    chances = ground.chances("cache")
+    draws = ground.draws("cache")
     for turn in range(count):
         project = ground.copy(ground.finished, f"cache-{turn}")
-        folder = chances.choice(list(READERS))
-        path = _cached_object(project.folder, folder, chances)
+        folder = draws.choice(list(READERS))
+        path = _cached_object(project.folder, folder, draws)
         remove(project.folder, READERS)
         path.chmod(0o644)
-        words = corrupt(path, chances)
+        words = corrupt(path, draws)
         path.chmod(0o444)
         checkout_code, _ = _real(project, "dvc", "checkout")
         fault = None if checkout_code else _fault_of(project, folder, forked=False)
@@ -53,14 +53,14 @@ def prove_cache(ground: Ground, count: int, tally: Tally) -> None:
         tally.count(f"a cached file of {folder} {words}: {fault}" if fault else None, folder=project.folder)
 
 
-def corrupt(path: Path, chances: Random) -> str:
+def corrupt(path: Path, draws: Random) -> str:
     """Flip a bit of a file, or cut off its end; what was done, in words."""
     content = bytearray(path.read_bytes())
-    at = chances.randrange(len(content))
-    if chances.random() < 0.5:
+    at = draws.randrange(len(content))
+    if draws.random() < 0.5:
         path.write_bytes(content[:at])
         return f"cut to {at} of {len(content)} bytes"
-    bit = chances.randrange(8)
+    bit = draws.randrange(8)
     content[at] ^= 1 << bit
     path.write_bytes(content)
     return f"flipped in bit {bit} of byte {at}"
@@ -90,13 +90,13 @@ def _real(project: Project, *command: str) -> tuple[int, str]:
         return code, run.text
 
 
-def _cached_object(root: Path, folder: str, chances: Random) -> Path:
+def _cached_object(root: Path, folder: str, draws: Random) -> Path:
     """A random file of an out, where it lies in the cache."""
     cache = root / ".dvc/cache/files/md5"
     names = {path.name for path in (root / folder).rglob("*") if path.is_file()}
     for listing in sorted(cache.glob("*/*.dir")):
         entries = json.loads(listing.read_text())
         if {Path(entry["relpath"]).name for entry in entries} == names:
-            digest = chances.choice(entries)["md5"]
+            digest = draws.choice(entries)["md5"]
             return cache / digest[:2] / digest[2:]
     raise AssertionError(f"{folder} is not in the cache")

@@ -1,4 +1,4 @@
-"""The project under proof: a small one, made anew or copied, and one run of it that nothing disturbs."""
+"""The project under proof: a small one, built or copied, and one undisturbed run of it."""
 
 import re
 import shutil
@@ -25,7 +25,7 @@ class Ground:
     folder: Path
     seed: int
 
-    def chances(self, row: str) -> Random:
+    def draws(self, row: str) -> Random:
         """The same for the same row, whichever other rows run."""
         return Random(f"{self.seed} {row}")
 

@@ -15,7 +15,7 @@ from tests.proof.table import Tally
 TRAIN = ("python", "-m", "stages.train")
 REPRO = ("dvc", "repro")
 IN_A_ROW = 4  # kills of one run, at most
-AIMED = 0.2  # share of the kills that wait for the last epoch, to fall into the writing
+AIMED = 0.2  # fraction of the kills that wait for the last epoch, to fall into the writing
 WRITING = 0.4  # seconds after it
 BUSY = ("is busy", "exited with 7", "Unable to acquire lock")  # what DVC says of its own locks, and of train's
 PATIENCE = 20.0  # seconds that another run may hold its lock
@@ -36,19 +36,19 @@ class Target:
 
 def prove_train_kills(ground: Ground, count: int, tally: Tally) -> None:
     """`count` kills of `python -m stages.train`: its workers must die with it, its outs come out the same."""
-    project, chances = ground.copy(ground.prepared, "kills"), ground.chances("train kills")
+    project, draws = ground.copy(ground.prepared, "kills"), ground.draws("train kills")
     paths = outs_of(project.folder, "train")
     clear = partial(remove, project.folder, paths)
     seconds = finish(project, *TRAIN)
     target = Target(project, TRAIN, paths, fingerprint(project.folder, paths), seconds, clear)
     while tally.tried < count:
-        rounds = min(chances.randint(1, IN_A_ROW), count - tally.tried)
-        prove_target(target, [False] * rounds, chances, tally)
+        rounds = min(draws.randint(1, IN_A_ROW), count - tally.tried)
+        prove_target(target, [False] * rounds, draws, tally)
 
 
 def prove_dvc_kills(ground: Ground, count: int, tally: Tally, *, stages: Sequence[str]) -> None:
     """`count` kills of `dvc repro`, in turn with all its processes, and alone, which leaves an orphan."""
-    chances = ground.chances("dvc kills")
+    draws = ground.draws("dvc kills")
     plain = ground.copy(ground.prepared, "dvc-unbroken")
     seconds = finish(plain, *REPRO, *stages)
     paths = [*outs_of(plain.folder, *stages), LOCK]
@@ -58,23 +58,23 @@ def prove_dvc_kills(ground: Ground, count: int, tally: Tally, *, stages: Sequenc
         trial += 1
         project = ground.copy(ground.prepared, f"dvc-kills-{trial}")
         target = Target(project, (*REPRO, *stages), paths, reference, seconds, lambda: None)
-        rounds = min(chances.randint(1, IN_A_ROW), count - tally.tried)
-        prove_target(target, [(trial + turn) % 2 == 0 for turn in range(rounds)], chances, tally)
+        rounds = min(draws.randint(1, IN_A_ROW), count - tally.tried)
+        prove_target(target, [(trial + turn) % 2 == 0 for turn in range(rounds)], draws, tally)
 
 
-def prove_target(target: Target, groups: list[bool], chances: Random, tally: Tally) -> None:
+def prove_target(target: Target, groups: list[bool], draws: Random, tally: Tally) -> None:
     """Kill the command once for each of `groups` (True: its group with it), let it end, compare, and count."""
-    struck, fault = _trial(target, groups, chances, tally)
+    struck, fault = _trial(target, groups, draws, tally)
     if struck or fault:
         tally.count(fault, times=max(struck, 1), folder=target.project.folder)
 
 
-def _trial(target: Target, groups: list[bool], chances: Random, tally: Tally) -> tuple[int, str | None]:
+def _trial(target: Target, groups: list[bool], draws: Random, tally: Tally) -> tuple[int, str | None]:
     """The kills that came in time, and what is wrong."""
     struck, fault = 0, None
     orphans: list[Identity] = []
     for whole_group in groups:
-        family, fault = _strike(target, whole_group, chances, tally)
+        family, fault = _strike(target, whole_group, draws, tally)
         orphans += family or []
         struck += family is not None
         if family is None or fault:
@@ -85,13 +85,11 @@ def _trial(target: Target, groups: list[bool], chances: Random, tally: Tally) ->
     return struck, fault or difference(target.reference, fingerprint(target.project.folder, target.paths))
 
 
-def _strike(
-    target: Target, whole_group: bool, chances: Random, tally: Tally
-) -> tuple[list[Identity] | None, str | None]:
+def _strike(target: Target, whole_group: bool, draws: Random, tally: Tally) -> tuple[list[Identity] | None, str | None]:
     """One kill: the orphans it left (None: it came too late), and what is wrong after it."""
     target.before()
     with Run(target.project, target.command, target.project.folder.with_name("log")) as run:
-        if not _moment_comes(run, target, chances):
+        if not _moment_comes(run, target, draws):
             return None, None if run.ended() == 0 or _busy(run) else f"exit code {run.ended()}: {run.text[-500:]}"
         family = run.strike(whole_group=whole_group)
         tally.seen[_phase(run.text)] += 1
@@ -101,9 +99,9 @@ def _strike(
     return family, damaged(target.project.folder, set(target.paths) - {LOCK}, target.reference)
 
 
-def _moment_comes(run: Run, target: Target, chances: Random) -> bool:
+def _moment_comes(run: Run, target: Target, draws: Random) -> bool:
     """Wait for the moment of a kill; False where the command ends before."""
-    aimed, wait = chances.random() < AIMED, chances.uniform(0, target.seconds)
+    aimed, wait = draws.random() < AIMED, draws.uniform(0, target.seconds)
     if not aimed:
         return run.ended(wait) is None
     while run.ended(0.01) is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.conftest import Project
 
-Identity = tuple[int, str]  # a process's id, and when it began: ids are given anew
+Identity = tuple[int, str]  # a process's id, and when it began: ids are reused
 LONGEST = 900.0  # seconds that a command may take
 
 

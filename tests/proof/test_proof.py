@@ -125,10 +125,10 @@ def test_a_child_that_outlives_its_parent_is_seen_and_ended(project: Project, tm
 
 
 def test_each_corruption_changes_the_file(tmp_path: Path) -> None:
-    path, chances = tmp_path / "a", Random(0)
+    path, draws = tmp_path / "a", Random(0)
     for _ in range(50):
         path.write_bytes(b"0123456789")
-        corrupt(path, chances)
+        corrupt(path, draws)
         assert path.read_bytes() != b"0123456789"
 
 

@@ -48,25 +48,25 @@ def prove_worlds(ground: Ground, count: int, tally: Tally) -> None:
     tally.count(None)
     for world in WORLDS[: count - 1]:
         project = ground.fresh(f"worlds/{world.name}")
-        _settle(project, world, ground.chances(world.name))
+        _settle(project, world, ground.draws(world.name))
         cores = set(sorted(os.sched_getaffinity(0))[: world.cores]) or None
         finish(project, "dvc", "repro", umask=world.umask, cores=cores)
         fault = difference(reference, everything(project))
         tally.count(f"in the world {world.name!r} {fault}" if fault else None, folder=project.folder)
 
 
-def _settle(project: Project, world: World, chances: Random) -> None:
+def _settle(project: Project, world: World, draws: Random) -> None:
     project.environment.update(world.environment)
     set_params(project, workers=world.workers)
     if world.shuffled:
         for folder in CODE_FOLDERS:
-            _make_anew(project.folder / folder, chances)
+            _make_again(project.folder / folder, draws)
 
 
-def _make_anew(folder: Path, chances: Random) -> None:
+def _make_again(folder: Path, draws: Random) -> None:
     """Write every file again, in a random order: a folder lists its files in the order of their making, or its hash."""
     files = {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
     for path in files:
         path.unlink()
-    for path in chances.sample(list(files), len(files)):
+    for path in draws.sample(list(files), len(files)):
         path.write_bytes(files[path])

@@ -56,7 +56,7 @@ def test_a_stage_whose_params_change_while_it_runs_is_not_accepted(capsys: pytes
     with pytest.raises(SystemExit) as ended:
         run_stage("train", main)
     assert ended.value.code == 3
-    assert "changed while it ran, so the result does not count" in capsys.readouterr().err
+    assert "changed while it ran, so its result is discarded" in capsys.readouterr().err
 
 
 def test_params_that_are_no_longer_yaml_are_a_change(capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,7 @@ NO_THRESHOLD = "no answer is marked as unsure: this classifier has no threshold 
 
 
 def write_model(path: Path, *, channels: int = 3, threshold: float | None = None) -> Path:
-    """A classifier made by hand: the share of each channel in a picture; grey: dark or bright."""
+    """A classifier made by hand: the fraction of each channel in a picture; grey: dark or bright."""
     names = ["red", "green", "blue"] if channels == 3 else ["dark", "bright"]
     weights = np.eye(3) if channels == 3 else np.array([[-1.0, 1.0]])
     bias = np.zeros(3) if channels == 3 else np.array([255.0, 0.0])

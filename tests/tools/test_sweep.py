@@ -48,7 +48,7 @@ def test_a_grid_runs_once_and_is_ranked_by_validation(project: Project) -> None:
     assert "3 runs, 2 of them done before" in project.run(*SWEEP, "-S", "train.lr=0.1,0.2,0.3", "-S", "train.seed=0")
     again = project.run(*GRID)
     assert "4 runs, 4 of them done before" in again
-    compare = re.search(r"python -m (stages\.compare \S+ \S+)", again)
+    compare = re.search(r"python -m (tools\.compare \S+ \S+)", again)
     assert compare
     assert "better" in project.run("python", "-m", *compare[1].split())
     project.run("dvc", "exp", "apply", best[1])

@@ -143,7 +143,7 @@ def test_with_everything_on_the_number_of_workers_changes_no_bit(tmp_path: Path)
     assert_same(train(tmp_path / "one", **EVERYTHING), train(tmp_path / "two", workers=2, **EVERYTHING))
 
 
-def test_it_goes_on_and_does_not_begin_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_goes_on_and_does_not_start_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(Killed):
         train(tmp_path, after_save=killed_at(3))
     steps: list[int] = []
@@ -170,7 +170,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     assert "resuming at step 4/8" in printed
 
 
-def test_with_all_damaged_it_begins_anew(tmp_path: Path) -> None:
+def test_with_all_damaged_it_starts_over(tmp_path: Path) -> None:
     unbroken = train(tmp_path / "unbroken")
     with pytest.raises(Killed):
         train(tmp_path / "broken", after_save=killed_at(5))

@@ -51,7 +51,7 @@ def test_counts_of_batches_and_auxiliary_heads_are_no_matter() -> None:
 def test_other_names_go_by_order_and_shape() -> None:
     mine, theirs = network(), state(classes=1000, m0="stem", m1="stem_norm", m3="fc")
     sentence = begin_from(mine, {"": theirs}, fresh="3", source="x.pth")
-    assert "by order and shape, for its names are others" in sentence
+    assert "by order and shape, since its names differ" in sentence
     assert torch.equal(mine.state_dict()["1.bias"], theirs["stem_norm.bias"])
     with pytest.raises(DataError, match="does not fit"):
         begin_from(network(), {"": theirs}, fresh="3", source="x.safetensors", in_order=False)
@@ -62,7 +62,7 @@ def test_other_names_go_by_order_and_shape() -> None:
     [
         ({"0.weight": torch.zeros(1)}, r"5 of 6 tensors are missing \(first 0\.bias\), 1 of 6 tensors have another"),
         (state() | {"0.weight": torch.zeros(4, 3, 5, 5)}, r"1 of 6 .*\(first 0\.weight\), 4x3x5x5 for 4x3x3x3; give"),
-        (state() | {"more.weight": torch.zeros(1)}, r"1 of 7 tensors have no place in it \(first more\.weight\)"),
+        (state() | {"more.weight": torch.zeros(1)}, r"1 of 7 tensors are unexpected \(first more\.weight\)"),
         (dict(reversed(state(m0="stem").items())), r"2 of 6 tensors are missing"),
     ],
     ids=["missing", "shape", "more", "order"],
@@ -147,5 +147,5 @@ def test_an_average_of_another_network_is_passed_over() -> None:
 
 def test_a_deeper_network_is_not_taken_for_a_shallow_one() -> None:
     deep = nn.Sequential(*network()[:3], nn.Linear(16, 16), nn.Linear(16, 3)).state_dict()
-    with pytest.raises(DataError, match=r"have no place in it \(first 4\.weight\)"):
+    with pytest.raises(DataError, match=r"are unexpected \(first 4\.weight\)"):
         begin_from(network(), {"": deep}, fresh="3", source="x.pth")

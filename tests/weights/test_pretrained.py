@@ -73,5 +73,5 @@ def test_without_a_network_it_is_one_sentence(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("model", ["cifarnet", "timm/resnet10t", "package.module:Net"])
 def test_models_without_published_weights_are_named(tmp_path: Path, model: str) -> None:
-    with pytest.raises(ParamsError, match=rf"train\.pretrained goes with torchvision's models, .* {model}; get its"):
+    with pytest.raises(ParamsError, match=rf"train\.pretrained needs a torchvision model, .* {model}; get its"):
         published_weights(model, tmp_path)

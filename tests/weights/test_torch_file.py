@@ -321,13 +321,13 @@ def test_files_that_are_something_else_are_named(tmp_path: Path, content: bytes)
     (tmp_path / "x.pth").write_bytes(content)
     with pytest.raises(DataError, match=r"x\.pth is (neither|broken)"):
         read_weights(tmp_path / "x.pth")
-    with pytest.raises(DataError, match=r"nowhere\.pth is no file"):
+    with pytest.raises(DataError, match=r"nowhere\.pth is not a file"):
         read_weights(tmp_path / "nowhere.pth")
 
 
 def test_a_pointer_of_git_lfs_and_a_folder_are_named(tmp_path: Path) -> None:
     (tmp_path / "x.pth").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n")
-    with pytest.raises(DataError, match="is a pointer of Git LFS, and git lfs pull brings the file"):
+    with pytest.raises(DataError, match="is a Git LFS pointer; run git lfs pull"):
         read_weights(tmp_path / "x.pth")
     with pytest.raises(DataError, match="is a folder, not a file in it"):
         read_weights(tmp_path)

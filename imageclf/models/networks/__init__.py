@@ -1,1 +1,1 @@
-"""Networks, a module each."""
+"""Our own networks, one module each."""

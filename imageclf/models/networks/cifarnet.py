@@ -1,6 +1,6 @@
-"""A small network for small pictures that learns fast on a CPU.
+"""CifarNet: a small network for small images that trains fast on a CPU.
 
-Its plan follows the record networks for CIFAR-10 (arXiv:2404.00498): a frozen first layer that whitens 2x2 patches,
+Its design follows the record networks for CIFAR-10 (arXiv:2404.00498): a frozen first layer that whitens 2x2 patches,
 three blocks of two convolutions, batch norm without a learned scale, a scaled linear head. Narrower here, so that a
 shard's activations stay in the processor's cache.
 """
@@ -37,12 +37,12 @@ class CifarNet(nn.Module):
     def look_at(self, pixels: Tensor, *, floor: float = 5e-4) -> None:
         """Whiten: the first layer becomes the principal axes of 2x2 patches of `pixels` and their negatives.
 
-        `floor` is added to the variances, so that axes of pure noise are not blown up.
+        `floor` is added to the variances, so that axes of pure noise are not amplified.
         """
         patches = pixels.unfold(2, 2, 1).unfold(3, 2, 1)  # (N, C, H-1, W-1, 2, 2)
         flat = patches.permute(0, 2, 3, 1, 4, 5).reshape(-1, self.whitening.weight[0].numel())
         variances, axes = torch.linalg.eigh(flat.T @ flat / len(flat))
-        # An eigenvector's sign is arbitrary: fix it, so that it does not hang on the linear algebra library.
+        # An eigenvector's sign is arbitrary: fix it, so that it does not depend on the linear algebra library.
         axes = axes * torch.sign(axes.gather(0, axes.abs().argmax(0, keepdim=True)))
         filters = (axes / torch.sqrt(variances + floor)).T.flip(0).reshape(-1, *self.whitening.weight.shape[1:])
         self.whitening.weight.copy_(torch.cat([filters, -filters]))
@@ -51,7 +51,7 @@ class CifarNet(nn.Module):
     def _initialise(self) -> None:
         for module in self.blocks.modules():
             if isinstance(module, nn.Conv2d):
-                # The identity on as many channels as there are: each layer starts by passing on what it gets.
+                # Initialise with the identity on the input channels.
                 nn.init.dirac_(module.weight[: module.in_channels])
         self.head.weight.div_(self.head.weight.std())
 
@@ -74,6 +74,6 @@ GROWING = (0.75, 0.875, 1.0, 1.0)
 HARD_FRACTION = 0.4  # 0.3 was less accurate in the same time, 0.5 no more accurate (benchmarks/PROFILE.md)
 NETWORKS = {
     "cifarnet": NetworkSpec(_build((32, 96, 128)), AutoValues(HARD_FRACTION, GROWING, least_side=16)),
-    # The paper's own widths.
+    # The widths of the paper.
     "cifarnet_large": NetworkSpec(_build((64, 256, 256)), AutoValues(scales=GROWING, least_side=16)),
 }

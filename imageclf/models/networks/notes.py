@@ -1,4 +1,4 @@
-"""The network of the learner's notes that this pipeline grew out of."""
+"""The tutorial baseline: the network of the learner's notes that this pipeline grew out of."""
 
 from collections.abc import Callable
 
@@ -40,7 +40,7 @@ def _build(activations: bool) -> Callable[[int, int, tuple[int, int]], nn.Module
     )
 
 
-NETWORKS = {  # which halve an image three times
+NETWORKS = {  # each halves an image three times
     "notes_cnn": NetworkSpec(_build(False), least_side=8),
     "notes_cnn_relu": NetworkSpec(_build(True), least_side=8),
 }
