@@ -1,15 +1,16 @@
 """Write and read the prepared data set: packed images, labels, samples.csv and dataset.json."""
 
+import csv
 import hashlib
 import json
 import math
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 
 from imageclf.runtime.errors import DataError
@@ -108,7 +109,7 @@ def pack(
         sha256[f"{split}_images"], counts[split] = _write_images(folder / f"{split}_images.npy", part, shape)
         sha256[f"{split}_labels"] = sha256_of_array(part.labels)
         np.save(folder / f"{split}_labels.npy", part.labels)
-    _samples(parts, classes).to_csv(folder / "samples.csv", index=False, lineterminator="\n")
+    _write_samples(folder / "samples.csv", parts, classes)
     mean, std = mean_and_std(counts["train"])
     write_json(
         folder / "dataset.json",
@@ -150,20 +151,14 @@ def _write_images(path: Path, part: Part, shape: tuple[int, int, int]) -> tuple[
     return digest.hexdigest(), counts
 
 
-def _samples(parts: dict[str, Part], classes: list[str]) -> pd.DataFrame:
+def _write_samples(path: Path, parts: dict[str, Part], classes: list[str]) -> None:
     """One row per image, in the order of the arrays: id, path, label, split."""
-    tables = [
-        pd.DataFrame(
-            {
-                "id": part.ids,
-                "path": part.paths,
-                "label": [classes[label] for label in part.labels],
-                "split": split,
-            }
-        )
-        for split, part in parts.items()
-    ]
-    return pd.concat(tables)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["id", "path", "label", "split"])
+        for split, part in parts.items():
+            names = (classes[label] for label in part.labels)
+            writer.writerows(zip(part.ids, part.paths, names, repeat(split)))
 
 
 def count_values(images: np.ndarray) -> np.ndarray:
