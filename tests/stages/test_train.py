@@ -17,16 +17,16 @@ from imageclf.models.device import Compute
 from imageclf.models.networks.cifarnet import CifarNet
 from imageclf.runtime.errors import ParamsError
 from imageclf.runtime.files import write_sums
+from imageclf.training import setup
 from imageclf.training.log import RunLog
 from imageclf.training.schedule import plan_course
 from stages import train
-from stages.train import _check_counts
 from tests.small_run import make_card, make_prepared
 from tests.training.test_fit import recipe
 
 
 def check_counts(params: TrainParams, train: int, val: int) -> None:
-    _check_counts(params, plan_course(train, params), train, val)
+    setup.check_counts(params, plan_course(train, params), train, val)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_training_begins_on_a_device_that_takes_no_tensor_of_the_cpu(
 
 
 def test_the_first_layer_sees_images_of_every_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "WHITENING_IMAGES", 10)
+    monkeypatch.setattr(setup, "WHITENING_IMAGES", 10)
     few = begin(tmp_path / "few", monkeypatch).state_dict()["network.whitening.weight"]
     monkeypatch.undo()
     all_of_them = begin(tmp_path / "all", monkeypatch).state_dict()["network.whitening.weight"]
@@ -117,7 +117,7 @@ def test_the_first_layer_sees_images_of_every_class(tmp_path: Path, monkeypatch:
 def test_large_images_are_seen_by_fewer_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     monkeypatch.setattr(CifarNet, "look_at", lambda _, pixels: seen.append(len(pixels)))
-    monkeypatch.setattr(train, "WHITENING_PIXELS", 20 * 16**2)
+    monkeypatch.setattr(setup, "WHITENING_PIXELS", 20 * 16**2)
     begin(tmp_path / "small", monkeypatch)
     begin(tmp_path / "large", monkeypatch, side=32)
     assert seen == [20, 5]
