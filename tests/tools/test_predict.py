@@ -230,7 +230,7 @@ def test_a_file_that_is_no_classifier_is_one_sentence(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
 ) -> None:
     Path("other.onnx").write_bytes(content)
-    with pytest.raises(DataError, match=r"other\.onnx is not a classifier that export wrote"):
+    with pytest.raises(DataError, match=r"other\.onnx is damaged or was not written by export"):
         ask(monkeypatch, paint("a.png"), "--model", "other.onnx")
 
 
@@ -246,7 +246,7 @@ def test_a_model_that_names_other_files_is_refused(
     for key, value in (("location", location), ("length", "36")):
         weights.external_data.add(key=key, value=value)
     Path("other.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(DataError, match=r"other\.onnx is not a classifier that export wrote"):
+    with pytest.raises(DataError, match=r"other\.onnx is damaged or was not written by export"):
         ask(monkeypatch, paint("a.png"), "--model", "other.onnx")
 
 

@@ -141,7 +141,7 @@ def test_a_path_that_a_workspace_of_its_own_does_not_see_is_said_before_any_run(
     inside.mkdir()
     (inside / "1.png").touch()
     monkeypatch.chdir(project.folder)
-    with pytest.raises(DataError, match="outside of this repository") as refused:
+    with pytest.raises(DataError, match="outside this repository") as refused:
         planned_runs([f"{key}=../my photos"], b"")
     given = re.search(r'-S "(.*)"$', str(refused.value))
     assert given and planned_runs([given[1]], b"")
