@@ -145,11 +145,11 @@ def test_a_path_that_a_workspace_of_its_own_does_not_see_is_said_before_any_run(
         planned_runs([f"{key}=../my photos"], b"")
     given = re.search(r'-S "(.*)"$', str(refused.value))
     assert given and planned_runs([given[1]], b"")
-    with pytest.raises(DataError, match="neither git nor DVC keeps"):
+    with pytest.raises(DataError, match="is in neither git nor DVC"):
         planned_runs([f"{key}=own"], b"")
     project.run("dvc", "add", "-q", "own")
     assert planned_runs([f"{key}=own"], b"")
-    with pytest.raises(DataError, match="nothing of that name"):
+    with pytest.raises(DataError, match="which does not exist"):
         planned_runs([f"{key}=../nowhere"], b"")
 
 
