@@ -22,15 +22,10 @@ from imageclf.config.section import read_section
 from imageclf.evaluation.calibration import coverage_table
 from imageclf.evaluation.inference import predict_logits, read_held_out
 from imageclf.evaluation.metrics import accuracy_figures, both_reliabilities, calibration_figures, selective_figures
+from imageclf.evaluation.predictions import most_confident_mistakes, prediction_table
 from imageclf.evaluation.report import remarks_by_kind, render_report
 from imageclf.evaluation.scores import Answers
-from imageclf.evaluation.tables import (
-    class_table,
-    confusion_counts,
-    confusion_table,
-    most_confident_mistakes,
-    prediction_table,
-)
+from imageclf.evaluation.tables import class_table, confusion_counts, confusion_table
 from imageclf.images.dataset import PREPARED, Split, read_split
 from imageclf.images.grid import Mistake, draw_mistakes, drawn
 from imageclf.models.card import Card

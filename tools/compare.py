@@ -13,22 +13,19 @@ from typing import Any
 
 import numpy as np
 
+from imageclf.evaluation.predictions import Predictions
 from imageclf.runtime.errors import DataError, printable
 from imageclf.runtime.stage import run_tool
-from tools.comparing.pictures import test_images, write_changed
-from tools.comparing.predictions import (
-    WORKSPACE,
-    Predictions,
-    Revision,
+from tools.comparing.differences import (
     changed_since,
     check_same_data,
-    check_same_images,
     differences,
     differing_params,
-    find_revision,
-    read_predictions,
     reasons_for_other_images,
 )
+from tools.comparing.pictures import test_images, write_changed
+from tools.comparing.predictions import check_same_images, read_predictions
+from tools.comparing.revisions import WORKSPACE, Revision, find_revision
 from tools.comparing.statistics import compare_runs
 from tools.comparing.verdict import METHODS, Verdict, class_lines, cut, judge, judge_runs, outcome_lines, runs_lines
 

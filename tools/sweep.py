@@ -21,7 +21,7 @@ from imageclf.images.dataset import NOTHING_TO_RANK, RANKED
 from imageclf.runtime.errors import DataError, Stopped
 from imageclf.runtime.platform import interrupt_group, start_in_group
 from imageclf.runtime.stage import run_tool
-from tools.comparing.predictions import experiments
+from tools.comparing.revisions import experiments
 from tools.repository import git
 from tools.sweeping.grid import Run, planned_runs, remarks
 from tools.sweeping.table import Failure, advice, rank, read_failure, table_lines

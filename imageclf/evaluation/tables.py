@@ -1,4 +1,4 @@
-"""The confusion matrix, the scores of each class, and the predictions, as tables."""
+"""The confusion matrix and the scores of each class, as tables."""
 
 import numpy as np
 import pandas as pd
@@ -7,8 +7,6 @@ from imageclf.evaluation.scores import wilson_interval
 
 EVERY_PAIR = 30  # classes; with more, confusion.csv has only the most frequent confusions
 MOST_PAIRS = 1000  # rows of confusion.csv then, at most
-EVERY_CLASS = 100  # classes; with more, predictions.csv has only the best ones
-BEST = 5  # classes per image then
 
 
 def confusion_counts(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
@@ -62,34 +60,6 @@ def class_table(counts: np.ndarray, names: list[str]) -> pd.DataFrame:
     ).T
     interval = {"recall_low": low.round(6), "recall_high": high.round(6)}
     return pd.DataFrame({"class": names, **scores, **interval, "images": images})
-
-
-def prediction_table(samples: pd.DataFrame, probabilities: np.ndarray, names: list[str]) -> pd.DataFrame:
-    """One row per image: id, path, label, prediction, confidence, and `p_CLASS` for each class.
-
-    `probabilities` is (N, classes). With more than 100 classes the `p_` columns give way to label_probability and the
-    next best classes: answer_2, probability_2 to answer_5, probability_5.
-    """
-    named, best = np.array(names, dtype=object), probabilities.argmax(axis=1)
-    answers = samples[["id", "path", "label"]].assign(prediction=named[best], confidence=probabilities.max(axis=1))
-    if len(names) > EVERY_CLASS:
-        places, every = {name: place for place, name in enumerate(names)}, np.arange(len(samples))
-        answers["label_probability"] = probabilities[every, [places[name] for name in samples["label"]]]
-        order = np.argsort(-probabilities, axis=1, kind="stable")[:, :BEST]
-        for rank in range(2, BEST + 1):
-            place = order[:, rank - 1]
-            answers[f"answer_{rank}"] = named[place]
-            answers[f"probability_{rank}"] = probabilities[every, place]
-        return answers
-    each = pd.DataFrame(probabilities, columns=[f"p_{name}" for name in names], index=samples.index)
-    return pd.concat([answers, each], axis=1)
-
-
-def most_confident_mistakes(labels: np.ndarray, probabilities: np.ndarray, count: int) -> np.ndarray:
-    """Positions of at most `count` wrong predictions, the most confident first; ties keep their order."""
-    wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
-    confidence = probabilities[wrong].max(axis=1)
-    return wrong[np.argsort(-confidence, kind="stable")[:count]]
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

@@ -1,16 +1,9 @@
 """Tables against counts made by hand."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from imageclf.evaluation.tables import (
-    class_table,
-    confusion_counts,
-    confusion_table,
-    most_confident_mistakes,
-    prediction_table,
-)
+from imageclf.evaluation.tables import class_table, confusion_counts, confusion_table
 
 NAMES = ["ant", "bee", "cat"]
 #                           taken for: ant bee cat
@@ -73,50 +66,3 @@ def test_recall_has_an_interval_that_narrows_with_the_images() -> None:
     few, many = (class_table(times * COUNTS, NAMES) for times in (1, 100))
     widths = [(table["recall_high"] - table["recall_low"]).tolist() for table in (few, many)]
     assert widths[1][0] < widths[0][0] / 5
-
-
-def test_predictions_carry_the_answer_its_confidence_and_every_class() -> None:
-    samples = pd.DataFrame({"id": ["7"], "path": ["a/7"], "label": ["bee"], "split": ["test"]}, index=[4])
-    row = prediction_table(samples, np.array([[0.2, 0.1, 0.7]]), NAMES).iloc[0]
-    assert row.to_dict() == {
-        "id": "7",
-        "path": "a/7",
-        "label": "bee",
-        "prediction": "cat",
-        "confidence": 0.7,
-        "p_ant": 0.2,
-        "p_bee": 0.1,
-        "p_cat": 0.7,
-    }
-
-
-def test_of_many_classes_the_label_and_the_best_five_are_kept() -> None:
-    names = [f"c{number}" for number in range(101)]
-    samples = pd.DataFrame({"id": ["7"], "path": ["a/7"], "label": ["c9"], "split": ["test"]}, index=[4])
-    probabilities = np.zeros((1, 101))
-    probabilities[0, [5, 100, 9, 3]] = 0.4, 0.3, 0.2, 0.1
-    assert prediction_table(samples, probabilities, names).iloc[0].to_dict() == {
-        "id": "7",
-        "path": "a/7",
-        "label": "c9",
-        "prediction": "c5",
-        "confidence": 0.4,
-        "label_probability": 0.2,
-        "answer_2": "c100",
-        "probability_2": 0.3,
-        "answer_3": "c9",
-        "probability_3": 0.2,
-        "answer_4": "c3",
-        "probability_4": 0.1,
-        "answer_5": "c0",
-        "probability_5": 0.0,
-    }
-    assert "p_c99" in prediction_table(samples, probabilities[:, :100], names[:100])
-
-
-def test_mistakes_come_most_confident_first_and_ties_in_order() -> None:
-    probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.8, 0.2], [0.2, 0.8], [0.4, 0.6]])
-    labels = np.array([0, 1, 1, 0, 0])  # the first is right
-    assert most_confident_mistakes(labels, probabilities, 10).tolist() == [2, 3, 1, 4]
-    assert most_confident_mistakes(labels, probabilities, 2).tolist() == [2, 3]
-    assert most_confident_mistakes(labels, probabilities, 0).tolist() == []

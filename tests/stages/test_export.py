@@ -18,7 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
-from imageclf.evaluation.tables import prediction_table
+from imageclf.evaluation.predictions import prediction_table
 from imageclf.export.registry import all_formats
 from imageclf.models.card import Card
 from imageclf.models.classifier import load_classifier

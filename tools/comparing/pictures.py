@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from imageclf.evaluation.predictions import Predictions
 from imageclf.images.dataset import PREPARED
 from imageclf.images.grid import Mistake, draw_mistakes
 from imageclf.runtime.errors import printable
 from imageclf.runtime.files import replaced_folder
-from tools.comparing.predictions import Predictions, Revision
+from tools.comparing.revisions import Revision
 from tools.repository import Cache, Hashes
 
 SAMPLES, IMAGES = "samples.csv", "test_images.npy"

@@ -6,8 +6,8 @@ from typing import Literal
 
 import numpy as np
 
+from imageclf.evaluation.predictions import Predictions
 from imageclf.runtime.errors import printable
-from tools.comparing.predictions import Predictions
 from tools.comparing.statistics import (
     Estimate,
     Pairs,
