@@ -97,7 +97,9 @@ def _header(header: Sequence[str], at: dict[str, int], between: str) -> str:
     free = [place for place in range(len(names)) if place not in at.values()]
     for place in free:
         near = MEANINGS.get(closest(_plain(names[place]), MEANINGS, cutoff=0.75), "")
-        if near and near not in names:
+        if _plain(names[place]) in at:
+            names[place] = "other"
+        elif near and near not in names:
             names[place] = near
     for column in NEEDED:
         if column not in names:

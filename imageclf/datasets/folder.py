@@ -106,8 +106,9 @@ def _groups(files: pd.DataFrame, *, by_folder: bool) -> list[str]:
     classes = grouped.groupby("group")["label"].nunique()
     mixed = int((classes > 1).sum())
     several = f"; {mixed:,} of them with several classes" if mixed else ""
-    held = f"{len(grouped):,} of {len(files):,} files"
-    return [f"{len(classes):,} groups hold {held}, and each stays in one split{several}"]
+    number = "1 group holds" if len(classes) == 1 else f"{len(classes):,} groups hold"
+    each = "" if len(classes) == 1 else "each "
+    return [f"{number} {len(grouped):,} of {len(files):,} files, and {each}stays in one split{several}"]
 
 
 def missed(left_out: pd.DataFrame) -> list[str]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from imageclf.datasets.columns import Columns, read_columns
 from imageclf.datasets.named_files import NamedFiles
-from imageclf.datasets.names import cleaned, split_of
+from imageclf.datasets.names import cleaned, look, split_of
 from imageclf.datasets.walk import Walk
 from imageclf.runtime.errors import DataError, printable
 
@@ -33,7 +33,7 @@ def read_labels(table: Path, found: Walk) -> tuple[dict[PurePosixPath, Row], str
     """
     files = NamedFiles(table.parent, found)
     columns, lines = _lines(table, files)
-    named: dict[PurePosixPath, Row] = {}
+    named, loose = dict[PurePosixPath, Row](), 0
     for number, cells in lines:
         line = {column: cells[place] for column, place in columns.at.items()}
         text, label, word = line["path"], line["label"].strip(), line.get("split", "").strip()
@@ -50,11 +50,13 @@ def read_labels(table: Path, found: Walk) -> tuple[dict[PurePosixPath, Row], str
         split = split_of(word)
         if word and not split:
             raise DataError(f"{where}: split is {word!r}; it can be train, val, test or empty")
+        loose += len(path.parts) > 1 > len(set(text) & {"/", "\\"}) or look(path.suffix) not in look(text)
         row = Row(label, split, cleaned(line.get("group", "")))
         if named.setdefault(path, row) != row:
             other = printable(" ".join(named[path]).strip())
             raise DataError(f"{where}: {shown} is listed twice, and is {other} above; keep one line")
-    return named, columns.said
+    said = [columns.said] * bool(columns.said) + [f"{loose:,} files found by their names alone"] * bool(loose)
+    return named, "; ".join(said)
 
 
 def _lines(table: Path, files: NamedFiles) -> tuple[Columns, list[tuple[int, list[str]]]]:

@@ -34,18 +34,15 @@ class NamedFiles:
         for path in self._readings(text):
             if path in self._there:
                 return path
-        for path in self._readings(text):
-            alike = self._alike(path) or self._shortened(path)
-            if alike:
-                return alike[0] if len(alike) == 1 else None
-        return None
+        alike = self._meant(text)
+        return alike[0] if len(alike) == 1 else None
 
     def why_not(self, text: str) -> str:
         """The probable reason why `text` names no file, and what to do."""
+        alike = self._meant(text)
+        if alike:
+            return f"may be {printable(alike[0])} or {printable(alike[1])}; write the correct one"
         for path in self._readings(text):
-            alike = self._alike(path) or self._shortened(path)
-            if alike:
-                return f"may be {printable(alike[0])} or {printable(alike[1])}; write the correct one"
             for part in (path, *path.parents):
                 reason = self._passed_over.get(printable(str(part)))
                 if reason:
@@ -73,14 +70,19 @@ class NamedFiles:
             yield PurePosixPath(plain.lstrip("/"))
             yield from (PurePosixPath(plain.removeprefix(own)) for own in self._prefixes if plain.startswith(own))
 
-    def _alike(self, path: PurePosixPath) -> list[PurePosixPath]:
-        return self._looks[look(str(path))]
-
-    def _shortened(self, path: PurePosixPath) -> list[PurePosixPath]:
-        """The files that a path without its extension, or a mere name without its folder too, can mean."""
-        if len(path.parts) > 1:
-            return [file for file in self._stems[look(path.name)] if look(str(file.parent)) == look(str(path.parent))]
-        return self._names[look(path.name)] or self._stems[look(path.name)]
+    def _meant(self, text: str) -> list[PurePosixPath]:
+        """The files that `text` can mean, of the reading that is nearest to it."""
+        readings = list(self._readings(text))
+        for path in readings:
+            if self._looks[look(str(path))]:
+                return self._looks[look(str(path))]
+        if any(path in self._folders or printable(str(path)) in self._passed_over for path in readings):
+            return []
+        for path in readings:
+            if self._whole[look(str(path))]:
+                return self._whole[look(str(path))]
+        name = look(text.strip())
+        return [] if {"/", "\\"} & set(name) else self._names[name] or self._stems[name]
 
     def _nearest(self, text: str) -> PurePosixPath | None:
         """The only file with this name elsewhere in the folder, or with this name and another extension."""
@@ -93,6 +95,10 @@ class NamedFiles:
     @cached_property
     def _looks(self) -> dict[str, list[PurePosixPath]]:
         return self._by(str)
+
+    @cached_property
+    def _whole(self) -> dict[str, list[PurePosixPath]]:
+        return self._by(lambda path: str(path.with_suffix("")))
 
     @cached_property
     def _names(self) -> dict[str, list[PurePosixPath]]:

@@ -159,8 +159,9 @@ def _shortage(counts: dict[str, dict[str, int]], files: list[File]) -> DataError
                 f"{f' (did you mean the class {near!r}, which has some?)' if near else ''}"
             )
     if not any(of["test"] for of in counts.values()):
+        whole = ", as groups stay whole; make smaller groups" if any(file.group for file in files) else "; add images"
         return DataError(
-            f"none of {sum(sum(of.values()) for of in counts.values()):,} images is in the test split; add images, "
+            f"none of {sum(sum(of.values()) for of in counts.values()):,} images is in the test split{whole}, "
             "assign some to it by a test/ folder or in labels.csv, or raise prepare.test_fraction"
         )
     return None
@@ -202,7 +203,7 @@ def _check_given(unit: np.ndarray, given: np.ndarray, files: list[File]) -> None
         other = first.setdefault(int(unit[at]), at)
         if given[other] != given[at]:
             raise DataError(
-                f"{files[other].path} is given to {given[other]} and {files[at].path} to {given[at]}, and copies of one "
+                f"{files[other].path} is given to {given[other]} and {files[at].path} to {given[at]}, and copies of a "
                 f"picture join their groups {files[other].group!r} and {files[at].group!r}; give both to one split"
             )
 

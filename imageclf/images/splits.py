@@ -133,9 +133,9 @@ def _counts(places: np.ndarray, fractions: dict[str, float]) -> dict[str, int]:
     for name, fraction in fractions.items():
         until, room, before = until + fraction, room + least[name], border
         if fraction:
-            strayed = max(int((places < until).sum()), math.floor((until - SLACK) * number))
-            strayed = min(strayed, math.ceil((until + SLACK) * number))
-            border = min(max(strayed, before + least[name]), room)
+            lowest, highest = (round((until + slack) * number, 6) for slack in (-SLACK, SLACK))  # 8.000000001 is 8
+            kept = min(max(int((places < until).sum()), math.floor(lowest)), math.ceil(highest))
+            border = min(max(kept, before + least[name]), room)
         counts[name] = border - before
     return counts
 
