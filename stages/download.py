@@ -29,7 +29,9 @@ def main() -> str:
     params = read_section(DataParams)
     roots = [path for path in (params.path, params.also) if path != NONE]
     if params.name == "folder":
-        return _keep_folder(roots)
+        return _keep_folder(roots, by_folder=params.group == "folder")
+    if params.group != "none":
+        raise ParamsError(f"params.yaml: data.group is for own images, not for {params.name}; set it to none")
     if roots:
         raise ParamsError(
             f"params.yaml: data.path or data.also is {printable(roots[0])}, but data.name is {params.name}; set "
@@ -72,19 +74,19 @@ def keep(entry: Entry, arrays: Arrays) -> str:
     return f"{counts} images of {height}x{width}x{channels} in {RAW}"
 
 
-def _keep_folder(roots: list[str]) -> str:
+def _keep_folder(roots: list[str], *, by_folder: bool) -> str:
     """Write the manifest of a user's own images to data/raw."""
     if not roots:
         raise ParamsError("params.yaml: data.name is folder and data.path is not set; set it to a folder of images")
     print(f"download: own images in {' and '.join(map(printable, roots))}: listing and hashing them", flush=True)
-    manifest = make_manifest(roots)
+    manifest = make_manifest(roots, by_folder=by_folder)
     with replaced_folder(RAW) as folder:
         for name, table in (("files", manifest.files), ("left_out", manifest.left_out)):
             write_text(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
         name = Path(roots[0]).resolve().name
         facts = {"name": name, "kind": "files", "classes": manifest.classes, "roots": roots}
         write_json(folder / "dataset.json", facts)
-    for line in missed(manifest.left_out):
+    for line in [*manifest.said, *missed(manifest.left_out)]:
         print(f"download: {line}", flush=True)
     found = f"{len(manifest.files):,} files in {len(manifest.classes)} classes"
     return f"{found}, {len(manifest.left_out):,} left out by rule, listed in {RAW}/left_out.csv"

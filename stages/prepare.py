@@ -13,6 +13,7 @@ from typing import Any
 from imageclf.config.prepare import PrepareParams
 from imageclf.config.section import read_section
 from imageclf.images.checks import console_lines, summarize
+from imageclf.images.counts import class_lines
 from imageclf.images.dataset import PREPARED, SPLITS, pack
 from imageclf.images.grid import draw_preview, drawn, first_of_each
 from imageclf.images.selection import look_at_arrays, look_at_folder
@@ -54,7 +55,7 @@ def main() -> str:
     # 4. Write the summary and the preview.
     write_json(SUMMARY, summarize(found, classes))
     write_bytes(PREVIEW, preview)
-    for line in console_lines(found.findings):
+    for line in [*class_lines(found.parts, classes), *console_lines(found.findings)]:
         print(f"prepare: {line}", flush=True)
     counts = ", ".join(f"{len(found.parts[split].labels):,} {split}" for split in SPLITS)
     return f"{counts} images in {PREPARED}{found.words()}"

@@ -1,6 +1,6 @@
 """The section `data` of params.yaml: the source of the images."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from imageclf.config.section import OneOf, Place, Section
 from imageclf.datasets.catalogue import CATALOGUE
@@ -13,3 +13,4 @@ class DataParams(Section):
     archive: str | None
     path: Place
     also: Place
+    group: Literal["none", "folder"]

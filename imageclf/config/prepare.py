@@ -13,7 +13,7 @@ class PrepareParams(Section):
     """Splits and the preprocessing of own images."""
 
     val_fraction: Annotated[float, Field(ge=0, lt=1)]
-    test_fraction: Literal["auto"] | Annotated[float, Field(ge=0, lt=1)]
+    test_fraction: Annotated[float, Field(ge=0, lt=1)]
     seed: Seed
     size: Literal["auto"] | Positive
     window: list[int] | None

@@ -37,43 +37,78 @@ OURS = ("data/raw", "data/prepared", "models", "metrics", *CODE_FOLDERS)  # fold
 
 @dataclass(frozen=True)
 class Manifest:
-    """files: root, path, label, split, bytes, sha256; left_out: path, problem, action."""
+    """files: root, path, label, split, group, bytes, sha256; left_out: path, problem, action; said: console lines."""
 
     classes: list[str]
     files: pd.DataFrame
     left_out: pd.DataFrame
+    said: list[str]
 
 
-def make_manifest(roots: Sequence[str]) -> Manifest:
-    """List every root, and hash each file that should be an image.
+def make_manifest(roots: Sequence[str], *, by_folder: bool = False) -> Manifest:
+    """List every root, and hash each file that should be an image; `by_folder` makes groups of the classes' folders.
 
     Raises:
-        DataError: a root is not a folder with images in at least two classes.
+        DataError: a root is not a folder with images in at least two classes, or a group is in several splits.
     """
-    lines, passed_over, places = [], [], []
+    lines, passed_over, places, said = [], [], [], []
     folders = [located(root) for root in roots]
     _check_apart(roots, folders)
     for number, (root, place) in enumerate(zip(roots, folders, strict=True)):
         found = walk(place)
-        candidates, others = lay_out(place, found)
-        for candidate in candidates:
-            lines.append((number, str(candidate.path), candidate.label, candidate.split))
+        layout = lay_out(place, found, by_folder=by_folder)
+        said += [layout.said] * bool(layout.said)
+        for candidate in layout.candidates:
+            lines.append((number, str(candidate.path), candidate.label, candidate.split, candidate.group))
             places.append(place / candidate.path)
         above = f"{printable(root)}/" if len(roots) > 1 else ""
-        reasons = found.passed_over | {printable(path): reason for path, reason in others.items()}
+        reasons = found.passed_over | {printable(path): reason for path, reason in layout.others.items()}
         passed_over += [(above + path, reason, "left out") for path, reason in reasons.items()]
     left_out = pd.DataFrame(passed_over, columns=["path", "problem", "action"]).sort_values("path")
-    paths = [PurePosixPath(path) for _, path, _, _ in lines]
-    _check_classes(roots, paths, {label for _, _, label, _ in lines}, left_out)
-    files = pd.DataFrame(lines, columns=["root", "path", "label", "split"])
+    paths = [PurePosixPath(path) for _, path, *_ in lines]
+    _check_classes(roots, paths, {label for _, _, label, *_ in lines}, left_out)
+    files = pd.DataFrame(lines, columns=["root", "path", "label", "split", "group"])
     files["label"] = files["label"].map(cleaned)
+    said += _groups(files, by_folder=by_folder)
     files["bytes"] = [path.stat().st_size for path in places]
     files["sha256"] = _hashes(places)
     return Manifest(
         sorted(set(files["label"])),
         files.sort_values(["root", "path"]),
         left_out,
+        said,
     )
+
+
+def _groups(files: pd.DataFrame, *, by_folder: bool) -> list[str]:
+    """A console line about the groups, if there are any.
+
+    Raises:
+        DataError: a group is in several of the given splits, or the folders make none.
+    """
+    grouped = files[files["group"] != ""]
+    if by_folder and grouped.empty:
+        raise DataError(
+            "data.group is folder, and no image lies in a folder inside its class folder, as in cat/tom/1.jpg; make "
+            "such folders, or set data.group to none"
+        )
+    given = grouped[grouped["split"] != ""]
+    for name, its in given.groupby("group"):
+        first, *others = its.drop_duplicates("split").itertuples()
+        if others:
+            raise DataError(
+                f"the group {name!r} reaches over given splits: {printable(first.path)} is for {first.split} and "
+                f"{printable(others[0].path)} for {others[0].split}; give all of it to one, or rename one part if they "
+                "are two groups"
+            )
+    if grouped.empty:
+        return []
+    classes = grouped.groupby("group")["label"].nunique()
+    mixed = int((classes > 1).sum())
+    several = f"; {mixed:,} of them with several classes" if mixed else ""
+    number = "1 group holds" if len(classes) == 1 else f"{len(classes):,} groups hold"
+    each = "" if len(classes) == 1 else "each "
+    return [f"{number} {len(grouped):,} of {len(files):,} files, and {each}stays in one split{several}"]
 
 
 def missed(left_out: pd.DataFrame) -> list[str]:

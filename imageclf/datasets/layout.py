@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from imageclf.datasets.labels_csv import LABELS, read_labels
-from imageclf.datasets.names import look, split_of, splits_of, subject_of
+from imageclf.datasets.names import cleaned, look, split_of, splits_of, subject_of
 from imageclf.datasets.walk import Walk
 from imageclf.images.kinds import LINK, LINKED_FOLDER, OF_DVC, SUFFIXES
 from imageclf.runtime.errors import DataError, printable
@@ -30,13 +30,24 @@ class Candidate:
     path: PurePosixPath  # relative to the folder
     label: str
     split: str  # train, val, test; empty: not given
+    group: str = ""  # what stays in one split; empty: none
 
 
-def lay_out(root: Path, found: Walk) -> tuple[list[Candidate], dict[str, str]]:
-    """The candidates, and why the other files are not candidates.
+@dataclass(frozen=True)
+class Layout:
+    """The candidates, why the other files are not candidates, and what to say of the table."""
+
+    candidates: list[Candidate]
+    others: dict[str, str]
+    said: str = ""
+
+
+def lay_out(root: Path, found: Walk, *, by_folder: bool = False) -> Layout:
+    """Assign the files of a folder to classes.
 
     A labels.csv at the top decides, if there is one. Otherwise, if all top folders are splits, the folders inside them
-    are classes; else the top folders are classes. Deeper folders belong to the class above them.
+    are classes; else the top folders are classes. Deeper folders belong to the class above them. With `by_folder` the
+    first folder below the class names the group, in whichever class it is.
 
     Raises:
         DataError: the files cannot be assigned to classes.
@@ -44,11 +55,17 @@ def lay_out(root: Path, found: Walk) -> tuple[list[Candidate], dict[str, str]]:
     name = printable(str(root))
     table = next((path for path in found.files if str(path).lower() == LABELS), None)
     if table:
-        named = read_labels(root / table, found)
+        if by_folder:
+            raise DataError(
+                f"data.group is folder, and {printable(str(root / table))} names the classes; set data.group to none, "
+                "and name groups in a column group"
+            )
+        named, said = read_labels(root / table, found)
         unnamed = [path for path in found.files if path not in named]
-        listed = [Candidate(path, label, split) for path, (label, split) in named.items()]
+        listed = [Candidate(path, *row) for path, row in named.items()]
         reasons = {path: NOT_NAMED if _is_image(path) else f"no picture, and {NOT_NAMED}" for path in unnamed}
-        return listed, {str(path): reason for path, reason in reasons.items()} | {str(table): "the table of classes"}
+        others = {str(path): reason for path, reason in reasons.items()} | {str(table): "the table of classes"}
+        return Layout(listed, others, said and f"{printable(str(root / table))}: {said}")
 
     below = _folders_below(found)
     if not below[TOP]:
@@ -58,13 +75,14 @@ def lay_out(root: Path, found: Walk) -> tuple[list[Candidate], dict[str, str]]:
     above = {top: _above_classes(top, split, found, below) for top, split in splits.items()}
     _check_folders(name, found, below, splits, above)
     candidates: list[Candidate] = []
-    others: dict[str, str] = {}
+    others = {}
     for path in found.files:
         top = path.parts[0]
         place = above.get(top, TOP)
         depth = len(place.parts)
         if len(path.parts) > depth + 1 and path.is_relative_to(place):
-            candidates.append(Candidate(path, path.parts[depth], splits.get(top, "")))
+            group = cleaned(path.parts[depth + 1]) if by_folder and len(path.parts) > depth + 2 else ""
+            candidates.append(Candidate(path, path.parts[depth], splits.get(top, ""), group))
         elif not _is_image(path):
             others[str(path)] = OTHER_TABLE if path.suffix.lower() in TABLES else "beside the class folders"
         elif top in splits:
@@ -74,7 +92,7 @@ def lay_out(root: Path, found: Walk) -> tuple[list[Candidate], dict[str, str]]:
             )
         else:
             raise DataError(f"{name} has images beside its class folders ({printable(str(path))}); {HOW}")
-    return candidates, others
+    return Layout(candidates, others)
 
 
 def wrapped(found: Sequence[PurePosixPath]) -> tuple[PurePosixPath, list[str]]:

@@ -22,6 +22,7 @@ DROPPED, LEFT_OUT, USED, STOPS = "dropped", "left out", "used", "stops the run"
 ALL = "all images"  # the path of a finding about the whole data set
 UNEVEN = 10  # largest ratio of training images between classes without a remark
 SHOWN = 3  # classes in a console line
+FEW = 10  # images of a class; with fewer, a score says little about it
 DARK = 64  # of 256 values
 RANK = {"": 0, "train": 0, "val": 1, "test": 2}  # of copies in several splits, the highest stays
 
@@ -115,10 +116,13 @@ def _one_picture_classes(files: list[File], outcomes: list[Outcome], used: list[
     ]
 
 
-def class_remarks(counts: dict[str, dict[str, int]], *, given: frozenset[str] = frozenset()) -> list[Finding]:
+def class_remarks(
+    counts: dict[str, dict[str, int]], *, units: dict[str, int], given: frozenset[str] = frozenset()
+) -> list[Finding]:
     """Remarks on rare classes, and on classes without an image in a split where others have one.
 
-    `counts` is by class and split; `given` are the user's own splits.
+    `counts` is by class and split; `units` counts each class's different pictures or groups; `given` are the user's own
+    splits.
     """
     most = max(splits["train"] for splits in counts.values())
     found = []
@@ -127,9 +131,16 @@ def class_remarks(counts: dict[str, dict[str, int]], *, given: frozenset[str] = 
         if most > UNEVEN * splits["train"]:
             words = f"{splits['train']:,} training images, where another class has {most:,}"
             found.append(Finding(path, "imbalance", words, USED))
+        images = sum(splits.values())
+        if images < FEW:
+            found.append(Finding(path, "few images", f"{images}, where {FEW} or more make scores mean something", USED))
         for split, least in LEAST.items():
             if not splits[split] and any(other[split] for other in counts.values()):
-                words = f"none of its {sum(splits.values())} is given" if split in given else f"under {least} images"
+                words = "its groups have other classes too, and went elsewhere; take another prepare.seed"
+                if split in given:
+                    words = f"none of its {images} is given"
+                elif units[name] < least:
+                    words = f"under {least} different pictures or groups"
                 found.append(Finding(path, f"no {split} image", words, USED))
     return found
 
@@ -163,7 +174,7 @@ def no_validation(images: int) -> Finding:
 def console_lines(findings: list[Finding]) -> list[str]:
     """Console lines: one per finding about all images, and one per kind of class remark."""
     lines = [_problem(finding) for finding in findings if finding.path == ALL]
-    for kind in ("one picture", *(f"no {split} image" for split in LEAST)):
+    for kind in ("one picture", "few images", *(f"no {split} image" for split in LEAST)):
         names = [finding.path for finding in findings if finding.kind == kind and finding.path != ALL]
         if names:
             more = ", ..." if len(names) > SHOWN else ""

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
 
@@ -87,6 +87,7 @@ class Part:
     labels: np.ndarray  # int64
     ids: list[str]
     paths: list[str]
+    groups: list[str] = field(default_factory=list)  # empty: no image has one
 
     def images(self, positions: np.ndarray | slice) -> np.ndarray:
         """Images at positions in this split."""
@@ -152,13 +153,15 @@ def _write_images(path: Path, part: Part, shape: tuple[int, int, int]) -> tuple[
 
 
 def _write_samples(path: Path, parts: dict[str, Part], classes: list[str]) -> None:
-    """One row per image, in the order of the arrays: id, path, label, split."""
+    """One row per image, in the order of the arrays: id, path, label, split, and group if any image has one."""
+    grouped = any(any(part.groups) for part in parts.values())
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["id", "path", "label", "split"])
+        writer.writerow(["id", "path", "label", "split", *["group"] * grouped])
         for split, part in parts.items():
             names = (classes[label] for label in part.labels)
-            writer.writerows(zip(part.ids, part.paths, names, repeat(split)))
+            groups = [part.groups] * grouped
+            writer.writerows(zip(part.ids, part.paths, names, repeat(split), *groups))
 
 
 def count_values(images: np.ndarray) -> np.ndarray:

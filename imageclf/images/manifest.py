@@ -21,6 +21,7 @@ class File:
     split: str  # train, val, test; empty: not given
     size: int  # bytes
     sha256: str
+    group: str = ""  # what must stay in one split, such as a patient; empty: none
 
 
 def read_manifest(raw: Path, roots: list[str]) -> tuple[list[File], list[dict[str, str]]]:
@@ -34,6 +35,7 @@ def read_manifest(raw: Path, roots: list[str]) -> tuple[list[File], list[dict[st
             split=line["split"],
             size=int(line["bytes"]),
             sha256=line["sha256"],
+            group=line["group"],
         )
         for line in _lines(raw / "files.csv")
     ]

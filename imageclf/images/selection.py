@@ -23,10 +23,11 @@ from imageclf.images.checks import (
     set_remarks,
     write_report,
 )
+from imageclf.images.counts import group_remarks
 from imageclf.images.dataset import SPLITS, Part
 from imageclf.images.decode_all import CHANNELS, SIDE, Outcome, decode_files, read_images
 from imageclf.images.manifest import File, read_manifest
-from imageclf.images.splits import auto_test_fraction, choose_validation, few_of_each, split_by_content
+from imageclf.images.splits import choose_validation, few_of_each, find_units, split_units
 from imageclf.runtime.errors import DataError, ParamsError
 
 
@@ -108,7 +109,7 @@ def look_at_folder(
         raise refusal(list(faulty.values()), seen)
 
     # 3. Split the others.
-    splits, spare = _place(files, outcomes, sound, params)
+    splits, spare, units = _place(files, outcomes, sound, params)
     used = [index for index in sound if index not in spare]
     pairs = Counter((files[index].label, splits[index]) for index in used)
     counts = {name: {split: pairs[name, split] for split in SPLITS} for name in classes}
@@ -120,7 +121,10 @@ def look_at_folder(
     given = frozenset(file.split for file in files)
     findings += remarks(files, outcomes, used)
     findings += set_remarks(files, outcomes, used, has_window=params.window is not None)
-    findings += class_remarks(counts, given=given) + name_remarks(counts, given=given)
+    findings += class_remarks(counts, given=given, units=units) + name_remarks(counts, given=given)
+    if any(file.group for file in files):
+        asked = {"test": params.test_fraction, "val": params.val_fraction}
+        findings += group_remarks(counts, {split: asked[split] for split in asked if split not in given})
     if (params.val_fraction or "val" in given) and not any(of["val"] for of in counts.values()):
         findings.append(no_validation(len(used)))
     write_report(findings, left_out)
@@ -155,8 +159,9 @@ def _shortage(counts: dict[str, dict[str, int]], files: list[File]) -> DataError
                 f"{f' (did you mean the class {near!r}, which has some?)' if near else ''}"
             )
     if not any(of["test"] for of in counts.values()):
+        whole = ", as groups stay whole; make smaller groups" if any(file.group for file in files) else "; add images"
         return DataError(
-            f"none of {sum(sum(of.values()) for of in counts.values()):,} images is in the test split; add images, "
+            f"none of {sum(sum(of.values()) for of in counts.values()):,} images is in the test split{whole}, "
             "assign some to it by a test/ folder or in labels.csv, or raise prepare.test_fraction"
         )
     return None
@@ -164,22 +169,43 @@ def _shortage(counts: dict[str, dict[str, int]], files: list[File]) -> DataError
 
 def _place(
     files: list[File], outcomes: list[Outcome], sound: list[int], params: PrepareParams
-) -> tuple[dict[int, str], set[int]]:
-    """The split of each usable image by its index, and the training images beyond prepare.per_class."""
+) -> tuple[dict[int, str], set[int], dict[str, int]]:
+    """The split of each usable image by its index, the training images beyond prepare.per_class, the units by class.
+
+    Raises:
+        DataError: images that must stay together are given to several splits.
+    """
     contents = np.array([int.from_bytes(outcomes[index].digest[:8]) for index in sound], np.uint64)
-    given = np.array([files[index].split for index in sound], dtype=np.str_)
-    words = split_by_content(
-        contents,
+    groups, given, labels = (
+        np.array([getattr(files[index], name) for index in sound], dtype=np.str_)
+        for name in ("group", "split", "label")
+    )
+    unit, key = find_units(contents, groups)
+    _check_given(unit, given, [files[index] for index in sound])
+    words = split_units(
+        unit,
+        key,
         given,
-        np.array([files[index].label for index in sound], dtype=np.str_),
+        labels,
         val_fraction=params.val_fraction,
-        test_fraction=auto_test_fraction(len(sound)) if params.test_fraction == "auto" else params.test_fraction,
+        test_fraction=params.test_fraction,
         seed=params.seed,
     )
     training = np.flatnonzero(words == "train")
-    names = np.array([files[sound[at]].label for at in training], dtype=np.str_)
-    few = few_of_each(names, contents[training], count=params.per_class, seed=params.seed)
-    return dict(zip(sound, words.tolist(), strict=True)), {sound[at] for at in training[~few]}
+    few = few_of_each(labels[training], contents[training], count=params.per_class, seed=params.seed)
+    units = Counter(label for label, _ in set(zip(labels.tolist(), unit.tolist(), strict=True)))
+    return dict(zip(sound, words.tolist(), strict=True)), {sound[at] for at in training[~few]}, units
+
+
+def _check_given(unit: np.ndarray, given: np.ndarray, files: list[File]) -> None:
+    first: dict[int, int] = {}
+    for at in np.flatnonzero(given != "").tolist():
+        other = first.setdefault(int(unit[at]), at)
+        if given[other] != given[at]:
+            raise DataError(
+                f"{files[other].path} is given to {given[other]} and {files[at].path} to {given[at]}, and copies of a "
+                f"picture join their groups {files[other].group!r} and {files[at].group!r}; give both to one split"
+            )
 
 
 def _part(
@@ -193,4 +219,5 @@ def _part(
         labels=np.array([number[files[index].label] for index in indices], np.int64),
         ids=paths,  # unlike numbers, paths stay the same if images are added
         paths=paths,
+        groups=[files[index].group for index in indices],
     )

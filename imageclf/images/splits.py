@@ -1,5 +1,6 @@
 """Assign images to splits."""
 
+import hashlib
 import math
 
 import numpy as np
@@ -7,9 +8,8 @@ import numpy as np
 from imageclf.randomness import permutation, random_bits
 
 CHOSEN = 1  # the random stream of per_class, separate from that of the splits
-FEW = 1000  # images; with fewer, a tenth is too few for a test
-LEAST = {"test": 8, "val": 25}  # distinct images that guarantee a class one there
-SMALL = 50  # distinct images; a smaller class gets rounded counts instead of random ones
+LEAST = {"test": 2, "val": 3}  # units of a class that guarantee it one there
+SLACK = 0.02  # of a class's units: how far chance may move a border between splits
 
 
 def choose_validation(labels: np.ndarray, *, fraction: float, seed: int) -> np.ndarray:
@@ -25,55 +25,119 @@ def choose_validation(labels: np.ndarray, *, fraction: float, seed: int) -> np.n
     return chosen
 
 
-def auto_test_fraction(images: int) -> float:
-    """The value of `prepare.test_fraction: auto` for this number of own images."""
-    return 0.2 if images < FEW else 0.1
+def find_units(contents: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Join images that must stay together: of equal content, of one group, and through others.
 
-
-def split_by_content(
-    contents: np.ndarray, given: np.ndarray, labels: np.ndarray, *, val_fraction: float, test_fraction: float, seed: int
-) -> np.ndarray:
-    """The split (N,) of each image, from hashes of the contents uint64 (N,), given splits (N,) and labels (N,).
-
-    An image's random place depends only on its content, so equal images stay together, and new images do not move
-    others. The size of each split is therefore random. A class of fewer than 50 distinct images gets a rounded count
-    instead: the images nearest to the border move. A class of 8 has at least one in the test, a class of 25 at least
-    one in validation, and every class at least one in training. Given splits stay; the others are cut from the rest.
+    In: hashes of the contents uint64 (N,), names of the groups (N,), empty for an image alone. Out: the number of each
+    image's unit (N,), and a key of each unit uint64 (U,) that stays the same when images join it: the smallest hash of
+    its groups' names, or else its content.
     """
-    place = random_bits(seed, contents) / 2.0**64  # in [0, 1]
+    copies = np.unique(contents, return_inverse=True)[1]
+    named = groups != ""
+    if not named.any():
+        return copies, np.unique(contents)
+    names, group = np.unique(groups, return_inverse=True)
+    group = np.where(named, group, len(names) + copies)
+    unit = np.arange(len(contents))
+    while True:
+        before = unit
+        for tie in (copies, group):
+            lowest = np.full(tie.max() + 1, len(unit))
+            np.minimum.at(lowest, tie, unit)
+            unit = lowest[tie]
+        if (unit == before).all():
+            break
+    unit = np.unique(unit, return_inverse=True)[1]
+    keys = np.array([_hash(name) for name in names.tolist()], np.uint64)[np.where(named, group, 0)]
+    key = np.full(unit.max() + 1, np.iinfo(np.uint64).max)
+    np.minimum.at(key, unit[named], keys[named])
+    grouped = np.isin(unit, unit[named])
+    key[unit[~grouped]] = contents[~grouped]
+    return unit, key
+
+
+def _hash(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()[:8])
+
+
+def split_units(
+    unit: np.ndarray,
+    key: np.ndarray,
+    given: np.ndarray,
+    labels: np.ndarray,
+    *,
+    val_fraction: float,
+    test_fraction: float,
+    seed: int,
+) -> np.ndarray:
+    """The split (N,) of each image, from its unit (N,) and the units' keys (U,), given splits (N,) and labels (N,).
+
+    A unit is a picture with its copies, or a group. It goes to one split whole, by a random place in [0, 1) that
+    depends only on its key and the seed: the lowest are for the test, the next for validation. Fractions count units.
+
+    - A class of two units or more has a test unit, of three or more a validation unit; one always stays in training.
+    - Else chance decides, unless it strays: the numbers of test units, and of test and validation units together, are
+      off by less than one unit plus 2 % of the class.
+    - A unit more moves at most two others, one over each border, and none of another class.
+
+    This holds if each unit has one class. Units of several classes are dealt with the rarest of these, and the other
+    classes take what is left: a unit more may then move units of other classes, and a class may lack one to test.
+
+    A unit with an image that is given to validation or test goes there; the others are dealt.
+    """
     fractions = {
         "test": 0.0 if "test" in given else test_fraction,
         "val": 0.0 if "val" in given else val_fraction,
     }
-    cut, held_out = given.astype("<U5"), (given == "val") | (given == "test")
-    classes, numbers = np.unique(labels, return_inverse=True)
-    for number in range(len(classes)):
-        members = np.flatnonzero((numbers == number) & ~held_out)
-        cut[members] = _cut(place[members], fractions)
-    return cut
+    place = random_bits(seed, key)
+    split = np.full(len(key), "", "<U5")
+    for word in ("val", "test"):
+        split[unit[given == word]] = word
+    dealt = np.flatnonzero(split == "")
+    classes = [np.intersect1d(members, dealt) for members in sorted(_by_class(unit, labels, len(key)), key=len)]
+    classes = [members[np.argsort(place[members])] for members in classes if len(members)]
+    for members in classes:
+        _deal(split, members, place, fractions)
+    for members in classes:
+        if "train" not in split[members]:  # rarer classes took all of its units elsewhere
+            split[members[-1]] = "train"
+    return split[unit]
 
 
-def _cut(place: np.ndarray, fractions: dict[str, float]) -> np.ndarray:
-    """The splits (n,) of one class by the images' places (n,): test has the lowest. Equal places are equal images."""
-    different = np.unique(place)
-    cut = np.full(len(place), "train")
-    until, taken = 0.0, 0
-    for split, fraction in fractions.items():
-        until += fraction
-        least, most = _bounds(split, fraction, len(different))
-        by_chance = int((different < until).sum()) - taken
-        count = min(max(by_chance, least), most, len(different) - 1 - taken)  # one stays in training
-        cut[np.isin(place, different[taken : taken + count])] = split
+def _by_class(unit: np.ndarray, labels: np.ndarray, units: int) -> list[np.ndarray]:
+    """The units of each class, in the order of the classes' names."""
+    names, number = np.unique(labels, return_inverse=True)
+    pairs = np.unique(number * units + unit)
+    return np.split(pairs % max(units, 1), np.searchsorted(pairs, np.arange(1, len(names)) * units))
+
+
+def _deal(split: np.ndarray, its: np.ndarray, place: np.ndarray, fractions: dict[str, float]) -> None:
+    """Set the `split` of those of a class's units, in the order of their places, that have none yet."""
+    free = its[split[its] == ""]
+    trained = "train" in split[its]
+    taken = 0
+    for name, wanted in _counts(place[its] / 2.0**64, fractions).items():
+        missing = max(wanted - int((split[its] == name).sum()), 0)
+        count = min(missing, max(len(free) - taken - (not trained), 0))
+        split[free[taken : taken + count]] = name
         taken += count
-    return cut
+    split[free[taken:]] = "train"
 
 
-def _bounds(split: str, fraction: float, different: int) -> tuple[int, int]:
-    """Minimum and maximum number of a class's distinct images in a split."""
-    least = int(fraction > 0 and different >= LEAST[split])
-    if different >= SMALL:
-        return least, different
-    return max(least, math.floor(fraction * different)), math.ceil(fraction * different)
+def _counts(places: np.ndarray, fractions: dict[str, float]) -> dict[str, int]:
+    """How many of a class's units each split gets, by their places (n,) in [0, 1)."""
+    number = len(places)
+    least = {name: int(fraction > 0 and number >= LEAST[name]) for name, fraction in fractions.items()}
+    room = number - 1 - sum(least.values())  # one stays in training
+    counts, until, border = {}, 0.0, 0
+    for name, fraction in fractions.items():
+        until, room, before = until + fraction, room + least[name], border
+        if fraction:
+            lowest, highest = (round((until + slack) * number, 6) for slack in (-SLACK, SLACK))  # 8.000000001 is 8
+            kept = min(max(int((places < until).sum()), math.floor(lowest)), math.ceil(highest))
+            border = min(max(kept, before + least[name]), room)
+        counts[name] = border - before
+    return counts
 
 
 def few_of_each(labels: np.ndarray, keys: np.ndarray | None, *, count: int | None, seed: int) -> np.ndarray:

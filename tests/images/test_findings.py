@@ -18,6 +18,7 @@ from imageclf.images.checks import (
     set_remarks,
     write_report,
 )
+from imageclf.images.counts import group_remarks
 from imageclf.images.decode_all import Outcome
 from imageclf.images.manifest import File
 
@@ -110,7 +111,11 @@ def test_a_class_of_one_picture_is_told() -> None:
 
 def test_what_is_said_of_all_and_of_classes_that_lack_a_split_is_said_at_the_console() -> None:
     counts = {f"c{number}": {"train": 9, "val": number // 4, "test": 1} for number in range(5)}
-    findings = [Finding("a.png", "duplicate", "x", USED), no_validation(40), *class_remarks(counts)]
+    findings = [
+        Finding("a.png", "duplicate", "x", USED),
+        no_validation(40),
+        *class_remarks(counts, units=dict.fromkeys(counts, 2)),
+    ]
     assert console_lines(findings) == [
         "no val image: none of 40 was chosen; add images, raise prepare.val_fraction or take another prepare.seed",
         "no val image: class c0, class c1, class c2, ...",
@@ -119,8 +124,11 @@ def test_what_is_said_of_all_and_of_classes_that_lack_a_split_is_said_at_the_con
 
 def test_a_class_that_lacks_a_given_split_is_not_called_too_small() -> None:
     counts = {"ant": {"train": 9, "val": 1, "test": 1}, "bee": {"train": 30, "val": 0, "test": 0}}
-    words = {finding.kind: finding.found for finding in class_remarks(counts, given=frozenset({"", "test"}))}
-    assert words == {"no val image": "under 25 images", "no test image": "none of its 30 is given"}
+    words = {
+        finding.kind: finding.found
+        for finding in class_remarks(counts, units={"ant": 11, "bee": 2}, given=frozenset({"", "test"}))
+    }
+    assert words == {"no val image": "under 3 different pictures or groups", "no test image": "none of its 30 is given"}
 
 
 def test_a_class_that_lacks_a_given_split_may_be_misspelt_for_one_that_has_it() -> None:
@@ -138,5 +146,27 @@ def test_rare_and_empty_classes_are_named() -> None:
         "bee": {"train": 9, "val": 0, "test": 1},
         "cat": {"train": 10, "val": 1, "test": 0},
     }
-    found = [(finding.path, finding.kind) for finding in class_remarks(counts)]
+    found = [(finding.path, finding.kind) for finding in class_remarks(counts, units=dict.fromkeys(counts, 1))]
     assert found == [("class bee", "imbalance"), ("class bee", "no val image"), ("class cat", "no test image")]
+
+
+def test_a_class_of_few_images_is_told() -> None:
+    counts = {"ant": {"train": 8, "val": 1, "test": 1}, "bee": {"train": 7, "val": 1, "test": 1}}
+    found = class_remarks(counts, units=dict.fromkeys(counts, 9))
+    assert [(finding.path, finding.kind) for finding in found] == [("class bee", "few images")]
+    assert console_lines(found) == ["few images: class bee"]
+
+
+def test_a_class_whose_groups_went_elsewhere_with_other_classes_is_told() -> None:
+    counts = {"ant": {"train": 20, "val": 1, "test": 1}, "bee": {"train": 20, "val": 1, "test": 0}}
+    words = [finding.found for finding in class_remarks(counts, units={"ant": 5, "bee": 5})]
+    assert words == ["its groups have other classes too, and went elsewhere; take another prepare.seed"]
+
+
+def test_splits_that_groups_made_far_too_large_or_small_are_told() -> None:
+    counts = {"ant": {"train": 40, "val": 1, "test": 20}, "bee": {"train": 10, "val": 1, "test": 28}}
+    assert [finding.found.split(", as")[0] for finding in group_remarks(counts, {"test": 0.2, "val": 0.1})] == [
+        "48% of the images are for test, where prepare.test_fraction asks for 20%",
+        "2% of the images are for val, where prepare.val_fraction asks for 10%",
+    ]
+    assert group_remarks(counts, {"test": 0.25}) == []

@@ -126,16 +126,68 @@ def test_nothing_is_written_to_the_users_folder(own: Own) -> None:
     assert found() == before
 
 
-def test_fifty_images_more_move_no_other(own: Own) -> None:
-    fill(own.images / "ant", range(30, 50))  # a class of fewer has rounded counts, which more images change
+def test_images_more_move_few_of_their_class_and_none_of_another(own: Own) -> None:
     own.prepare()
-    before = set(own.samples().itertuples(index=False, name=None))
-    fill(own.images / "ant", range(500, 525))
+    before = own.samples().set_index("path")["split"]
+    fill(own.images / "ant", range(500, 510))
     fill(own.images / "cat", range(600, 625))
     own.prepare()
-    after = set(own.samples().itertuples(index=False, name=None))
-    assert before < after
-    assert len(after - before) == 50
+    after = own.samples().set_index("path")["split"]
+    moved = before.index[after[before.index] != before]
+    assert all(moved.str.startswith("ant/")) and len(moved) <= 20
+    assert len(after) == len(before) + 35
+
+
+def test_folders_in_a_class_are_groups_that_stay_together(own: Own, capsys: pytest.CaptureFixture[str]) -> None:
+    own.set("group", "none", "folder")
+    for seed in range(24):
+        fill(
+            own.images / ("ant", "bee")[seed % 2] / f"tom {seed // 3}" / ("deep" * (seed % 3)),
+            range(900 + seed, 901 + seed),
+        )
+    own.prepare()
+    assert "download: 8 groups hold 24 of 84 files, and each stays in one split; 8 of them with several classes" in (
+        capsys.readouterr().out
+    )
+    samples = pd.read_csv("data/prepared/samples.csv", dtype=str, keep_default_na=False)
+    groups = samples[samples["group"] != ""].groupby("group")
+    assert set(groups.groups) == {f"tom {number}" for number in range(8)}
+    assert (groups["split"].nunique() == 1).all() and (groups["label"].nunique() == 2).all()
+    before = samples.set_index("path")["split"]
+    fill(own.images / "ant/tom 0", range(950, 953))
+    own.prepare()
+    assert (own.samples().set_index("path")["split"][before.index] == before).mean() > 0.9
+
+
+def test_groups_that_copies_join_over_given_splits_are_one_sentence(own: Own) -> None:
+    rows = ["0000.png,ant,train,a", "0001.png,ant,,a", "copy.png,ant,,b", "0003.png,ant,test,b", "bee/0100.png,bee,,"]
+    (own.images / "ant/copy.png").write_bytes(picture(1))
+    (own.images / "labels.csv").write_text("\n".join(["path,label,split,group", *rows]))
+    with pytest.raises(
+        DataError, match=r"ant/0000.png is given to train and ant/0003.png to test, and copies .* 'a' and"
+    ):
+        own.prepare()
+
+
+def test_the_counts_of_every_class_are_said(own: Own, capsys: pytest.CaptureFixture[str]) -> None:
+    fill(own.images / "caterpillar", range(300, 304))
+    own.prepare()
+    said = capsys.readouterr().out
+    assert "prepare: class        train  val  test\nprepare: ant " in said
+    assert "prepare: caterpillar      2    1     1\n" in said
+    assert "prepare: few images: class caterpillar\n" in said
+    report = pd.read_csv("metrics/data_report.csv")
+    assert "few images: 4, where 10 or more make scores mean something" in set(report["problem"])
+
+
+def test_one_group_of_all_images_is_one_sentence(own: Own) -> None:
+    own.set("group", "none", "folder")
+    for name in ("ant", "bee"):
+        (own.images / name).rename(own.images / "images")
+        (own.images / name).mkdir()
+        (own.images / "images").rename(own.images / name / "images")
+    with pytest.raises(DataError, match=r"none of 60 images is in the test split, as groups stay whole; make smaller"):
+        own.prepare()
 
 
 def test_the_test_of_few_images_is_as_large_as_was_asked(own: Own) -> None:
@@ -237,23 +289,23 @@ def test_twelve_bits_are_dark_and_told_and_a_window_shows_them(own: Own, capsys:
     assert 118 < np.median(read_split("train").images) < 138
 
 
-def test_no_validation_by_chance_is_told(own: Own, capsys: pytest.CaptureFixture[str]) -> None:
-    own.set("val_fraction", "0.1", "0.0001")
-    for seed in range(6, 30):
+def test_no_validation_for_want_of_images_is_told(own: Own, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in range(2, 30):
         for name in ("ant", "bee"):
             (own.images / name / f"{seed + 100 * (name == 'bee'):04d}.png").unlink()
-    assert " 0 val," in own.prepare()
-    assert "prepare: no val image: none of 12 was chosen" in capsys.readouterr().out
+    assert "2 train, 0 val, 2 test" in own.prepare()
+    assert "prepare: no val image: none of 4 was chosen" in capsys.readouterr().out
     assert own.report()["all images"] == ("no val image", "used")
 
 
 def test_a_class_alone_without_a_validation_image_is_told(own: Own, capsys: pytest.CaptureFixture[str]) -> None:
     own.set("val_fraction", "0.1", "0.0001")
-    for seed in range(106, 130):
+    for seed in range(102, 130):
         (own.images / f"bee/{seed:04d}.png").unlink()
     assert " 1 val," in own.prepare()
     assert "prepare: no val image: class bee" in capsys.readouterr().out
-    assert own.report()["class bee"] == ("no val image", "used")
+    report = pd.read_csv("metrics/data_report.csv")
+    assert "no val image: under 3 different pictures or groups" in set(report["problem"])
 
 
 def test_few_of_each_class_to_train_on(own: Own) -> None:
@@ -298,7 +350,7 @@ def test_a_misspelt_class_of_one_split_is_told_by_its_right_name(own: Own, capsy
 
 
 def test_images_of_which_none_is_for_the_test_are_one_sentence(own: Own) -> None:
-    own.set("test_fraction", "auto", "0.0")
+    own.set("test_fraction", "0.2", "0.0")
     with pytest.raises(
         DataError, match=r"none of 60 images is in the test split; add images, .* raise prepare.test_frac"
     ):

@@ -1,141 +1,191 @@
-"""A split by content: fractions are kept, small classes have their images, seeds differ, and what is given stays."""
+"""Splits of own images: every class has what it needs, fractions are kept, and little moves when images are added."""
+
+import math
 
 import numpy as np
 import pytest
 
-from imageclf.images.splits import auto_test_fraction, few_of_each, split_by_content
-from imageclf.randomness import random_bits
+from imageclf.images.splits import few_of_each, find_units, split_units
+from imageclf.randomness import random_bits, random_integers
 
 CONTENTS = random_bits(7, np.arange(20_000))
-FREE = np.full(20_000, "")
+CASES = [(seed, int(count)) for seed, count in enumerate(random_integers(150, 3, np.arange(120)) + 1)]  # seed, images
 
 
 def split(
-    contents: np.ndarray = CONTENTS,
-    given: np.ndarray = FREE,
+    contents: np.ndarray,
     labels: np.ndarray | None = None,
     *,
+    given: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
     seed: int = 0,
     val: float = 0.1,
     test: float = 0.2,
 ) -> np.ndarray:
+    none = np.full(len(contents), "")
+    unit, key = find_units(contents, none if groups is None else groups)
     labels = np.zeros(len(contents), int) if labels is None else labels
-    return split_by_content(contents, given[: len(contents)], labels, val_fraction=val, test_fraction=test, seed=seed)
+    given = none if given is None else given
+    return split_units(unit, key, given, labels, val_fraction=val, test_fraction=test, seed=seed)
 
 
-def test_each_split_gets_its_share_up_to_chance() -> None:
-    places = split()
-    for name, fraction in (("train", 0.7), ("val", 0.1), ("test", 0.2)):
-        assert (places == name).mean() == pytest.approx(fraction, abs=0.015)
+def counts(places: np.ndarray) -> tuple[int, int, int]:
+    return tuple(int((places == name).sum()) for name in ("train", "val", "test"))  # type: ignore[return-value]
 
 
-def test_neither_order_nor_neighbours_matter() -> None:
-    assert (split(CONTENTS[::-1], FREE) == split()[::-1]).all()
-    assert (split(CONTENTS[:50], FREE[:50]) == split()[:50]).all()
-    assert (split(CONTENTS[:20][::-1]) == split(CONTENTS[:20])[::-1]).all()
+@pytest.mark.parametrize(("test", "val"), [(0.2, 0.1), (0.1, 0.1), (0.01, 0.001), (0.5, 0.4), (0.9, 0.09), (0.3, 0.3)])
+def test_every_class_has_what_it_needs(test: float, val: float) -> None:
+    for count in [*range(1, 40), 60, 100, 300]:
+        for seed in range(10):
+            train, validated, tested = counts(split(CONTENTS[:count], seed=seed, test=test, val=val))
+            assert train >= 1
+            assert tested >= (count >= 2)
+            assert validated >= (count >= 3)
 
 
-def test_a_larger_validation_takes_from_training_alone() -> None:
-    more = split(val=0.3)
-    assert ((more == "test") == (split() == "test")).all()
-    assert (more[split() == "val"] == "val").all()
+def test_a_split_that_is_not_asked_for_gets_nothing() -> None:
+    for count in range(1, 60):
+        assert counts(split(CONTENTS[:count], seed=count, val=0.0))[1] == 0
+        assert counts(split(CONTENTS[:count], seed=count, test=0.0))[2] == 0
+        assert counts(split(CONTENTS[:count], seed=count, test=0.0))[1] >= (count >= 3)
 
 
-def test_another_seed_splits_otherwise() -> None:
-    assert 0.02 < ((split() == "test") & (split(seed=1) == "test")).mean() < 0.06
-
-
-def test_given_splits_stay_and_validation_is_cut_from_training() -> None:
-    given = np.array(["test", "train"] * 10_000)
-    places = split(given=given)
-    assert ((places == "test") == (given == "test")).all()
-    assert (places == "val").mean() == pytest.approx(0.05, abs=0.01)
-
-
-def test_a_test_split_is_cut_where_only_validation_is_given() -> None:
-    given = np.array(["val", "train"] * 10_000)
-    places = split(given=given)
-    assert ((places == "val") == (given == "val")).all()
-    assert (places == "test").mean() == pytest.approx(0.1, abs=0.01)
-
-
-@pytest.mark.parametrize("images", [60, 61, 100, 300])
-@pytest.mark.parametrize("classes", [2, 5, 12])
-def test_few_images_have_what_they_need_with_any_seed(images: int, classes: int) -> None:
-    labels = np.arange(images) % classes
-    for seed in range(60):
-        places = split(CONTENTS[:images], labels=labels, seed=seed)
-        assert "test" in places
-        for label in range(classes):
-            its = places[labels == label]
-            assert "train" in its
-            assert "test" in its or len(its) < 8
-            assert "val" in its or len(its) < 25
-
-
-def test_copies_go_together_and_count_once() -> None:
-    contents = np.repeat(CONTENTS[:9], 4)
-    for seed in range(100):
-        places = split(contents, seed=seed).reshape(9, 4)
-        assert (places == places[:, :1]).all()
-        assert "test" in places
-        assert np.isin(split(np.repeat(CONTENTS[:24], 4), seed=seed), "test").sum() in (4 * 4, 4 * 5)
-
-
-def test_a_class_of_one_image_or_with_hardly_any_for_training_trains_on_one() -> None:
-    for seed in range(20):
-        assert split(CONTENTS[:1], seed=seed).tolist() == ["train"]
-        assert (split(CONTENTS[:30], seed=seed, test=0.9, val=0.0999) == "train").sum() >= 1
-
-
-def test_nothing_goes_where_nothing_is_asked_for_or_all_is_given() -> None:
-    for seed in range(50):
-        assert "val" not in split(CONTENTS[:40], seed=seed, val=0.0)
-        assert "test" not in split(CONTENTS[:40], seed=seed, test=0.0)
-        given = np.array(["test", *["train"] * 10, "val", *["train"] * 18])
-        assert (split(CONTENTS[:30], given, np.arange(30) // 11, seed=seed) == given).all()
-
-
-@pytest.mark.parametrize(("images", "classes"), [(24, 2), (24, 3), (30, 5), (60, 2), (60, 12), (98, 2)])
-def test_a_small_class_gets_its_share_rounded_up_or_down(images: int, classes: int) -> None:
-    labels = np.arange(images) % classes
-    for seed in range(60):
-        places = split(CONTENTS[:images], labels=labels, seed=seed)
-        for name, fraction in (("val", 0.1), ("test", 0.2)):
-            counts = np.bincount(labels[places == name], minlength=classes)
-            assert (abs(counts - fraction * images / classes) < 1).all()
+def test_fractions_are_off_by_less_than_an_image_and_two_percent() -> None:
+    for count in [*range(10, 120), 200, 500, 2000]:
+        for seed in range(10):
+            _, validated, tested = counts(split(CONTENTS[:count], seed=seed))
+            assert abs(tested - 0.2 * count) < 1 + 0.02 * count
+            assert abs(tested + validated - 0.3 * count) < 1 + 0.02 * count
 
 
 def test_a_large_class_is_left_to_chance() -> None:
-    counts = {(split(CONTENTS[:50], seed=seed) == "test").sum() for seed in range(60)}
-    assert min(counts) < 9 and max(counts) > 11
+    large = {counts(split(CONTENTS, seed=seed))[2] for seed in range(5)}
+    assert len(large) == 5 and all(abs(tested - 4000) < 200 for tested in large)
+    place = random_bits(0, CONTENTS) / 2.0**64
+    assert ((split(CONTENTS) == "test") == (place < 0.2)).all()
 
 
-def test_an_image_more_moves_few_in_a_small_class_and_none_in_a_large_one() -> None:
-    moves: dict[bool, list[int]] = {True: [], False: []}
-    for seed in range(40):
-        places = split(CONTENTS[:4], seed=seed)
-        for count in range(5, 80):
-            more = split(CONTENTS[:count], seed=seed)
-            if count != 50:  # from here on chance decides
-                moves[count < 50].append(int((more[:-1] != places).sum()))
-            places = more
-    assert max(moves[True]) <= 3 and np.mean(moves[True]) < 0.7
-    assert max(moves[False]) <= 1 and np.mean(moves[False]) < 0.01
-    for seed in range(40):  # once chance has given to each, nothing moves
-        few, many = split(CONTENTS[:100], seed=seed), split(CONTENTS[:1000], seed=seed)
-        assert (few == many[:100]).all()
+def test_an_image_more_moves_at_most_two_one_over_each_border() -> None:
+    for seed in range(12):
+        before = split(CONTENTS[:1], seed=seed)
+        for count in range(2, 100):
+            after = split(CONTENTS[:count], seed=seed)
+            assert ((after[:-1] == "test") != (before == "test")).sum() <= 1
+            assert ((after[:-1] == "train") != (before == "train")).sum() <= 1
+            before = after
+
+
+@pytest.mark.parametrize("more", [1, 5, 30])
+def test_images_more_move_at_most_twice_their_number_and_few_in_fact(more: int) -> None:
+    moved = []
+    for seed, count in CASES:
+        before, after = split(CONTENTS[:count], seed=seed), split(CONTENTS[: count + more], seed=seed)
+        moved.append(int((after[:count] != before).sum()))
+    assert max(moved) <= 2 * more
+    assert np.mean(moved) < 0.5 * more
+
+
+def test_nothing_moves_in_a_class_of_thousands() -> None:
+    for seed in range(5):
+        assert (split(CONTENTS, seed=seed)[:10_000] == split(CONTENTS[:10_000], seed=seed)).all()
 
 
 def test_another_class_moves_no_image() -> None:
-    labels = np.repeat([0, 1], [10, 30])
-    for seed in range(50):
-        assert (split(CONTENTS[:40], labels=labels, seed=seed)[:10] == split(CONTENTS[:10], seed=seed)).all()
+    for seed, count in CASES:
+        labels = np.repeat([0, 1], [count, 30])
+        both = split(CONTENTS[: count + 30], labels, seed=seed)
+        assert (both[:count] == split(CONTENTS[:count], seed=seed)).all()
 
 
-@pytest.mark.parametrize(("images", "fraction"), [(10, 0.2), (999, 0.2), (1000, 0.1), (10**6, 0.1)])
-def test_few_images_give_more_to_the_test(images: int, fraction: float) -> None:
-    assert auto_test_fraction(images) == fraction
+def test_order_does_not_matter_and_another_seed_splits_otherwise() -> None:
+    for seed, count in CASES:
+        assert (split(CONTENTS[:count][::-1], seed=seed)[::-1] == split(CONTENTS[:count], seed=seed)).all()
+    assert 0.02 < ((split(CONTENTS) == "test") & (split(CONTENTS, seed=1) == "test")).mean() < 0.06
+
+
+def test_a_larger_validation_takes_from_training_alone() -> None:
+    for seed, count in CASES:
+        some, more = (split(CONTENTS[:count], seed=seed, val=val) for val in (0.1, 0.3))
+        assert ((more == "test") == (some == "test")).all()
+        assert (more[some == "val"] == "val").all()
+
+
+def test_copies_go_together_and_count_once() -> None:
+    for seed, count in CASES:
+        places = split(np.repeat(CONTENTS[:count], 3), seed=seed).reshape(count, 3)
+        assert (places == places[:, :1]).all()
+        assert (places[:, 0] == split(CONTENTS[:count], seed=seed)).all()
+
+
+def test_given_splits_stay_and_the_others_are_cut_from_the_rest() -> None:
+    for word, other, fraction in (("test", "val", 0.1), ("val", "test", 0.2)):
+        given = np.array([word, "train"] * 500)
+        places = split(CONTENTS[:1000], given=given)
+        assert ((places == word) == (given == word)).all()
+        assert (places == other).sum() == pytest.approx(fraction * 500, abs=11)
+    given = np.array(["test", *["train"] * 10, "val", *["train"] * 18])
+    assert (split(CONTENTS[:30], np.arange(30) // 11, given=given) == given).all()
+
+
+def named(numbers: np.ndarray) -> np.ndarray:
+    return np.array([f"g{number}" for number in numbers])
+
+
+def test_groups_go_whole_and_are_dealt_like_images() -> None:
+    for seed, count in CASES:
+        groups = named(np.repeat(np.arange(count), np.arange(count) % 4 + 1))
+        places = split(CONTENTS[: len(groups)], groups=groups, seed=seed)
+        first = np.unique(groups, return_index=True)[1]
+        assert all(len(set(places[groups == group])) == 1 for group in set(groups))
+        _, validated, tested = counts(places[first])
+        assert tested >= (count >= 2) and validated >= (count >= 3)
+        assert abs(tested - 0.2 * count) < 1 + 0.02 * count or tested == 1
+
+
+def test_an_image_more_in_a_group_moves_nothing() -> None:
+    for seed, count in CASES:
+        groups = named(np.arange(count + 40) % count)
+        after = split(CONTENTS[: count + 40], groups=groups, seed=seed)
+        assert (after[:count] == split(CONTENTS[:count], groups=groups[:count], seed=seed)).all()
+
+
+def test_copies_join_groups_and_groups_join_copies() -> None:
+    contents = CONTENTS[[0, 1, 1, 2, 3, 3, 4, 5]]
+    unit, key = find_units(contents, np.array(["a", "a", "b", "b", "c", "", "", ""]))
+    assert unit.tolist() == [0, 0, 0, 0, 1, 1, 2, 3]
+    assert key[2:].tolist() == CONTENTS[[4, 5]].tolist()
+    swapped = find_units(contents[::-1], np.array(["a", "a", "b", "b", "c", "", "", ""])[::-1])
+    assert (swapped[1][swapped[0]][::-1] == key[unit]).all()
+
+
+def test_a_group_follows_its_given_image() -> None:
+    groups, given = np.array(["a", "a", *[""] * 30]), np.array(["test", *[""] * 31])
+    assert split(CONTENTS[:32], groups=groups, given=given).tolist().count("test") == 2
+
+
+def test_groups_with_all_classes_give_every_class_to_every_split() -> None:
+    for seed in range(40):
+        groups, labels = named(np.repeat(np.arange(10), 5)), np.arange(50) % 5
+        places = split(CONTENTS[:50], labels, groups=groups, seed=seed)
+        for label in range(5):
+            assert {"train", "val", "test"} == set(places[labels == label])
+        assert counts(places)[2] in (5, 10, 15)
+
+
+@pytest.mark.parametrize(("classes", "several"), [(3, 0.3), (6, 0.5), (20, 0.2), (30, 0.5)])
+def test_groups_of_several_classes_go_whole_and_leave_training_to_every_class(classes: int, several: float) -> None:
+    for seed in range(30):
+        holds = random_bits(seed, np.arange(12)[:, None], np.arange(classes)) / 2.0**64 < several
+        holds[np.arange(classes) % 12, np.arange(classes)] = True
+        group, labels = np.nonzero(holds)
+        places = split(CONTENTS[: len(group)], labels, groups=named(group), seed=seed)
+        assert all(len(set(places[group == at])) == 1 for at in range(12) if at in group)
+        assert all("train" in places[labels == label] for label in range(classes))
+
+
+def test_nothing_to_split_is_no_error() -> None:
+    assert len(split(CONTENTS[:0])) == 0
+    assert math.prod(counts(split(CONTENTS[:1]))) == 0
 
 
 @pytest.mark.parametrize("keys", [None, CONTENTS[:300]])

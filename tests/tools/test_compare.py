@@ -250,12 +250,12 @@ def test_another_test_set_is_refused(copy: Project) -> None:
 
 def test_a_param_that_chooses_other_test_images_is_named(copy: Project) -> None:
     _on_data(copy, "folder")
-    copy.change("params.yaml", "  test_fraction: auto ", "  test_fraction: 0.2 ")
+    copy.change("params.yaml", "  test_fraction: 0.2 ", "  test_fraction: 0.3 ")
     copy.change("params.yaml", "  val_fraction: 0.1 ", "  val_fraction: 0.2 ")
     copy.change("evaluate.py", "enumerate(right)", "enumerate(right[:300])")
     copy.run("dvc", "repro", "-q")
     said = copy.run(*COMPARE, expect=3)
-    assert "(the contents of evaluate.py, prepare.test_fraction 0.2 (was auto)); compare runs" in said
+    assert "(the contents of evaluate.py, prepare.test_fraction 0.3 (was 0.2)); compare runs" in said
 
 
 def test_predictions_of_another_classifier_than_the_revision_has_are_refused(copy: Project) -> None:

@@ -13,7 +13,15 @@ from tools.verifying.outputs import changes
 
 CODE = "the code"
 # Params that can change the test split.
-OF_THE_TEST = ("data.name", "data.path", "data.also", "prepare.test_fraction", "prepare.seed", "prepare.window")
+OF_THE_TEST = (
+    "data.name",
+    "data.path",
+    "data.also",
+    "data.group",
+    "prepare.test_fraction",
+    "prepare.seed",
+    "prepare.window",
+)
 
 
 def differing_params(new: Revision, base: Revision) -> dict[str, list[Any]]:
