@@ -30,9 +30,8 @@ from imageclf.training.outcome import ending_of, metrics_of
 from imageclf.training.schedule import least_shard, plan_course
 from imageclf.training.setup import build, check_counts, check_sizes, first_images, make_card
 from imageclf.training.trial import try_out
-from imageclf.weights.initial import choose_beginning
+from imageclf.weights.initial import DOWNLOADS, choose_beginning
 
-DOWNLOADS = Path(".downloads/weights")  # in the main checkout, and kept for the next run
 METRICS = Path("metrics/train.json")
 HISTORY = Path("metrics/history.csv")
 AUGMENTED = Path("metrics/augmented.png")

@@ -21,6 +21,8 @@ from imageclf.runtime.errors import DataError, Fault, ParamsError, SourceError, 
 from imageclf.runtime.files import sha256_of_file
 from imageclf.runtime.platform import locked
 
+DOWNLOADS = Path(".downloads/weights")  # in the main checkout, and kept for the next run
+
 
 class StampedFile(PinnedFile):
     """A file whose name has the beginning of its hash, as torchvision's files do."""
