@@ -21,10 +21,10 @@ from imageclf.models.device import Compute, choose_compute
 from imageclf.models.layers import MaxPool, NormSilu
 from imageclf.models.registry import build_network
 from imageclf.runtime.platform import available_cores
+from imageclf.training.auto import Recipe, resolve
 from imageclf.training.optimizers import Hyperparameters
-from imageclf.training.schedule import choose_batch_size
 from imageclf.training.shared import Network, make_board
-from imageclf.training.step import Batch, choose_loss, shard_count
+from imageclf.training.step import Batch, choose_loss
 from imageclf.training.update import make_optimizers
 from imageclf.training.workers import WorkerPool, make_worker
 
@@ -54,12 +54,11 @@ def notes_recipe(precision: str) -> TrainParams:
 
 
 @contextmanager
-def sharded(folder: Path, recipe: TrainParams) -> Iterator[Ready]:
+def sharded(folder: Path, params: TrainParams) -> Iterator[Ready]:
     """As imageclf/training/loop.py takes it."""
     dataset, split = read_dataset(folder), read_split("train", folder)
-    batch_size = choose_batch_size(recipe, len(split))
-    shards = shard_count(batch_size, recipe.shards, dataset.size)
-    compute = _compute(recipe, shards)
+    recipe = resolve(params, images=len(split), size=dataset.size)
+    compute, shards = _compute(recipe), recipe.shards
     network = Network(_fresh(recipe, dataset))
     board = make_board(network, images=len(split), shards=shards, workers=compute.workers, device=compute.device)
     make = partial(
@@ -74,7 +73,7 @@ def sharded(folder: Path, recipe: TrainParams) -> Iterator[Ready]:
         memory={},
     )
     with WorkerPool(board, make) as pool:
-        batches = _batches(len(split), batch_size)
+        batches = _batches(len(split), recipe.batch_size)
 
         def step() -> int:
             batch = next(batches)
@@ -86,17 +85,17 @@ def sharded(folder: Path, recipe: TrainParams) -> Iterator[Ready]:
 
 
 @contextmanager
-def unsharded(folder: Path, recipe: TrainParams) -> Iterator[Ready]:
+def unsharded(folder: Path, params: TrainParams) -> Iterator[Ready]:
     """The whole batch at once on torch's own threads, and on its own layers: our compiled ones have one thread."""
     dataset, split = read_dataset(folder), read_split("train", folder)
-    batch_size = choose_batch_size(recipe, len(split))
-    compute = _compute(recipe, shard_count(batch_size, recipe.shards, dataset.size))
+    recipe = resolve(params, images=len(split), size=dataset.size)
+    compute = _compute(recipe)
     torch.set_num_threads(available_cores())
     network = Network(_with_torch_layers(_fresh(recipe, dataset)))
     for parameter in network.trainable:
         parameter.grad = torch.zeros_like(parameter)
     optimizers = _optimizers(recipe, network)
-    augment, batches = _augment(recipe), _batches(len(split), batch_size)
+    augment, batches = _augment(recipe), _batches(len(split), recipe.batch_size)
     loss_fn = choose_loss(recipe.loss, label_smoothing=recipe.label_smoothing)
 
     def step() -> int:
@@ -113,11 +112,11 @@ def unsharded(folder: Path, recipe: TrainParams) -> Iterator[Ready]:
     yield Ready(step, _flops(recipe, dataset), compute.precision)
 
 
-def _compute(recipe: TrainParams, shards: int) -> Compute:
-    return choose_compute("cpu", recipe.precision, "auto", shards=shards)
+def _compute(recipe: Recipe) -> Compute:
+    return choose_compute("cpu", recipe.precision, "auto", shards=recipe.shards)
 
 
-def _fresh(recipe: TrainParams, dataset: Dataset) -> Classifier:
+def _fresh(recipe: Recipe, dataset: Dataset) -> Classifier:
     torch.manual_seed(0)
     network = build_network(
         recipe.model, classes=len(dataset.classes), channels=dataset.channels, size=dataset.size
@@ -137,15 +136,15 @@ def _with_torch_layers(classifier: Classifier) -> Classifier:
     return classifier
 
 
-def _flops(recipe: TrainParams, dataset: Dataset) -> int:
+def _flops(recipe: Recipe, dataset: Dataset) -> int:
     return training_flops(_fresh(recipe, dataset).network, dataset.size, dataset.channels)
 
 
-def _augment(recipe: TrainParams) -> Augment:
+def _augment(recipe: Recipe) -> Augment:
     return Augment(recipe.seed, recipe.augment)
 
 
-def _optimizers(recipe: TrainParams, network: Network) -> list[Optimizer]:
+def _optimizers(recipe: Recipe, network: Network) -> list[Optimizer]:
     hyper = Hyperparameters(RATE, recipe.momentum, recipe.nesterov, recipe.weight_decay)
     return make_optimizers(recipe.optimizer, network.trainable, network.rates, hyper=hyper)
 

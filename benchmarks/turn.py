@@ -31,11 +31,11 @@ PAGE = 4096  # bytes; reading one of them brings them all
 
 def setups() -> dict[str, Setup]:
     return {
-        "ours": partial(sharded, recipe=default_recipe()),
-        "ours-unsharded": partial(unsharded, recipe=default_recipe()),
-        "ours-large": partial(sharded, recipe=large_recipe()),
-        "ours-notes-fp32": partial(sharded, recipe=notes_recipe("fp32")),
-        "ours-notes-bf16": partial(sharded, recipe=notes_recipe("bf16")),
+        "ours": partial(sharded, params=default_recipe()),
+        "ours-unsharded": partial(unsharded, params=default_recipe()),
+        "ours-large": partial(sharded, params=large_recipe()),
+        "ours-notes-fp32": partial(sharded, params=notes_recipe("fp32")),
+        "ours-notes-bf16": partial(sharded, params=notes_recipe("bf16")),
         "notes-script": notes_script,
         "torchvision-same-net": partial(torchvision_loop, model=default_recipe().model),
         "torchvision-resnet18": partial(torchvision_loop, model="resnet18"),

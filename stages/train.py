@@ -22,17 +22,16 @@ from imageclf.models.own import check_source
 from imageclf.runtime.files import write_bytes, write_json, write_text
 from imageclf.runtime.stage import project_root, run_stage
 from imageclf.runtime.yaml import flat
+from imageclf.training.auto import chosen_values, resolve, words_of
 from imageclf.training.checkpoint import CHECKPOINTS, fingerprint, held_checkpoints
 from imageclf.training.log import RunLog, log_folder
 from imageclf.training.loop import fit
 from imageclf.training.outcome import ending_of, metrics_of
-from imageclf.training.schedule import choose_scales, least_shard, plan_course
+from imageclf.training.schedule import least_shard, plan_course
 from imageclf.training.setup import build, check_counts, check_sizes, first_images, make_card
-from imageclf.training.step import shard_count
 from imageclf.training.trial import try_out
-from imageclf.weights.initial import choose_beginning
+from imageclf.weights.initial import DOWNLOADS, choose_beginning
 
-DOWNLOADS = Path(".downloads/weights")  # in the main checkout, and kept for the next run
 METRICS = Path("metrics/train.json")
 HISTORY = Path("metrics/history.csv")
 AUGMENTED = Path("metrics/augmented.png")
@@ -41,17 +40,23 @@ COLUMNS = ["epoch", "train_loss", "val_loss", "train_top1", "val_top1", "lr"]
 
 def main() -> str:
     # 1. Read the params and the data, and choose the device.
-    recipe, runtime = read_section(TrainParams), read_section(RuntimeParams)
+    params, runtime = read_section(TrainParams), read_section(RuntimeParams)
     dataset, train, val = read_dataset(), read_split("train"), read_split("val")
+    beginning = choose_beginning(params, dataset, project_root() / DOWNLOADS)
+    recipe = resolve(
+        params,
+        images=len(train),
+        size=beginning.sees.size,
+        begun=beginning.weights is not None,
+        fresh_head=beginning.fresh_head,
+    )
     course = plan_course(len(train), recipe)
     check_counts(recipe, course, len(train), len(val))
-    beginning = choose_beginning(recipe, dataset, project_root() / DOWNLOADS)
-    shards = shard_count(course.batch_size, recipe.shards, beginning.sees.size)
     compute = choose_compute(
         runtime.device,
         recipe.precision,
         runtime.workers,
-        shards=shards,
+        shards=recipe.shards,
         prefetch=runtime.prefetch,
         pin_memory=runtime.pin_memory,
     )
@@ -61,33 +66,33 @@ def main() -> str:
         f"{compute.device}, {compute.precision}, {compute.workers} workers",
         flush=True,
     )
+    if words := words_of(chosen_values(params, recipe)):
+        print(f"train: auto: {words}", flush=True)
 
     # 2. Build the classifier, from fresh or given weights.
-    card = make_card(recipe, dataset, beginning, compute)
+    card = make_card(params, recipe, dataset, beginning, compute)
     try_out(card)
-    scales = choose_scales(recipe, card.network_size)
     classifier = build(card, beginning, recipe, train, compute)
-    check_sizes(
-        classifier, recipe, card, scales, alone=least_shard(course, drop_last=recipe.drop_last, shards=shards) == 1
-    )
+    alone = least_shard(course, drop_last=recipe.drop_last, shards=recipe.shards) == 1
+    check_sizes(classifier, recipe, card, alone=alone)
 
     # 3. Train, from the newest checkpoint if there is one.
     augment = Augment(recipe.seed, recipe.augment)
-    samples = first_images(train, augment, recipe, scales[0])
+    samples = first_images(train, augment, recipe)
     run = fingerprint(asdict(card))
     with held_checkpoints(project_root() / CHECKPOINTS / run) as checkpoints:
         begun = checkpoints.newest()
         folder, first_step = log_folder(project_root(), run), begun.step if begun else 0
         with RunLog(folder, first_step=first_step, histograms=runtime.histograms) as log:
             if not begun:
-                log.params({"data": dataset.name} | flat(card.params))
+                log.params({"data": dataset.name} | flat(card.params) | flat(card.auto))
                 log.samples(samples)
                 log.graph(classifier, train.images[:2])
             history = fit(
                 classifier,
                 train,
                 val,
-                recipe=recipe.model_copy(update={"scales": scales, "shards": shards}),
+                recipe=recipe,
                 augment=augment,
                 compute=compute,
                 begun=begun,

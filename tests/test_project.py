@@ -113,7 +113,10 @@ def test_the_plots_page_finds_each_chart_and_picture_in_what_dvc_writes(project:
 @pytest.mark.parametrize(
     ("command", "sentence"),
     [
-        (["dvc", "exp", "run", "-S", "train.lr=abc"], "params.yaml: train.lr is 'abc'; it must be a number"),
+        (
+            ["dvc", "exp", "run", "-S", "train.lr=abc"],
+            "train.lr is 'abc'; it can be auto or a number above 0",
+        ),
         (["dvc", "exp", "run", "-S", "+train.lrr=1"], "params.yaml: unknown key train.lrr (did you mean train.lr?)"),
         (["dvc", "exp", "run", "-S", "train.model=resnet81"], "train.model is 'resnet81'"),
         (["dvc", "exp", "run", "-S", "train.batch_size=4096"], "more than the 1800 training images"),

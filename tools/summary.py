@@ -45,7 +45,7 @@ def first_experiment(card: dict[str, Any], *, images: int) -> str:
     recipe = card["params"]["train"]
     fresh = not recipe["pretrained"] and recipe["weights"] == NO_FILE
     if card["data"] not in CATALOGUE and fresh:
-        return "dvc exp run -S train.model=resnet18 -S train.pretrained=true -S train.optimizer=adamw -S train.lr=0.001"
+        return "dvc exp run -S train.model=resnet18 -S train.pretrained=true"
     if images < FEW_IMAGES:
         return f"dvc exp run -S train.seed={recipe['seed'] + 1} (or add test images: {images} are few)"
     return f"dvc exp run -S train.epochs={math.ceil(recipe['epochs'] * 4 / 3)}"

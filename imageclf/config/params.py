@@ -15,7 +15,8 @@ from imageclf.config.section import NOT_HOME, PARAMS, OneOf, Section, read_conte
 from imageclf.config.train import TrainParams
 from imageclf.runtime.errors import ParamsError, nearest
 
-NUMBERS = {int: "a whole number above 0", float: "a number above 0, up to 1"}  # for keys that also take words
+NUMBERS = {int: "a whole number", float: "a number"}  # for keys that also take words
+BOUNDS = {"gt": " above {:g}", "ge": " from {:g}", "lt": ", below {:g}", "le": ", up to {:g}"}
 
 
 class Params(Section):
@@ -132,9 +133,11 @@ def choices_of(key: str) -> list[str]:
 
 def _numbers(annotated: Any) -> str:
     """Describe the numbers that a key accepts besides words."""
-    if any(hasattr(bound, "lt") for field in annotated.__metadata__ for bound in field.metadata):
-        return "a number from 0, below 1"
-    return NUMBERS.get(annotated.__origin__, "a list of numbers up to 1")
+    if annotated.__origin__ not in NUMBERS:
+        return "a list of numbers up to 1"
+    limits = [limit for field in annotated.__metadata__ for limit in field.metadata]
+    found = [BOUNDS[kind].format(getattr(limit, kind)) for limit in limits for kind in BOUNDS if hasattr(limit, kind)]
+    return NUMBERS[annotated.__origin__] + "".join(found)
 
 
 def _either(words: list[str]) -> str:

@@ -22,7 +22,9 @@ class TrainParams(Section):
     weights: Place
     head: Literal["replace", "append", "append_after"]
     freeze: Literal["none", "backbone"] | Positive
-    head_lr: Annotated[float, Field(gt=0)]
+    freeze_epochs: Literal["auto"] | Annotated[int, Field(ge=0)]
+    head_lr: Literal["auto"] | Annotated[float, Field(gt=0)]
+    layer_decay: Annotated[float, Field(gt=0, le=1)]
     size: Literal["auto"] | Positive
     epochs: Positive
     batch_size: Literal["auto"] | Positive
@@ -33,13 +35,13 @@ class TrainParams(Section):
     drop_last: bool
     precision: Literal["auto", "fp32", "bf16"]
     loss: Literal["cross_entropy", "mse", "l1"]
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    label_smoothing: Literal["auto"] | Annotated[float, Field(ge=0, lt=1)]
     class_weights: Literal["none", "balanced"]
-    optimizer: Annotated[str, OneOf(OPTIMIZERS)]
-    lr: Annotated[float, Field(gt=0)]
-    momentum: Annotated[float, Field(ge=0, lt=1)]
+    optimizer: Annotated[str, OneOf(("auto", *OPTIMIZERS))]
+    lr: Literal["auto"] | Annotated[float, Field(gt=0)]
+    momentum: Literal["auto"] | Annotated[float, Field(ge=0, lt=1)]
     nesterov: bool
-    weight_decay: Annotated[float, Field(ge=0)]
+    weight_decay: Literal["auto"] | Annotated[float, Field(ge=0)]
     clip_norm: Annotated[float, Field(ge=0)]
     schedule: Literal["constant", "cosine", "linear", "step"]
     warmup: Fraction
@@ -67,8 +69,14 @@ class TrainParams(Section):
             )
         if self.pretrained and self.weights != NO_FILE:
             raise ValueError(f"weights is {self.weights}, and pretrained is true; reset one of them")
-        if self.label_smoothing and self.loss != "cross_entropy":
-            raise ValueError(f"label_smoothing needs loss cross_entropy, not {self.loss}; set it to 0")
+        if self.label_smoothing not in ("auto", 0) and self.loss != "cross_entropy":
+            raise ValueError(f"label_smoothing needs loss cross_entropy, not {self.loss}; set it to auto")
+        if isinstance(self.freeze_epochs, int) and self.freeze_epochs >= self.epochs:
+            raise ValueError(
+                f"freeze_epochs is {self.freeze_epochs}, of {self.epochs} epochs; lower it, or set freeze to backbone"
+            )
+        if self.freeze == "backbone" and self.freeze_epochs not in ("auto", 0):
+            raise ValueError(f"freeze_epochs is {self.freeze_epochs}, and freeze is backbone throughout; reset one")
         if self.class_weights == self.sampling == "balanced":
             raise ValueError("class_weights and sampling are both balanced; one is enough, reset the other")
         if self.hard_fraction not in ("auto", 1.0) and self.sampling != "shuffled":

@@ -14,7 +14,6 @@ from jinja2 import Environment, StrictUndefined
 
 from imageclf.evaluation.tables import worst_pairs
 from imageclf.models.card import Card
-from imageclf.runtime.yaml import flat
 
 EXAMPLES = 2  # paths of each remark
 
@@ -176,7 +175,7 @@ def render_report(
             for a, b in zip(*worst_pairs(confusion, PAIRS), strict=True)
         ],
         pictures={caption: base64.b64encode(path.read_bytes()).decode() for caption, path in pictures.items()},
-        params=flat(card.params),
+        params=card.shown_params(),
     )
 
 

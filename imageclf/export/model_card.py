@@ -6,7 +6,6 @@ from typing import Any
 
 from imageclf.images.decode import FILTER, GAP, SIXTEEN_BITS
 from imageclf.models.card import Card
-from imageclf.runtime.yaml import flat
 
 CLASSES_SHOWN = 20
 
@@ -129,7 +128,7 @@ print(labels[probabilities[0].argmax()], probabilities[0].max())"""
 
 
 def _trained_with(card: Card) -> str:
-    facts = {"training precision": card.precision} | card.made_with | flat(card.params)
+    facts = {"training precision": card.precision} | card.made_with | card.shown_params()
     return "\n".join(f"- {_plain(name)}: {_plain(value)}" for name, value in facts.items())
 
 

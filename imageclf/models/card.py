@@ -1,7 +1,7 @@
 """card.json: the checkpoint metadata of a trained classifier."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
 
 from imageclf.runtime.errors import DataError
 from imageclf.runtime.files import brings, check_sums
+from imageclf.runtime.yaml import flat
 
 CLASSIFIER = Path("models/classifier")
 METADATA = "classifier"  # the only key in weights.safetensors, because the file does not keep the order of keys
@@ -33,7 +34,13 @@ class Card:
     params: dict[str, Any]  # sections of params.yaml that affect it
     precision: str  # of the training: fp32 or bf16
     made_with: dict[str, str]  # versions and instruction set, which may change the bytes
+    auto: dict[str, Any] = field(default_factory=dict)  # what was chosen where params say auto
     window: list[int] | None = None  # values of 16-bit grey pictures that become black and white; None: 0 and 65535
+
+    def shown_params(self) -> dict[str, Any]:
+        """Params by their full names, and after each auto what was chosen."""
+        chosen = {key: f"auto: {value}" for key, value in flat(self.auto).items()}
+        return flat(self.params) | chosen
 
 
 class Metadata(BaseModel):

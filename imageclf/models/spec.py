@@ -9,8 +9,14 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class AutoValues:
-    """The values of `auto` in the section `train`, for networks that need other values than the usual ones."""
+    """The values of `auto` in the section `train`, for networks that need other values than the usual ones.
 
+    The usual optimiser and label smoothing are those of current recipes, for transformers (DeiT, arXiv:2012.12877) and
+    convolutional networks (ConvNeXt, arXiv:2201.03545) alike.
+    """
+
+    optimizer: str = "adamw"
+    label_smoothing: float = 0.1
     hard_fraction: float = 1.0
     scales: tuple[float, ...] = (1.0,)
     least_side: int = 1  # pixels, of images at the smallest scale

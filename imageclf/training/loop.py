@@ -8,7 +8,6 @@ from functools import partial
 import torch
 
 from imageclf.augment.transforms import Augment
-from imageclf.config.train import TrainParams
 from imageclf.evaluation.inference import predict_logits
 from imageclf.evaluation.scores import top_k_accuracy
 from imageclf.images.dataset import Split
@@ -17,6 +16,7 @@ from imageclf.models.device import Compute
 from imageclf.runtime.errors import Stopped
 from imageclf.runtime.progress import Progress
 from imageclf.runtime.stage import StopWish
+from imageclf.training.auto import Recipe
 from imageclf.training.checkpoint import Checkpoint, Checkpoints
 from imageclf.training.log import RunLog
 from imageclf.training.outcome import Row
@@ -33,7 +33,7 @@ def fit(
     train: Split,
     val: Split,
     *,
-    recipe: TrainParams,
+    recipe: Recipe,
     augment: Augment,
     compute: Compute,
     begun: Checkpoint | None,
@@ -44,8 +44,7 @@ def fit(
 ) -> list[Row]:
     """Train the classifier in place, from the checkpoint `begun` if there is one; a row of scores for each epoch.
 
-    In `recipe` scales and shards are resolved. It ends with the weights that `recipe.keep` and `recipe.ema` ask for,
-    before the last epoch by `recipe.patience`.
+    It ends with the weights that `recipe.keep` and `recipe.ema` ask for, before the last epoch by `recipe.patience`.
 
     Raises:
         Diverged: the loss is nan or infinite.
@@ -54,8 +53,9 @@ def fit(
     """
     # 1. The network, as it was if this run was stopped before.
     loss_fn = choose_loss(recipe.loss, label_smoothing=recipe.label_smoothing)
-    assert isinstance(recipe.shards, int)
-    network = Network(classifier, head_lr=recipe.head_lr)
+    network = Network(
+        classifier, head_lr=recipe.head_lr, layer_decay=recipe.layer_decay, head_first=recipe.freeze_epochs > 0
+    )
     if begun:
         network.restore(begun.tensors)
     board = make_board(network, images=len(train), shards=recipe.shards, workers=compute.workers, device=compute.device)

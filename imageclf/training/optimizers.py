@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
-    from imageclf.config.train import TrainParams
+    from imageclf.training.auto import Recipe
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ AnyBuild = TypeVar("AnyBuild", bound=Build)
 class Kind:
     """An optimiser, and learning rates: the lowest and highest in use, one to try, the highest for trained weights.
 
-    Trained weights are some hundredths: a rate above `gentle` overwrites them within a few steps.
+    Trained weights are some hundredths: a rate above `gentle` overwrites them within a few steps. `momentum` and
+    `weight_decay` are what auto chooses.
     """
 
     build: Build
@@ -53,25 +54,35 @@ class Kind:
     highest: float
     usual: float
     gentle: float
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+
+    @property
+    def tuning(self) -> float:
+        """A rate to try with trained weights."""
+        return self.gentle / 5
 
 
 OPTIMIZERS: dict[str, Kind] = {}
 
 
-def optimizer(*, lowest: float, highest: float, usual: float, gentle: float) -> Callable[[AnyBuild], AnyBuild]:
+def optimizer(
+    *, lowest: float, highest: float, usual: float, gentle: float, momentum: float = 0.0, weight_decay: float = 0.0
+) -> Callable[[AnyBuild], AnyBuild]:
     """Register a function as the optimiser of its name."""
 
     def register(build: AnyBuild) -> AnyBuild:
-        OPTIMIZERS[build.__name__] = Kind(build, lowest, highest, usual, gentle)
+        OPTIMIZERS[build.__name__] = Kind(build, lowest, highest, usual, gentle, momentum, weight_decay)
         return build
 
     return register
 
 
 # sgd moves a weight by the rate times its gradient; the others by about the rate itself, whatever the gradient is.
+# Where weight decay is added to the gradient, adam and rmsprop divide it away (arXiv:1711.05101): auto is 0 there.
 
 
-@optimizer(lowest=1e-3, highest=2.0, usual=0.1, gentle=0.1)
+@optimizer(lowest=1e-3, highest=2.0, usual=0.1, gentle=0.02, momentum=0.9, weight_decay=5e-4)
 def sgd(parameters: Parameters, hyper: Hyperparameters) -> "list[Optimizer]":
     from torch.optim import SGD
 
@@ -86,21 +97,21 @@ def adam(parameters: Parameters, hyper: Hyperparameters) -> "list[Optimizer]":
     return [Adam(parameters.decayed(hyper.weight_decay), hyper.lr)]
 
 
-@optimizer(lowest=1e-5, highest=0.02, usual=0.001, gentle=0.005)
+@optimizer(lowest=1e-5, highest=0.02, usual=0.001, gentle=0.005, weight_decay=0.02)
 def adamw(parameters: Parameters, hyper: Hyperparameters) -> "list[Optimizer]":
     from torch.optim import AdamW
 
     return [AdamW(parameters.decayed(hyper.weight_decay), hyper.lr)]
 
 
-@optimizer(lowest=1e-5, highest=0.1, usual=0.001, gentle=0.005)
+@optimizer(lowest=1e-5, highest=0.1, usual=0.001, gentle=0.005, momentum=0.9)
 def rmsprop(parameters: Parameters, hyper: Hyperparameters) -> "list[Optimizer]":
     from torch.optim import RMSprop
 
     return [RMSprop(parameters.decayed(hyper.weight_decay), hyper.lr, momentum=hyper.momentum)]
 
 
-@optimizer(lowest=2e-3, highest=1.0, usual=0.15, gentle=0.01)
+@optimizer(lowest=2e-3, highest=1.0, usual=0.15, gentle=0.01, momentum=0.6, weight_decay=0.02)
 def muon(parameters: Parameters, hyper: Hyperparameters) -> "list[Optimizer]":
     """Muon for the matrices, AdamW for the vectors, at one learning rate."""
     from torch.optim import AdamW, Muon
@@ -123,17 +134,16 @@ def muon(parameters: Parameters, hyper: Hyperparameters) -> "list[Optimizer]":
     return built
 
 
-def advice_on_rate(recipe: "TrainParams", *, begun: bool, fresh_head: bool) -> str:
+def advice_on_rate(recipe: "Recipe", *, begun: bool) -> str:
     """A sentence where `train.lr` does not go with `train.optimizer`, else nothing.
 
-    `begun`: the network begins from trained weights; `fresh_head`: but for its last layer.
+    `begun`: the network begins from trained weights.
     """
     name, rate, kind = recipe.optimizer, recipe.lr, OPTIMIZERS[recipe.optimizer]
     if begun and recipe.freeze != "backbone" and rate > kind.gentle:
-        head = " -S train.head_lr=5" if fresh_head else ""
         return (
             f"{name} with train.lr {rate:g} soon overwrites the weights that it begins from; "
-            f"try -S train.optimizer=adamw -S train.lr=0.001{head}, or -S train.freeze=backbone"
+            f"try -S train.lr=auto ({kind.tuning:g}) or -S train.freeze=backbone"
         )
     if rate > kind.highest or (rate < kind.lowest and not begun):
         how = "high" if rate > kind.highest else "low"

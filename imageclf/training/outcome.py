@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 from torch import Tensor
 
-from imageclf.config.train import TrainParams
+from imageclf.training.auto import Recipe
 from imageclf.training.shared import Network
 
 
@@ -127,7 +127,7 @@ def metrics_of(history: list[Row], *, keep: str, parameters: int) -> dict[str, o
     return metrics
 
 
-def ending_of(history: list[Row], recipe: TrainParams) -> str:
+def ending_of(history: list[Row], recipe: Recipe) -> str:
     """Which epoch's weights these are, how good they are, and whether training stopped early."""
     row, words = _kept_row(history, recipe.keep), ""
     if recipe.keep == "best":
@@ -135,7 +135,8 @@ def ending_of(history: list[Row], recipe: TrainParams) -> str:
     if "val_top1" in row:
         words += f", val top-1 {100 * row['val_top1']:.2f} %"
     if len(history) < recipe.epochs:
-        words += f", stopped at epoch {len(history)}/{recipe.epochs}: no better one since {best_row(history)['epoch']}"
+        words += f", stopped at epoch {len(history)}/{recipe.epochs}: no better one since "
+        words += f"{best_row(history[recipe.freeze_epochs :])['epoch']}"
     return words
 
 

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 import torch
 
-from imageclf.config.train import TrainParams
 from imageclf.runtime.errors import Diverged
+from imageclf.training.auto import Recipe
 from imageclf.training.checkpoint import Checkpoint
 from imageclf.training.outcome import Outcome, Row, has_stalled
 from imageclf.training.schedule import epoch_order, hardest, plan_course, rate_factor
@@ -33,10 +33,9 @@ class Run:
     """Everything that a step changes."""
 
     def __init__(
-        self, network: Network, pool: WorkerPool, labels: np.ndarray, recipe: TrainParams, *, prefetch: int
+        self, network: Network, pool: WorkerPool, labels: np.ndarray, recipe: Recipe, *, prefetch: int
     ) -> None:
         """`labels` (N,) are those of the training images; `prefetch` batches are loaded ahead."""
-        assert not isinstance(recipe.scales, str)
         self._network, self._pool, self._labels, self._recipe = network, pool, labels, recipe
         self.outcome = Outcome(network, ema=recipe.ema, keep=recipe.keep)
         self._course = plan_course(len(labels), recipe)
@@ -71,18 +70,19 @@ class Run:
         piece = slice(step * self.batch_size, (step + 1) * self.batch_size)
         epochs = None if self._epochs is None else self._epochs[piece]
         scale = self._scales[len(self._scales) * number // self.total]
-        return Batch(self._order[piece], epoch, number, scale, epochs)
+        return Batch(self._order[piece], epoch, number, scale, epochs, self._course.is_head_only(number))
 
     def rate(self) -> float:
         """The learning rate of the next step."""
-        recipe = self._recipe
+        recipe, course, step = self._recipe, self._course, self.position.step
+        first, after = course.phase(step)
         return recipe.lr * rate_factor(
             recipe.schedule,
-            self.position.step,
-            total=self.total,
+            step - course.begin(first),
+            total=course.begin(after) - course.begin(first),
             warmup=recipe.warmup,
             final=recipe.final_lr,
-            drop=recipe.step_factor ** (self._course.place(self.position.step)[0] // recipe.step_epochs),
+            drop=recipe.step_factor ** ((course.place(step)[0] - first) // recipe.step_epochs),
         )
 
     def advance(self, batch: Batch, loss: float, correct: float) -> None:
@@ -95,8 +95,10 @@ class Run:
 
     @property
     def is_over(self) -> bool:
-        """Whether all steps are done, or validation has stalled for `train.patience` epochs."""
-        return self.position.step >= self.total or has_stalled(self.position.history, self._recipe.patience)
+        """Whether all steps are done, or validation has stalled for `train.patience` epochs since all layers train."""
+        return self.position.step >= self.total or has_stalled(
+            self.position.history[self._recipe.freeze_epochs :], self._recipe.patience
+        )
 
     @property
     def at_epochs_end(self) -> bool:

@@ -8,13 +8,8 @@ from itertools import accumulate
 import numpy as np
 
 from imageclf.augment.transforms import DRAWN_CLASS, DRAWN_IMAGE
-from imageclf.config.train import TrainParams
-from imageclf.models.classifier import scaled_size
-from imageclf.models.registry import auto_values
 from imageclf.randomness import permutation, random_bits, random_integers
-
-LEAST_STEPS = 10  # of an epoch, with fewer there is little to spare
-BATCH_SIZE, LEAST_BATCH_SIZE = 512, 8  # between which auto chooses
+from imageclf.training.auto import Recipe
 
 
 @dataclass(frozen=True)
@@ -24,6 +19,7 @@ class Course:
     images: list[int]  # that it trains on
     ends: list[int]  # steps of the run after which it is over
     batch_size: int  # the same in all of them
+    freeze_epochs: int = 0  # the first ones, in which only the last layer is trained
 
     @property
     def total(self) -> int:
@@ -33,45 +29,27 @@ class Course:
     def place(self, step: int) -> tuple[int, int]:
         """The epoch of a step, and how many steps of that epoch came before it; all counted from 0."""
         epoch = bisect_right(self.ends, step)
-        return epoch, step - (self.ends[epoch - 1] if epoch else 0)
+        return epoch, step - self.begin(epoch)
+
+    def begin(self, epoch: int) -> int:
+        """Steps of the run before an epoch."""
+        return self.ends[epoch - 1] if epoch else 0
+
+    def is_head_only(self, step: int) -> bool:
+        """Whether only the last layer is trained in a step."""
+        return step < self.begin(self.freeze_epochs)
+
+    def phase(self, step: int) -> tuple[int, int]:
+        """The first epoch of the phase of a step, and the epoch after its last: each has a schedule of its own."""
+        return (0, self.freeze_epochs) if self.is_head_only(step) else (self.freeze_epochs, len(self.ends))
 
 
-def plan_course(images: int, recipe: TrainParams) -> Course:
+def plan_course(images: int, recipe: Recipe) -> Course:
     """The epochs of a run over so many training images: all of them at first, then the hard-example fraction."""
-    chosen = round(images * choose_hard_fraction(recipe, images))
+    chosen = round(images * recipe.hard_fraction)
     each = [images if epoch < recipe.hard_after else chosen for epoch in range(recipe.epochs)]
-    batch_size = choose_batch_size(recipe, images)
-    steps = [steps_per_epoch(count, batch_size, drop_last=recipe.drop_last) for count in each]
-    return Course(each, list(accumulate(steps)), batch_size)
-
-
-def choose_batch_size(recipe: TrainParams, images: int) -> int:
-    """`train.batch_size` with auto resolved: 512, or the largest power of two that gives an epoch ten whole batches.
-
-    Of very few images 8 have to do, or as many as the smallest epoch has.
-    """
-    if isinstance(recipe.batch_size, int):
-        return recipe.batch_size
-    size = BATCH_SIZE
-    while size > LEAST_BATCH_SIZE and images < LEAST_STEPS * size:
-        size //= 2
-    fewest = images if isinstance(recipe.hard_fraction, str) else round(images * recipe.hard_fraction)
-    while size > max(1, fewest):
-        size //= 2
-    return size
-
-
-def choose_hard_fraction(recipe: TrainParams, images: int) -> float:
-    """`train.hard_fraction` with auto resolved: a network whose recipe was found with it chooses from many images.
-
-    A mixed image has no loss of its own to go by, and a balanced draw is a choice already.
-    """
-    if not isinstance(recipe.hard_fraction, str):
-        return recipe.hard_fraction
-    fraction = auto_values(recipe.model).hard_fraction
-    mixes = recipe.augment.mixup > 0 or recipe.augment.cutmix > 0
-    many = images * fraction >= LEAST_STEPS * choose_batch_size(recipe, images)
-    return fraction if many and recipe.sampling == "shuffled" and not mixes else 1.0
+    steps = [steps_per_epoch(count, recipe.batch_size, drop_last=recipe.drop_last) for count in each]
+    return Course(each, list(accumulate(steps)), recipe.batch_size, recipe.freeze_epochs)
 
 
 def steps_per_epoch(images: int, batch_size: int, *, drop_last: bool) -> int:
@@ -83,17 +61,6 @@ def least_shard(course: Course, *, drop_last: bool, shards: int) -> int:
     """Images in the smallest shard that has any."""
     rests = [] if drop_last else [count % course.batch_size for count in course.images]
     return min(max(1, batch // shards) for batch in (course.batch_size, *rests) if batch)
-
-
-def choose_scales(recipe: TrainParams, size: tuple[int, int]) -> list[float]:
-    """`train.scales` with auto resolved: growing for the networks whose recipe was found with it.
-
-    `size` (H, W) is what the network sees at full scale.
-    """
-    if not isinstance(recipe.scales, str):
-        return recipe.scales
-    auto = auto_values(recipe.model)
-    return list(auto.scales) if min(scaled_size(size, min(auto.scales))) >= auto.least_side else [1.0]
 
 
 AGAIN = 2**32 + 1  # between the epoch indices of a repeated image; odd, so that an alternate flip alternates

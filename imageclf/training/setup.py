@@ -16,17 +16,18 @@ from imageclf.models.registry import check_takes, check_takes_one, check_weight
 from imageclf.models.spec import StartsFromImages
 from imageclf.randomness import torch_seed
 from imageclf.runtime.errors import DataError, ParamsError
+from imageclf.training.auto import Recipe, chosen_values
 from imageclf.training.optimizers import advice_on_rate
 from imageclf.training.schedule import Course
 from imageclf.weights.freezing import freeze
-from imageclf.weights.initial import Beginning, begun_classifier, keeps_last_layer
+from imageclf.weights.initial import Beginning, begun_classifier
 
 WHITENING_IMAGES, WHITENING_PIXELS = 5000, 5000 * 32**2  # at most: 1,250 of 64x64, in half a gigabyte
 SAMPLES = 64  # images in augmented.png
 BUILD = 2**32  # the random stream of the initial weights; steps count from 0
 
 
-def check_counts(recipe: TrainParams, course: Course, train: int, val: int) -> None:
+def check_counts(recipe: Recipe, course: Course, train: int, val: int) -> None:
     """Refuse params that so many training and validation images do not allow.
 
     Raises:
@@ -37,12 +38,13 @@ def check_counts(recipe: TrainParams, course: Course, train: int, val: int) -> N
     if course.batch_size > fewest:
         raise ParamsError(
             f"params.yaml: train.batch_size is {recipe.batch_size}, "
-            f"more than the {fewest} training images{'' if fewest == train else ' of train.hard_fraction'}; lower it"
+            f"more than the {fewest} training images{'' if fewest == train else ' of train.hard_fraction'}; "
+            "lower it, or set it to auto"
         )
     if not val and RANKED in os.environ:
         raise DataError(f"train: there are {NOTHING_TO_RANK}")
     least = 2 if recipe.augment.mixup or recipe.augment.cutmix else 1  # images of a shard
-    if isinstance(recipe.shards, int) and course.batch_size < least * recipe.shards:
+    if course.batch_size < least * recipe.shards:
         raise ParamsError(
             f"params.yaml: train.shards is {recipe.shards}, too many for batches of {course.batch_size} images"
             f"{' with mixup or cutmix' if least > 1 else ''}; lower it"
@@ -55,7 +57,7 @@ def check_counts(recipe: TrainParams, course: Course, train: int, val: int) -> N
             )
 
 
-def make_card(recipe: TrainParams, dataset: Dataset, beginning: Beginning, compute: Compute) -> Card:
+def make_card(params: TrainParams, recipe: Recipe, dataset: Dataset, beginning: Beginning, compute: Compute) -> Card:
     """What card.json says of the classifier."""
     return Card(
         model=recipe.model,
@@ -70,7 +72,8 @@ def make_card(recipe: TrainParams, dataset: Dataset, beginning: Beginning, compu
         data=dataset.name,
         data_sha256=dataset.sha256,
         made_from=beginning.made_from,
-        params={"train": recipe.model_dump()},
+        params={"train": params.model_dump()},
+        auto={"train": chosen_values(params, recipe)},
         precision=compute.precision,
         made_with={"torch": torch.__version__, "processor": _processor(compute)},
         window=dataset.window,
@@ -83,7 +86,7 @@ def _processor(compute: Compute) -> str:
     return instruction_set() if compute.device.type == "cpu" else compute.device.type
 
 
-def build(card: Card, beginning: Beginning, recipe: TrainParams, train: Split, compute: Compute) -> Classifier:
+def build(card: Card, beginning: Beginning, recipe: Recipe, train: Split, compute: Compute) -> Classifier:
     """The classifier on its device, from fresh or given weights, with its frozen layers and its first layer set.
 
     Raises:
@@ -91,8 +94,8 @@ def build(card: Card, beginning: Beginning, recipe: TrainParams, train: Split, c
     """
     torch.manual_seed(torch_seed(recipe.seed, BUILD))
     classifier = begun_classifier(card, beginning).to(compute.device).to(memory_format=torch.channels_last)
-    on_weights, fresh_head = beginning.weights is not None, not keeps_last_layer(card, beginning)
-    if advice := advice_on_rate(recipe, begun=on_weights, fresh_head=fresh_head):
+    on_weights = beginning.weights is not None
+    if advice := advice_on_rate(recipe, begun=on_weights):
         print(f"train: {advice}", flush=True)
     check_weight(classifier.network, recipe.model)
     if recipe.freeze != "none":
@@ -102,25 +105,25 @@ def build(card: Card, beginning: Beginning, recipe: TrainParams, train: Split, c
     return classifier
 
 
-def check_sizes(classifier: Classifier, recipe: TrainParams, card: Card, scales: list[float], *, alone: bool) -> None:
+def check_sizes(classifier: Classifier, recipe: Recipe, card: Card, *, alone: bool) -> None:
     """Try the network on images of every scale; `alone`: also in training on a single image.
 
     Raises:
         ParamsError: it cannot take them.
     """
-    for scale in scales:
+    for scale in recipe.scales:
         size = scaled_size(card.network_size, scale)
         check_takes(classifier.network, recipe.model, card.channels, size, "set train.scales to [1.0]")
         if alone:
             check_takes_one(classifier.network, recipe.model, card.channels, size)
 
 
-def first_images(train: Split, augment: Augment, recipe: TrainParams, scale: float) -> np.ndarray:
+def first_images(train: Split, augment: Augment, recipe: Recipe) -> np.ndarray:
     """The first images uint8 (n, H, W, C) as the first epoch has them: augmented, mixed and resized."""
     images = augment(train.images, np.arange(min(SAMPLES, len(train))), 0)
     mixing = Mixing(recipe.seed, recipe.augment.mixup, recipe.augment.cutmix)
     mixed = mixing(images, step=0, shard=0).images if mixing.on else images
-    return scaled(torch.from_numpy(mixed), scale).numpy()
+    return scaled(torch.from_numpy(mixed), recipe.scales[0]).numpy()
 
 
 def _see(classifier: Classifier, train: Split, compute: Compute) -> None:

@@ -10,20 +10,36 @@ from imageclf.models.classifier import Classifier
 from imageclf.models.registry import last_layer
 from imageclf.runtime.errors import MachineError
 from imageclf.runtime.platform import SHARED_MEMORY, free_shared_memory
+from imageclf.weights.freezing import blocks_of, frozen_modules
 
 
 class Network:
     """The tensors of a classifier, by how they change."""
 
-    def __init__(self, classifier: Classifier, *, head_lr: float = 1.0) -> None:
-        """`head_lr` times the run's is the learning rate of the last layer."""
+    def __init__(
+        self, classifier: Classifier, *, head_lr: float = 1.0, layer_decay: float = 1.0, head_first: bool = False
+    ) -> None:
+        """The last layer's learning rate is `head_lr` times the run's; a block's is `layer_decay` times the next one's.
+
+        `head_first`: the run begins with the last layer alone.
+        """
         self.classifier = classifier
         self.trainable: list[nn.Parameter] = [each for each in classifier.parameters() if each.requires_grad]
-        self.rates = _rates(self.trainable, classifier, head_lr)  # of each, as multiples of the run's
+        self.rates = _rates(self.trainable, classifier, head_lr, layer_decay)  # of each, as multiples of the run's
+        self.body = _body(self.trainable, classifier) if head_first else set()  # what waits, by its position
+        self._frozen = classifier.frozen
         buffers = list(classifier.network.buffers())
         # Batch norm's running mean and variance, and its count of batches: a forward pass changes them in place.
         self.statistics = [buffer for buffer in buffers if buffer.is_floating_point()]
         self.counters = [buffer for buffer in buffers if not buffer.is_floating_point()]
+
+    def freeze_body(self, frozen: bool) -> None:
+        """Freeze what waits for the last layer, or train it too."""
+        if not self.body or frozen != self.trainable[min(self.body)].requires_grad:
+            return
+        for index in self.body:
+            self.trainable[index].requires_grad_(not frozen)
+        self.classifier.frozen = tuple(frozen_modules(self.classifier.network)) if frozen else self._frozen
 
     def tensors(self) -> dict[str, Tensor]:
         """All of them by name."""
@@ -45,11 +61,26 @@ class Network:
             tensor.copy_(tensors[name])
 
 
-def _rates(trainable: Sequence[nn.Parameter], classifier: Classifier, head_lr: float) -> list[float]:
-    if head_lr == 1.0:
+def _rates(
+    trainable: Sequence[nn.Parameter], classifier: Classifier, head_lr: float, layer_decay: float
+) -> list[float]:
+    """The last block has the run's rate; what is in no block, such as a class token, has that of the first one."""
+    if head_lr == layer_decay == 1.0:
         return [1.0] * len(trainable)
-    head = {id(parameter) for parameter in last_layer(classifier.network)[1].parameters()}
-    return [head_lr if id(parameter) in head else 1.0 for parameter in trainable]
+    rates = dict.fromkeys(_ids(last_layer(classifier.network)[1]), head_lr)
+    blocks = blocks_of(classifier.network)
+    for depth, block in enumerate(reversed(blocks)):
+        rates = dict.fromkeys(_ids(block), layer_decay**depth) | rates
+    return [rates.get(id(parameter), layer_decay ** max(0, len(blocks) - 1)) for parameter in trainable]
+
+
+def _body(trainable: Sequence[nn.Parameter], classifier: Classifier) -> set[int]:
+    head = _ids(last_layer(classifier.network)[1])
+    return {index for index, parameter in enumerate(trainable) if id(parameter) not in head}
+
+
+def _ids(module: nn.Module) -> set[int]:
+    return {id(parameter) for parameter in module.parameters()}
 
 
 ALIGNMENT = 16  # elements; a tensor begins at a multiple of a cache line

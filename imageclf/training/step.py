@@ -22,25 +22,7 @@ from imageclf.models.device import Compute
 from imageclf.randomness import torch_seed
 from imageclf.training.shared import Board, Network, move_into, views
 
-# Measured (benchmarks/PROFILE.md): smaller shards take longer for each image, and so do larger ones of larger images.
-LARGEST_SHARD = 256  # images
-SHARD_PIXELS = 2**19  # 128 images of 64x64
-SMALLEST_SHARD = 32  # images that batch norm is to average over, however large they are
 LossFunction = Callable[[Tensor, Tensor], Tensor]  # logits (n, classes), labels (n,) or (n, classes) -> losses (n,)
-
-
-def shard_count(batch_size: int, shards: int | str, size: tuple[int, int]) -> int:
-    """`train.shards` with auto resolved: the smallest power of two, at least 2, with small enough shards.
-
-    `size` (H, W) is what the network sees.
-    """
-    if isinstance(shards, int):
-        return shards
-    most = min(LARGEST_SHARD, max(SMALLEST_SHARD, SHARD_PIXELS // (size[0] * size[1])))
-    count = min(2, batch_size)
-    while batch_size > count * most:
-        count *= 2
-    return count
 
 
 @dataclass(frozen=True)
@@ -54,6 +36,7 @@ class Batch:
     epochs: np.ndarray | None = (
         None  # of each image its epoch index in augmentation, where one can come twice in an epoch
     )
+    head_only: bool = False  # only the last layer is trained
 
 
 @dataclass(frozen=True)
@@ -113,6 +96,7 @@ class ShardWorker:
 
     def compute(self, batch: Batch) -> None:
         """Sum the gradients of this worker's shards of a batch, as a balanced binary tree, in sums[0]."""
+        self._network.freeze_body(batch.head_only)
         self._network.classifier.train()
         counters = [counter.clone() for counter in self._network.counters]
         shards = self._cut(batch)

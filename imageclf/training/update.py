@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from imageclf.training.optimizers import OPTIMIZERS, Hyperparameters, Parameters
-from imageclf.training.shared import Board, views
+from imageclf.training.shared import Board, Network, views
 
 MakeOptimizers = Callable[[Sequence[Tensor], Sequence[float]], list[Optimizer]]
 
@@ -21,23 +21,27 @@ class Updater:
         self,
         rank: int,
         board: Board,
-        like: Sequence[Tensor],
-        rates: Sequence[float],
+        network: Network,
         make: MakeOptimizers,
         memory: dict[str, Tensor],
     ) -> None:
-        """`like` are the trainable tensors, `rates` their multiples of the learning rate.
-
-        `memory` is what updaters kept when a run was stopped, or empty.
-        """
+        """`memory` is what updaters kept when a run was stopped, or empty."""
         self._rank, self._board = rank, board
+        like, rates = network.trainable, network.rates
         self._mine = mine = sorted(range(len(like)), key=lambda index: like[index].numel())[rank :: board.workers]
         partial = [views(gradient, like) for gradient in board.gradients]  # of each worker
         self._sums = [[tensors[index] for tensors in partial] for index in mine]
-        parameters = [nn.Parameter(views(board.parameters, like)[index]) for index in mine]
-        for parameter, sums in zip(parameters, self._sums, strict=True):
-            parameter.grad = sums[0]
-        self._optimizers = make(parameters, [rates[index] for index in mine]) if mine else []
+        parameters = {index: nn.Parameter(views(board.parameters, like)[index]) for index in mine}
+        for index, sums in zip(mine, self._sums, strict=True):
+            parameters[index].grad = sums[0]
+
+        def made(indices: list[int]) -> list[Optimizer]:
+            return make([parameters[index] for index in indices], [rates[index] for index in indices])
+
+        body = [index for index in mine if index in network.body]
+        head = [index for index in mine if index not in network.body]
+        self._head = made(head) if head else []  # or all parameters, if none waits for the last layer's
+        self._optimizers = self._head + (made(body) if body else [])
         restore_optimizers(self._optimizers, memory, base=board.parameters)
 
     @torch.no_grad()
@@ -47,20 +51,20 @@ class Updater:
         return {index: sums[0].square().sum().item() for index, sums in zip(self._mine, self._sums, strict=True)}
 
     @torch.no_grad()
-    def update(self, step: tuple[float, float | None]) -> None:
-        """Add up the gradients and take a step along the sum, given the learning rate and None.
+    def update(self, step: tuple[float, float | None, bool]) -> None:
+        """Add up the gradients and take a step along the sum, given the learning rate, None, and whether head-only.
 
         Given a factor in place of None, the gradients are added up already, and are multiplied by it. The running
         statistics after a step are the mean of those that its shards leave.
         """
-        rate, factor = step
+        rate, factor, head_only = step
         if factor is None:
             self._add_up()
         else:
             for sums in self._sums:
                 sums[0].mul_(factor)
         set_rate(self._optimizers, rate)
-        for optimizer in self._optimizers:
+        for optimizer in self._head if head_only else self._optimizers:
             optimizer.step()
         if self._rank == 0:
             torch.mean(self._board.shard_statistics, 0, out=self._board.statistics)

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from imageclf.augment.mixing import Mixing
 from imageclf.augment.transforms import Augment
-from imageclf.config.train import TrainParams
 from imageclf.images.dataset import Split
 from imageclf.models.device import Compute, make_deterministic
 from imageclf.runtime.errors import MachineError
 from imageclf.runtime.platform import how_it_ended, keep_freed_memory, start_method
+from imageclf.training.auto import Recipe
 from imageclf.training.optimizers import Hyperparameters
 from imageclf.training.shared import Board, Network
 from imageclf.training.step import Batch, LossFunction, ShardWorker
@@ -49,7 +49,7 @@ def make_worker(
     augment: Augment,
     loss_fn: LossFunction,
     compute: Compute,
-    recipe: TrainParams,
+    recipe: Recipe,
     memory: dict[str, Tensor],
 ) -> Worker:
     """The worker `rank` of a run; `memory` is what optimisers kept when it was stopped, or empty."""
@@ -67,7 +67,7 @@ def make_worker(
     )
     hyper = Hyperparameters(recipe.lr, recipe.momentum, recipe.nesterov, recipe.weight_decay)
     make = partial(make_optimizers, recipe.optimizer, hyper=hyper)
-    return Worker(shards, Updater(rank, board, network.trainable, network.rates, make, memory))
+    return Worker(shards, Updater(rank, board, network, make, memory))
 
 
 MakeWorker = Callable[[int], Worker]
@@ -77,7 +77,7 @@ class WorkerPool:
     """`board.workers` processes, of which this is the first. Leaving the block ends the others."""
 
     def __init__(self, board: Board, make_worker: MakeWorker) -> None:
-        self._board, self._step = board, 0
+        self._board, self._step, self._head_only = board, 0, False
         context: Any = multiprocessing.get_context(start_method())
         self._pipes: list[Connection] = []
         self._children = []
@@ -116,7 +116,7 @@ class WorkerPool:
         Raises:
             MachineError: a worker process has gone.
         """
-        self._step = batch.step
+        self._step, self._head_only = batch.step, batch.head_only
         self._all("compute", batch)
         loss, correct = self._board.shard_scores.cpu().double().sum(0).tolist()
         return loss, correct
@@ -124,7 +124,7 @@ class WorkerPool:
     def update(self, rate: float, *, clip_norm: float = 0.0) -> None:
         """Change parameters and running statistics by what was computed, its norm at most `clip_norm` if above 0."""
         factor = clip_factor(self._all("squares", None), clip_norm) if clip_norm else None
-        self._all("update", (rate, factor))
+        self._all("update", (rate, factor, self._head_only))
         self._own.catch_up()  # the classifier of this process is whole again
 
     def memory(self) -> dict[str, Tensor]:

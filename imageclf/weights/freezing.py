@@ -33,7 +33,7 @@ def freeze(classifier: Classifier, how: str | int) -> str:
         for block in blocks[: int(how)]:
             block.requires_grad_(False)
         words = f"the first {how} of {len(blocks)} blocks"
-    classifier.frozen = tuple(_frozen(network))
+    classifier.frozen = tuple(frozen_modules(network))
     return f"{words} {'are' if how != 1 else 'is'} frozen"
 
 
@@ -59,7 +59,7 @@ def _parts(module: nn.Module, head: nn.Module) -> Iterator[nn.Module]:
             yield child
 
 
-def _frozen(network: nn.Module) -> Iterator[nn.Module]:
+def frozen_modules(network: nn.Module) -> Iterator[nn.Module]:
     """The modules with only frozen parameters, and those without any (dropout) before the last of them."""
     modules = list(network.modules())
     parameters = [list(module.parameters()) for module in modules]

@@ -21,6 +21,8 @@ from imageclf.runtime.errors import DataError, Fault, ParamsError, SourceError, 
 from imageclf.runtime.files import sha256_of_file
 from imageclf.runtime.platform import locked
 
+DOWNLOADS = Path(".downloads/weights")  # in the main checkout, and kept for the next run
+
 
 class StampedFile(PinnedFile):
     """A file whose name has the beginning of its hash, as torchvision's files do."""
@@ -108,6 +110,7 @@ class Beginning:
     sees: Preprocessing
     auto: tuple[int, int]  # height, width in pixels with train.size auto
     reason: str  # of this preprocessing
+    fresh_head: bool  # whether the last layer is not in the weights, or is for other classes
     made_from: dict[str, str]  # sha256 of files outside the project's code that affect the network
 
 
@@ -137,7 +140,8 @@ def choose_beginning(recipe: TrainParams, dataset: Dataset, downloads: Path) -> 
     made_from = {"weights": sha256_of_file(weights)} if weights and weights.is_file() else {}
     if is_own_module(recipe.model):
         made_from["module"] = source_sha256(recipe.model)
-    return Beginning(weights, metadata, sees, auto, reason, made_from)
+    fresh_head = metadata is None or not _are_the_same(metadata.classes, dataset.classes)
+    return Beginning(weights, metadata, sees, auto, reason, fresh_head, made_from)
 
 
 def begun_classifier(card: Card, beginning: Beginning) -> Classifier:
@@ -184,11 +188,6 @@ def _fitting_size(card: Card, beginning: Beginning, weights: Path) -> tuple[int,
             _begun(replace(card, network_size=size), beginning, weights)
             return size
     return None
-
-
-def keeps_last_layer(card: Card, beginning: Beginning) -> bool:
-    """Whether the weights include a last layer for the same classes."""
-    return beginning.metadata is not None and _are_the_same(beginning.metadata.classes, card.classes)
 
 
 def _weights(recipe: TrainParams, downloads: Path) -> Path | None:

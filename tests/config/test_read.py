@@ -23,7 +23,7 @@ def read_changed(folder: Path, old: str, new: str) -> Params:
     [("3e-5", 3e-5), ("1e-05", 1e-5), ("1", 1.0), (".5", 0.5), ("1.", 1.0), ("+0.1", 0.1), ("1E2", 100.0)],
 )
 def test_a_number_is_read_as_yaml_1_2_has_it(tmp_path: Path, text: str, number: float) -> None:
-    assert read_changed(tmp_path, "  weight_decay: 0", f"  weight_decay: {text}\n  #").train.weight_decay == number
+    assert read_changed(tmp_path, "  weight_decay: auto", f"  weight_decay: {text}\n  #").train.weight_decay == number
 
 
 def test_a_leading_zero_is_decimal(tmp_path: Path) -> None:
@@ -34,23 +34,27 @@ def test_a_leading_zero_is_decimal(tmp_path: Path) -> None:
     ("old", "new", "sentence"),
     [
         ("  loss: cross_entropy ", "  loss: fast ", "train.loss is 'fast'; it can be cross_entropy, mse or l1"),
-        ("optimizer: muon", "optimizer: sgdd", "(did you mean sgd?)"),
+        ("optimizer: auto", "optimizer: sgdd", "(did you mean sgd?)"),
         (
             "  batch_size: ",
             "  batch_sice: 3\n  batch_size: ",
             "unknown key train.batch_sice (did you mean train.batch_size?)",
         ),
         ("  batch_size: ", "  device: cuda\n  batch_size: ", "unknown key train.device (did you mean runtime.device?)"),
-        ("batch_size: auto", "batch_size: -5", "train.batch_size is -5; it can be auto or a whole number above 0"),
+        ("batch_size: auto", "batch_size: -5", "train.batch_size is -5; it can be auto or a whole number from 1"),
         ("  epochs: ", "  epochs: 1.5 #", "train.epochs is 1.5; it must be a whole number"),
         ("  epochs: ", "  epochs: true #", "train.epochs is True; it must be a whole number"),
         ("  epochs: ", "  epochs: 0 #", "train.epochs is 0; it must be at least 1"),
         ("  nesterov: true", "  nesterov: yes", "train.nesterov is 'yes'; it must be true or false"),
-        ("  weight_decay: ", "  weight_decay: abc #", "train.weight_decay is 'abc'; it must be a number"),
-        ("  weight_decay: ", "  weight_decay: '1e-3' #", "train.weight_decay is '1e-3'; it must be a number"),
-        ("  weight_decay: ", "  weight_decay: .nan #", "train.weight_decay is nan; it must be finite"),
-        ("  weight_decay: ", "  weight_decay: .inf #", "train.weight_decay is inf; it must be finite"),
-        ("  weight_decay: ", "  weight_decay: null #", "train.weight_decay is None; it must be a number"),
+        ("  weight_decay: ", "  weight_decay: abc #", "train.weight_decay is 'abc'; it can be auto or a number from 0"),
+        (
+            "  weight_decay: ",
+            "  weight_decay: '1e-3' #",
+            "train.weight_decay is '1e-3'; it can be auto or a number from 0",
+        ),
+        ("  weight_decay: ", "  weight_decay: .nan #", "train.weight_decay is nan; it can be auto or a number from 0"),
+        ("  weight_decay: ", "  weight_decay: .inf #", "train.weight_decay is inf; it can be auto or a number from 0"),
+        ("  weight_decay: ", "  weight_decay: null #", "train.weight_decay is None; it can be auto or a number from 0"),
         ("  weight_decay: ", "  #", "train.weight_decay is missing"),
         ("  shards: auto", "  shards: 3", "train.shards is 3; it must be a power of two, or auto"),
         (
@@ -59,7 +63,10 @@ def test_a_leading_zero_is_decimal(tmp_path: Path) -> None:
             "copy the file to another folder",
         ),
         ("  weights: data/none", "  weights: metrics/x.pth #", "train.weights is metrics/x.pth, in a folder that the"),
-        ("  loss: cross_entropy ", "  loss: mse ", "label_smoothing needs loss cross_entropy, not mse"),
+        ("  lr: auto", "  lr: 0", "train.lr is 0; it can be auto or a number above 0"),
+        ("  momentum: auto", "  momentum: 1", "train.momentum is 1; it can be auto or a number from 0, below 1"),
+        ("  freeze_epochs: auto", "  freeze_epochs: 9", "freeze_epochs is 9, of 9 epochs; lower it, or set freeze to"),
+        ("  layer_decay: 1.0", "  layer_decay: 1.5", "train.layer_decay is 1.5; it must be at most 1"),
         ("  val_fraction: 0.1", "  val_fraction: 1.0", "prepare.val_fraction is 1.0; it must be below 1"),
         ("  path: data/none ", '  path: "" ', "data.path is ''; it must be a word"),
         ("  path: data/none ", "  path: ~/cats ", "data.path is '~/cats'; DVC does not know ~; write out the path of"),
@@ -123,7 +130,6 @@ def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, sentence: st
     [
         (
             {
-                "label_smoothing: 0.2": "label_smoothing: 0",
                 "loss: cross_entropy ": "loss: mse ",
                 "mixup: 0.0": "mixup: 0.2",
             },
@@ -131,7 +137,6 @@ def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, sentence: st
         ),
         (
             {
-                "label_smoothing: 0.2": "label_smoothing: 0",
                 "loss: cross_entropy ": "loss: l1 ",
                 "cutmix: 0.0": "cutmix: 1",
             },
@@ -156,6 +161,14 @@ def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, sentence: st
         (
             {"batch_size: auto": "batch_size: 512", "shards: auto": "shards: 1024"},
             "train.shards is 1024, more than batch_size 512; lower it",
+        ),
+        (
+            {"label_smoothing: auto": "label_smoothing: 0.1", "loss: cross_entropy ": "loss: mse "},
+            "label_smoothing needs loss cross_entropy, not mse; set it to auto",
+        ),
+        (
+            {"freeze: none": "freeze: backbone", "freeze_epochs: auto": "freeze_epochs: 2"},
+            "freeze_epochs is 2, and freeze is backbone throughout; reset one",
         ),
         (
             {"class_weights: none": "class_weights: balanced", "sampling: shuffled": "sampling: balanced"},

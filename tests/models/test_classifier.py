@@ -10,7 +10,6 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from imageclf.config.train import TrainParams
 from imageclf.images.dataset import Dataset
 from imageclf.models.card import Card
 from imageclf.models.classifier import Classifier, build_classifier, load_classifier, save_classifier
@@ -19,7 +18,7 @@ from imageclf.models.zoo import preprocessing
 from imageclf.runtime.errors import DataError, ParamsError
 from imageclf.weights.initial import begun_classifier, choose_beginning
 from tests.small_run import make_card
-from tests.training.test_fit import recipe
+from tests.training.test_fit import params as train_params
 
 DATASET = Dataset("tiny", ["ant", "bee", "cat"], (20, 30), 3, [0.4] * 3, [0.3] * 3, {}, {})
 
@@ -67,7 +66,7 @@ def test_a_saved_classifier_answers_as_before_without_the_file_it_began_from(tmp
 
 
 def begun(tmp_path: Path, dataset: Dataset = DATASET, **changes: object) -> tuple[Classifier, Card]:
-    params: TrainParams = recipe(**changes)
+    params = train_params(**changes)
     beginning = choose_beginning(params, dataset, tmp_path)
     card = replace(
         make_card(params.model, size=dataset.size),

@@ -18,36 +18,38 @@ from imageclf.models.networks.cifarnet import CifarNet
 from imageclf.runtime.errors import ParamsError
 from imageclf.runtime.files import write_sums
 from imageclf.training import setup
+from imageclf.training.auto import resolve
 from imageclf.training.log import RunLog
 from imageclf.training.schedule import plan_course
 from stages import train
 from tests.small_run import make_card, make_prepared
-from tests.training.test_fit import recipe
+from tests.training.test_fit import params as train_params
 
 
 def check_counts(params: TrainParams, train: int, val: int) -> None:
-    setup.check_counts(params, plan_course(train, params), train, val)
+    recipe = resolve(params, images=train, size=(8, 8))
+    setup.check_counts(recipe, plan_course(train, recipe), train, val)
 
 
 @pytest.mark.parametrize(
     ("changes", "name"), [({"keep": "best"}, "keep is best"), ({"patience": 2}, "patience is 2")], ids=str
 )
 def test_what_goes_by_validation_needs_validation_images(changes: dict[str, Any], name: str) -> None:
-    check_counts(recipe(**changes), 100, 1)
+    check_counts(train_params(**changes), 100, 1)
     with pytest.raises(ParamsError, match=rf"params\.yaml: train\.{name}, and there are no validation images"):
-        check_counts(recipe(**changes), 100, 0)
+        check_counts(train_params(**changes), 100, 0)
 
 
 def test_the_default_needs_none() -> None:
-    check_counts(recipe(), 100, 0)
+    check_counts(train_params(), 100, 0)
 
 
 def test_a_batch_that_no_epoch_fills_is_refused() -> None:
-    chosen = {"hard_fraction": 0.5, "hard_after": 1, "epochs": 2, "batch_size": 60}
+    chosen: dict[str, Any] = {"hard_fraction": 0.5, "hard_after": 1, "epochs": 2, "batch_size": 60}
     with pytest.raises(
         ParamsError, match=r"batch_size is 60, more than the 50 training images of train\.hard_fraction; lower it"
     ):
-        check_counts(recipe(**chosen), 100, 0)
+        check_counts(train_params(**chosen), 100, 0)
 
 
 @pytest.mark.parametrize(
@@ -59,9 +61,9 @@ def test_a_batch_that_no_epoch_fills_is_refused() -> None:
     ids=str,
 )
 def test_more_shards_than_a_small_split_can_fill_are_refused(changes: dict[str, Any], words: str) -> None:
-    augment = recipe().augment.model_dump() | {"mixup": changes.pop("mixup", 0.0)}
+    augment = train_params().augment.model_dump() | {"mixup": changes.pop("mixup", 0.0)}
     with pytest.raises(ParamsError, match=words):
-        check_counts(recipe(**{"batch_size": "auto", "augment": augment} | changes), 20, 0)
+        check_counts(train_params(**{"batch_size": "auto", "augment": augment} | changes), 20, 0)
 
 
 class _Reached(Exception):

@@ -22,7 +22,7 @@ COMPARE = ("python", "-m", "tools.compare")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """lr 0.1 as the tag v1, lr 0.15 at HEAD, experiments far (lr 0.4) and seeds of both."""
     project = make_stub(tmp_path_factory.mktemp("compare") / "stub")
-    project.change("params.yaml", "lr: 0.15", "lr: 0.1")
+    project.change("params.yaml", "  lr: auto ", "  lr: 0.1 ")
     project.run("dvc", "repro", "-q")
     commit(project, "lr 0.1")
     project.run("git", "tag", "v1")

@@ -4,7 +4,7 @@ import pytest
 
 from tools.summary import first_experiment
 
-PRETRAINED = "dvc exp run -S train.model=resnet18 -S train.pretrained=true -S train.optimizer=adamw -S train.lr=0.001"
+PRETRAINED = "dvc exp run -S train.model=resnet18 -S train.pretrained=true"
 
 
 @pytest.mark.parametrize(

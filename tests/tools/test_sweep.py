@@ -71,7 +71,7 @@ def test_a_run_goes_by_the_name_of_its_images_params_and_code(tmp_path: Path, mo
     names = [name(), name(b"code")]
     (images / "1.png").write_text("2")
     names.append(name())
-    params.write_text(params.read_text().replace("lr: 0.15", "lr: 0.2"))
+    params.write_text(params.read_text().replace("  lr: auto", "  lr: 0.2"))
     names.append(name())
     assert len(set(names)) == 4
     params.write_text(params.read_text().replace("workers: auto", "workers: 1"))
@@ -186,8 +186,8 @@ def test_stopped_half_way_it_goes_on(project: Project, number: signal.Signals) -
             "-S train.lrr=1,2: give a param and its values, such as train.lr=0.1,0.2 (did you mean train.lr?)",
         ),
         (["train.lr"], "-S train.lr: give a param and its values"),
-        (["train.lr=0.1,much"], "-S: train.lr is 'much'; it must be a number"),
-        (["data.path=/nowhere", "train.lr=0.1,abc"], "-S: train.lr is 'abc'; it must be a number"),
+        (["train.lr=0.1,much"], "-S: train.lr is 'much'; it can be auto or a number above 0"),
+        (["data.path=/nowhere", "train.lr=0.1,abc"], "-S: train.lr is 'abc'; it can be auto or a number above 0"),
         (["train.lr=0.1,0.3", "data.path=/nowhere", "train.optimizer=sgd,sgdd"], "(did you mean sgd?)"),
         (["data.path=/nowhere", "train.model=cifarnet,resnet-18"], "-S: train.model is 'resnet-18'; it can be"),
         (["train.model=cifarnet,'mine.nets:Net'"], "-S: train.model is 'mine.nets:Net', and there is no module mine"),

@@ -38,11 +38,13 @@ def make_pool(
     shards: int,
     precision: str = "fp32",
     head_lr: float = 1.0,
+    layer_decay: float = 1.0,
+    head_first: bool = False,
     device: torch.device = CPU,
     **changes: Any,
 ) -> WorkerPool:
     compute = Compute(device, precision, workers)
-    network = Network(classifier, head_lr=head_lr)
+    network = Network(classifier, head_lr=head_lr, layer_decay=layer_decay, head_first=head_first)
     board = make_board(network, images=len(SPLIT), shards=shards, workers=workers, device=device)
     return WorkerPool(
         board,
@@ -68,16 +70,19 @@ def train_a_little(
     shards: int = 4,
     head_lr: float = 1.0,
     frozen: str | int = "none",
+    layer_decay: float = 1.0,
+    head_steps: int = 0,
     **changes: Any,
 ) -> str:
     """A hash of all weights and statistics after a few steps."""
     torch.set_num_threads(1)
     classifier = small_classifier()
     freeze(classifier, frozen)
-    pool_of = partial(make_pool, workers=workers, shards=shards, precision=precision, head_lr=head_lr)
-    with pool_of(classifier, **changes) as pool:
+    rates: dict[str, Any] = {"head_lr": head_lr, "layer_decay": layer_decay, "head_first": head_steps > 0}
+    pool_of = partial(make_pool, workers=workers, shards=shards, precision=precision)
+    with pool_of(classifier, **rates, **changes) as pool:
         for step in range(6):
-            pool.compute(Batch(np.arange(batch) + step, epoch=step, step=step))
+            pool.compute(Batch(np.arange(batch) + step, epoch=step, step=step, head_only=step < head_steps))
             pool.update(0.1, clip_norm=changes.get("clip_norm", 0.0))
     state = classifier.state_dict()
     return hashlib.sha256(b"".join(tensor.contiguous().numpy().tobytes() for tensor in state.values())).hexdigest()

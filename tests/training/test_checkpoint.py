@@ -51,6 +51,7 @@ def train(
             after_save(checkpoint.step)
 
     classifier = small_classifier()
+    small: dict[str, Any] = {"scales": [0.75, 1.0], "epochs": 2, "momentum": 0.9, "schedule": "cosine"}
     with held_checkpoints(folder / "run") as checkpoints:
         begun = checkpoints.newest()
         with RunLog(folder / "log", first_step=begun.step if begun else 0) as log:
@@ -58,7 +59,7 @@ def train(
                 classifier,
                 bright_or_dark(64),
                 bright_or_dark(10),
-                recipe=recipe(**{"scales": [0.75, 1.0], "epochs": 2, "momentum": 0.9, "schedule": "cosine"} | changes),
+                recipe=recipe(**small | changes),
                 augment=augmenting(0, flip="random", translate=1),
                 compute=Compute(torch.device("cpu"), "fp32", workers),
                 begun=begun,
@@ -256,3 +257,16 @@ def test_checkpoints_hold_every_kind_of_tensor(tmp_path: Path) -> None:
     assert found.step == 5
     assert found.facts == {"sum": 0.1 + 0.2}
     assert all(torch.equal(found.tensors[name], tensor) for name, tensor in tensors.items())
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
+def test_killed_while_the_last_layer_is_alone_or_later_it_ends_the_same(tmp_path: Path, optimizer: str) -> None:
+    phases: dict[str, Any] = {"optimizer": optimizer, "epochs": 3, "freeze_epochs": 1, "lr": 0.01, "ema": 0.9}
+    unbroken = train(tmp_path / "unbroken", **phases)
+    at_once = train(tmp_path / "at once", **phases | {"freeze_epochs": 0})
+    assert not torch.equal(unbroken[1][0], at_once[1][0])
+    kill = killed_at(*range(1, 13))
+    for number in range(12):
+        with pytest.raises(Killed):
+            train(tmp_path / "broken", after_save=kill, workers=1 + number % 2, **phases)
+    assert_same(train(tmp_path / "broken", **phases), unbroken)

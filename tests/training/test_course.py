@@ -4,14 +4,7 @@ from typing import Any
 
 import pytest
 
-from imageclf.training.schedule import (
-    Course,
-    choose_batch_size,
-    choose_hard_fraction,
-    choose_scales,
-    least_shard,
-    plan_course,
-)
+from imageclf.training.schedule import Course, least_shard, plan_course
 from tests.training.test_fit import recipe
 
 
@@ -48,7 +41,7 @@ def test_a_step_has_its_place() -> None:
     ids=str,
 )
 def test_auto_chooses_for_the_networks_whose_recipe_does(changes: dict[str, Any], share: float) -> None:
-    assert choose_hard_fraction(recipe(**{"hard_fraction": "auto"} | changes), 1000) == share
+    assert recipe(images=1000, **{"hard_fraction": "auto"} | changes).hard_fraction == share
 
 
 @pytest.mark.parametrize(
@@ -65,7 +58,7 @@ def test_auto_chooses_for_the_networks_whose_recipe_does(changes: dict[str, Any]
 def test_images_grow_where_the_recipe_says_and_the_network_can_take_it(
     changes: dict[str, Any], side: int, scales: list[float]
 ) -> None:
-    assert choose_scales(recipe(**{"scales": "auto"} | changes), (side, side)) == scales
+    assert recipe(size=(side, side), **{"scales": "auto"} | changes).scales == scales
 
 
 @pytest.mark.parametrize(
@@ -83,14 +76,21 @@ def test_the_smallest_shard_is_one_of_the_last_batch_unless_that_is_dropped(
     [(45_000, 512), (5120, 512), (5119, 256), (240, 16), (159, 8), (80, 8), (20, 8), (8, 8), (7, 4), (3, 2), (1, 1)],
 )
 def test_auto_batches_give_an_epoch_ten_steps_where_there_are_enough_images(images: int, size: int) -> None:
-    assert choose_batch_size(recipe(batch_size="auto"), images) == size
-    course = plan_course(images, recipe(batch_size="auto", hard_fraction="auto", model="cifarnet"))
+    assert recipe(images=images, batch_size="auto").batch_size == size
+    auto: dict[str, Any] = {"batch_size": "auto", "hard_fraction": "auto", "shards": "auto"}
+    course = plan_course(images, recipe(images=images, model="cifarnet", **auto))
     assert course.batch_size == size
     assert min(course.images) >= size
     assert course.total >= 3 * min(10, images // size)  # of three epochs
 
 
 def test_auto_batches_fit_the_epochs_that_choose() -> None:
-    few = recipe(batch_size="auto", hard_fraction=0.25)
-    assert choose_batch_size(few, 20) == 4  # of 5 images
-    assert choose_batch_size(recipe(batch_size=48), 20) == 48
+    assert recipe(images=20, batch_size="auto", hard_fraction=0.25).batch_size == 4  # of 5 images
+    assert recipe(images=20, batch_size=48).batch_size == 48
+
+
+def test_the_last_layer_and_all_layers_have_a_schedule_each() -> None:
+    course = plan_course(80, recipe(epochs=5, batch_size=8, freeze_epochs=2, hard_fraction=1.0))
+    assert [course.is_head_only(step) for step in (0, 19, 20, 49)] == [True, True, False, False]
+    assert [course.phase(step) for step in (0, 19, 20, 49)] == [(0, 2), (0, 2), (2, 5), (2, 5)]
+    assert plan_course(80, recipe(epochs=5)).phase(0) == (0, 5)

@@ -17,6 +17,7 @@ from imageclf.models.classifier import Classifier
 from imageclf.models.device import Compute
 from imageclf.models.registry import build_network
 from imageclf.runtime.errors import Diverged
+from imageclf.training.auto import Recipe, resolve
 from imageclf.training.checkpoint import held_checkpoints
 from imageclf.training.log import RunLog, log_folder
 from imageclf.training.loop import fit
@@ -35,7 +36,7 @@ def bright_or_dark(count: int) -> Split:
     return Split((noise + 100 * labels[:, None, None, None]).astype(np.uint8), labels)
 
 
-def recipe(**changes: Any) -> TrainParams:
+def params(**changes: Any) -> TrainParams:
     shipped = read_params(ROOT / "params.yaml").train.model_dump()
     small = {
         "model": "notes_cnn_relu",
@@ -43,11 +44,17 @@ def recipe(**changes: Any) -> TrainParams:
         "batch_size": 16,
         "optimizer": "sgd",
         "lr": 0.05,
+        "momentum": 0.6,
+        "weight_decay": 0.02,
         "label_smoothing": 0.0,
         "scales": [1.0],
         "shards": 2,
     }
     return TrainParams(**shipped | small | changes)
+
+
+def recipe(*, images: int = 96, size: tuple[int, int] = (8, 8), **changes: Any) -> Recipe:
+    return resolve(params(**changes), images=images, size=size)
 
 
 CPU = Compute(torch.device("cpu"), "fp32", 2)

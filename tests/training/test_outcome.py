@@ -1,5 +1,7 @@
 """Which epoch counts, when training stops, and what is said of it."""
 
+from typing import Any
+
 import pytest
 
 from imageclf.training.outcome import Row, best_row, ending_of, has_stalled, metrics_of
@@ -55,5 +57,5 @@ def test_metrics_name_the_epoch_only_where_the_best_is_kept() -> None:
         ),
     ],
 )
-def test_the_closing_line_says_what_is_kept(changes: dict[str, object], ending: str) -> None:
+def test_the_closing_line_says_what_is_kept(changes: dict[str, Any], ending: str) -> None:
     assert ending_of(history(0.2, 0.8, 0.6), recipe(**changes)) == ending

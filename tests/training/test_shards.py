@@ -11,15 +11,41 @@ import torch
 from imageclf.models.device import choose_compute
 from imageclf.runtime.errors import MachineError
 from imageclf.training.optimizers import OPTIMIZERS
-from imageclf.training.step import Batch, shard_count
+from imageclf.training.step import Batch
 from imageclf.weights.freezing import freeze
 from tests.training.sharded import augmented, make_pool, small_classifier, train_a_little
+from tests.training.test_fit import recipe
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_the_number_of_workers_changes_no_bit(precision: str) -> None:
     hashes = {train_a_little(workers=workers, precision=precision) for workers in (1, 2, 4)}
     assert len(hashes) == 1
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
+def test_nor_does_it_where_the_last_layer_begins_alone(optimizer: str) -> None:
+    several = {
+        workers: train_a_little(workers=workers, optimizer=optimizer, head_steps=3, layer_decay=0.5)
+        for workers in (1, 4)
+    }
+    assert several[1] == several[4]
+    assert several[1] != train_a_little(workers=1, optimizer=optimizer, layer_decay=0.5)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_what_waits_for_the_last_layer_moves_by_no_bit(optimizer: str) -> None:
+    classifier = small_classifier()
+    before = {name: tensor.clone() for name, tensor in classifier.state_dict().items()}
+    with make_pool(classifier, workers=2, shards=4, head_first=True, optimizer=optimizer) as pool:
+        for step in range(3):
+            pool.compute(Batch(np.arange(32), epoch=0, step=step, head_only=step < 2))
+            pool.update(0.1)
+            now = classifier.state_dict()
+            moved = {name for name, tensor in now.items() if not torch.equal(tensor, before[name])}
+            assert ("network.0.weight" in moved) == ("network.1.running_mean" in moved) == (step == 2)
+            assert "network.5.weight" in moved
+    assert all(parameter.requires_grad for parameter in classifier.parameters())
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
@@ -158,12 +184,12 @@ def test_children_end_with_the_block() -> None:
     ("batch_size", "count"), [(1, 1), (2, 2), (64, 2), (512, 2), (513, 4), (1024, 4), (2048, 8), (2049, 16)]
 )
 def test_auto_shards_have_at_most_256_images(batch_size: int, count: int) -> None:
-    assert shard_count(batch_size, "auto", (32, 32)) == count
+    assert recipe(size=(32, 32), batch_size=batch_size, shards="auto").shards == count
 
 
 @pytest.mark.parametrize(("side", "count"), [(45, 2), (64, 4), (128, 16), (224, 16)])
 def test_auto_shards_of_large_images_are_smaller_but_not_under_32(side: int, count: int) -> None:
-    assert shard_count(512, "auto", (side, side)) == count
+    assert recipe(size=(side, side), batch_size=512, shards="auto").shards == count
 
 
 @pytest.mark.parametrize(("asked", "workers"), [(1, 1), (2, 2), (3, 2), (4, 4), (100, 8)])

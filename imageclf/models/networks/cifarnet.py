@@ -6,6 +6,7 @@ shard's activations stay in the processor's cache.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -70,10 +71,10 @@ def _build(widths: tuple[int, ...]) -> Callable[[int, int, tuple[int, int]], nn.
     return lambda classes, channels, size: CifarNet(classes=classes, channels=channels, widths=widths)
 
 
-GROWING = (0.75, 0.875, 1.0, 1.0)
+AUTO = AutoValues("muon", label_smoothing=0.2, scales=(0.75, 0.875, 1.0, 1.0), least_side=16)
 HARD_FRACTION = 0.4  # 0.3 was less accurate in the same time, 0.5 no more accurate (benchmarks/PROFILE.md)
 NETWORKS = {
-    "cifarnet": NetworkSpec(_build((32, 96, 128)), AutoValues(HARD_FRACTION, GROWING, least_side=16)),
+    "cifarnet": NetworkSpec(_build((32, 96, 128)), replace(AUTO, hard_fraction=HARD_FRACTION)),
     # The widths of the paper.
-    "cifarnet_large": NetworkSpec(_build((64, 256, 256)), AutoValues(scales=GROWING, least_side=16)),
+    "cifarnet_large": NetworkSpec(_build((64, 256, 256)), AUTO),
 }
