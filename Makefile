@@ -1,6 +1,7 @@
 .DEFAULT_GOAL := all
 PYTHON ?= python3
 INSTALLING := --quiet --disable-pip-version-check --require-hashes
+PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
 LOCKING := --universal --generate-hashes --python-version 3.11 --no-annotate --no-header
 # Stages call `python`: it is the one of this folder's environment, activated or not.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -14,12 +15,13 @@ all: .venv/installed  ## set up, run the pipeline, print what came out (the defa
 
 test: .venv/installed-dev  ## set up and run the tests: offline, a few minutes
 	@# In the order of tests/conftest.py, which matters: its reason stands there.
-	@pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@$(PYTEST) -m "not slow"
 
 prove: .venv/installed-dev  ## kill, crash, move and corrupt it all, and compare every byte: hours; prints a table
 	@python -m tests.proof --full
 
-prove-quick: .venv/installed-dev  ## the same in some minutes
+prove-quick: .venv/installed-dev  ## the same in some minutes, after the slow tests
+	@$(PYTEST) -m slow
 	@python -m tests.proof --quick
 
 bench: .venv/installed-dev  ## ours and the alternatives taking turns, under 10 minutes if nothing else runs; prints tables

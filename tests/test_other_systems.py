@@ -3,8 +3,12 @@
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import Project, make_project
 from tests.imports import ROOT
+
+pytestmark = pytest.mark.slow
 
 STAGES = ("download", "prepare", "train", "evaluate", "export")
 

@@ -41,6 +41,7 @@ def test_a_second_repro_runs_nothing(project: Project) -> None:
     assert project.run("git", "status", "--porcelain") == ""
 
 
+@pytest.mark.slow
 def test_forcing_a_stage_gives_the_same_bytes(project: Project) -> None:
     assert "Running stage 'train'" in project.run("dvc", "repro", "-f", "-s", "train")
     assert project.run("git", "status", "--porcelain") == ""
@@ -122,6 +123,7 @@ def test_the_plots_page_finds_each_chart_and_picture_in_what_dvc_writes(project:
         (["dvc", "exp", "run", "-S", "train.batch_size=4096"], "more than the 1800 training images"),
     ],
 )
+@pytest.mark.slow
 def test_a_wrong_param_is_one_sentence_and_no_traceback(project: Project, command: list[str], sentence: str) -> None:
     try:
         printed = project.run(*command, expect=None)

@@ -58,6 +58,7 @@ def test_every_contestant_has_a_set_up_and_every_pair_two_contestants(monkeypatc
     assert {name for pair in PAIRS for name in (pair.left, pair.right)} <= set(CONTESTANTS)
 
 
+@pytest.mark.slow
 def test_a_turn_brings_its_figures(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     turn = take_turn("ours", data=prepared, warm_up=0, seconds=0)

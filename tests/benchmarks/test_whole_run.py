@@ -7,6 +7,8 @@ import pytest
 from benchmarks.whole_run import clone_project, run_module
 from tests.conftest import Project
 
+pytestmark = pytest.mark.slow
+
 
 def test_train_and_evaluate_run_in_a_clone_with_other_params(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -73,6 +73,7 @@ def living(session: int) -> list[int]:
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes in /proc")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.slow
 def test_a_kill_leaves_nothing_half_written(tmp_path: Path, photos: Path, number: signal.Signals) -> None:
     with start(tmp_path / "killed", photos, endless=True) as killed:
         data = tmp_path / "killed/data"

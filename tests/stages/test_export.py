@@ -108,6 +108,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_two_processes_in_two_folders_write_the_same_bytes(runs: list[Exported]) -> None:
     first, second = ([sha256_of_file(file) for file in run.files] for run in runs)
     assert first == second

@@ -194,6 +194,7 @@ def test_a_commit_without_results_says_so(tmp_path: Path) -> None:
     assert "HEAD has no dvc.lock" in project.run(*COMPARE, expect=3)
 
 
+@pytest.mark.slow
 def test_missing_predictions_end_with_the_command_that_makes_them(copy: Project) -> None:
     shutil.rmtree(copy.folder / ".dvc/cache/files")
     (copy.folder / "metrics/predictions.csv").unlink()
@@ -212,6 +213,7 @@ def test_missing_predictions_end_with_the_command_that_makes_them(copy: Project)
     assert _report(copy, "HEAD", "far")["verdict"] == "better"
 
 
+@pytest.mark.slow
 def test_with_a_remote_they_are_fetched(copy: Project, tmp_path: Path) -> None:
     copy.run("dvc", "remote", "add", "-q", "-d", "--local", "store", str(tmp_path / "store"))
     copy.run("dvc", "push", "-q", "--all-commits")
@@ -311,6 +313,7 @@ def test_the_exit_code_tells_only_when_asked(runs: Project) -> None:
     runs.run(*COMPARE, "--exit-code", "near1", "v1", expect=0)
 
 
+@pytest.mark.slow
 def test_hostile_class_names_stay_text(tmp_path: Path) -> None:
     names = ['p_a,"b\nc\x1b[31m', "=cmd()<img src=x onerror=alert(1)>"]
     project = make_stub(tmp_path / "hostile", classes=json.dumps(names))

@@ -78,6 +78,7 @@ def test_a_run_goes_by_the_name_of_its_images_params_and_code(tmp_path: Path, mo
     assert name() == names[-1]
 
 
+@pytest.mark.slow
 def test_failed_runs_stand_in_the_table_and_do_not_stop_the_others(project: Project) -> None:
     for lr, code in (("0.2", ""), ("0.3", "130"), ("1000000.0", "6")):
         (project.folder / f"fail-{lr}-0").write_text(code or "3")
@@ -98,6 +99,7 @@ def test_failed_runs_stand_in_the_table_and_do_not_stop_the_others(project: Proj
     assert "2 runs, 1 of them done before" in project.run(*SWEEP, "-S", "train.lr=0.1,0.2")
 
 
+@pytest.mark.slow
 def test_what_dvc_itself_says_is_the_reason(project: Project, tmp_path: Path) -> None:
     weights = tmp_path / "own.pth"
     weights.touch()
@@ -154,6 +156,7 @@ def test_a_path_that_a_workspace_of_its_own_does_not_see_is_said_before_any_run(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.slow
 def test_stopped_half_way_it_goes_on(project: Project, number: signal.Signals) -> None:
     two = (*SWEEP, "-S", "train.lr=0.1,0.3")
     (project.folder / "wait-0.3-0").touch()
@@ -217,6 +220,7 @@ def test_a_wrong_grid_is_one_sentence(
 
 
 @pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
+@pytest.mark.slow
 def test_a_run_whose_stage_was_killed_is_said_to_be(project: Project, shell: str) -> None:
     (project.folder / "wait-0.1-0").touch()
     sweep = subprocess.Popen(
@@ -232,6 +236,7 @@ def test_a_run_whose_stage_was_killed_is_said_to_be(project: Project, shell: str
     assert "sweep: lr 0.1, seed 0 failed: its stage was killed by signal 9" in printed
 
 
+@pytest.mark.slow
 def test_values_may_be_lists_and_words(project: Project) -> None:
     printed = project.run(*SWEEP, "-S", "train.scales=[0.5,1.0],auto", "-S", "train.optimizer=muon")
     assert re.search(r"^  \[0\.5,1\.0\] +1 ", printed, re.MULTILINE)

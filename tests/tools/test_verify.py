@@ -16,6 +16,8 @@ from tests.conftest import NO_PROCESS, Project
 from tools.repository import EXPERIMENT
 from tools.verify import main
 
+pytestmark = pytest.mark.slow
+
 OBJECTS = ".dvc/cache/files/md5"
 
 
