@@ -1,0 +1,147 @@
+"""The choice for a folder: by its images, the weights and the time; what is written, and what is refused."""
+
+import math
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from imageclf.config.params import read_params
+from imageclf.runtime.errors import UserError
+from tests.conftest import Project, environment_of
+from tests.imports import ROOT
+from tools import start
+from tools.starting.choice import Beginning, Plan, named_in, plan
+from tools.starting.survey import Survey, look_at
+
+TRAINED = Beginning("resnet18", 224, Path("weights.pth"))
+NONE = Beginning(None, why_not="there are none")
+
+
+def survey(images: int, *, side: int, classes: int = 4) -> Survey:
+    each = {f"c{number}": images // classes for number in range(classes)}
+    return Survey(
+        each, has_test=False, looked_at=images, faults=Counter(), side=side, grey=0.0, values=None, left_out=[]
+    )
+
+
+def chosen(found: Plan) -> dict[str, object]:
+    return {choice.key: choice.value for choice in found.choices}
+
+
+@pytest.mark.parametrize(
+    ("seen", "beginning", "recipe", "size"),
+    [
+        (survey(200, side=600), TRAINED, "transfer-frozen", 224),
+        (survey(2000, side=600), TRAINED, "transfer", 224),
+        (survey(200, side=100), TRAINED, "transfer-frozen", 96),  # what the network enlarges is stored small
+        (survey(200, side=600), NONE, "scratch-small", 64),
+        (survey(200, side=28), NONE, "scratch-small", 32),
+        (survey(60_000, side=28), TRAINED, "cifar10", 32),
+    ],
+)
+def test_the_recipe_follows_the_images_and_the_weights(
+    seen: Survey, beginning: Beginning, recipe: str, size: int
+) -> None:
+    found = plan(seen, beginning, budget=math.inf, measure=lambda model, side: 0.001)
+    assert (found.recipe, chosen(found)["prepare.size"]) == (recipe, size)
+    assert all(choice.reason for choice in found.choices)
+
+
+def test_too_little_time_leaves_all_layers_and_then_large_images_out() -> None:
+    seen = survey(2000, side=600)
+    ample = plan(seen, TRAINED, budget=73, measure=lambda model, side: 0.001)
+    frozen = plan(seen, TRAINED, budget=71, measure=lambda model, side: 0.001)
+    small = plan(seen, TRAINED, budget=1, measure=lambda model, side: 0.001)
+    assert [ample.recipe, frozen.recipe, small.recipe] == ["transfer", "transfer-frozen", "transfer-frozen"]
+    assert "train.size" not in chosen(frozen)
+    assert chosen(small)["train.size"] == chosen(small)["prepare.size"] == 160
+    assert small.seconds < frozen.seconds < ample.seconds
+
+
+def test_a_network_made_for_one_size_keeps_it() -> None:
+    found = plan(survey(2000, side=600), Beginning("vit_b_16", 224), budget=1, measure=lambda model, side: 0.001)
+    assert "train.size" not in chosen(found)
+
+
+def test_the_network_is_known_by_the_name_of_its_file() -> None:
+    assert named_in(Path("w/resnet18-f37072fd.pth")) == "resnet18"
+    assert named_in(Path("vgg16_bn-6c64b313.pth")) == "vgg16_bn"
+    assert named_in(Path("model.pth")) is None
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    draw = np.random.default_rng(0)
+    for name, side, count in (("cat", 100, 6), ("dog", 80, 4)):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(count):
+            pixels = draw.integers(0, 256, (side, side + 20, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
+    (tmp_path / "photos/cat/broken.png").write_bytes((tmp_path / "photos/cat/0.png").read_bytes()[:500])
+    for name in ("params.yaml", "recipes"):
+        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(start, "_can_reach", lambda url: False)
+    monkeypatch.setattr(start, "measured", lambda model, side: 0.001)
+    return tmp_path
+
+
+def test_a_folder_is_seen_as_it_is(folder: Path) -> None:
+    found = look_at("photos")
+    assert found.classes == {"cat": 7, "dog": 4}
+    assert (found.looked_at, found.faults, found.side, found.grey) == (11, {"truncated": 1}, 100, 0.0)
+
+
+def test_what_it_chooses_is_written_and_dvc_tracks_the_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = Project(folder, environment_of(folder))
+    for key, value in project.environment.items():
+        monkeypatch.setenv(key, value)
+    project.run("git", "init", "-q")
+    project.run("dvc", "init", "-q")
+    monkeypatch.setattr("sys.argv", ["start", "photos", "--yes"])
+    start.main()
+    printed = capsys.readouterr().out
+    params = read_params()
+    assert (params.data.name, params.data.path, params.prepare.on_bad) == ("folder", "photos", "drop")
+    assert "recipe scratch-small: no pretrained weights" in printed
+    assert "cannot be reached: for a much better classifier get that file" in printed
+    assert (folder / "photos.dvc").exists()
+    start.main()  # again: nothing is in the way
+
+
+@pytest.mark.parametrize("arguments", [["photos"], ["photos", "--dry-run"]])
+def test_without_an_answer_nothing_is_written(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    before = (folder / "params.yaml").read_text()
+    monkeypatch.setattr("sys.argv", ["start", *arguments])
+    monkeypatch.setattr("sys.stdin", open("/dev/null"))  # noqa: SIM115, PTH123
+    start.main()
+    assert (folder / "params.yaml").read_text() == before
+    assert not (folder / "photos.dvc").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["nowhere"], "nowhere is missing"),
+        (["photos", "--weights", "none.pth"], "none.pth is not there, or not a file"),
+        (["photos", "--weights", "params.yaml"], "params.yaml does not name its network; add --model NAME"),
+        (["photos", "--weights", "params.yaml", "--model", "resnet81"], "train.model is 'resnet81'"),
+        (["photos", "--model", "cifarnet"], "--model cifarnet needs --weights"),
+    ],
+)
+def test_a_mistake_is_one_sentence(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], sentence: str
+) -> None:
+    monkeypatch.setattr("sys.argv", ["start", *arguments, "--yes"])
+    with pytest.raises(UserError) as refused:
+        start.main()
+    assert sentence in str(refused.value)
+    assert "\n" not in str(refused.value)

@@ -1,0 +1,173 @@
+"""Start on your own images: `python -m tools.start FOLDER`.
+
+It looks at the folder, chooses a recipe and the values that fit the images and this machine, says why, writes them into
+params.yaml and lets DVC track the folder. `--dry-run` only shows the choice; `--yes` does not ask before it writes.
+The next command is `dvc repro`.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from imageclf.config.section import PARAMS
+from imageclf.models.registry import check_known, has_published_weights
+from imageclf.models.zoo import TIMM, preprocessing
+from imageclf.runtime.errors import DataError, Fault, ParamsError, printable
+from imageclf.runtime.stage import project_root, run_tool
+from imageclf.weights.initial import DOWNLOADS, StampedFile
+from tools.repository import git
+from tools.starting.choice import PUBLISHED, Beginning, Choice, in_words, measured, named_in, plan
+from tools.starting.recipes import changed_text, difference, in_yaml, read_recipe, write_params
+from tools.starting.survey import Survey, look_at
+
+MINUTES = 10.0
+REACHED_WITHIN = 5  # seconds
+
+
+def main() -> None:
+    # 1. Look at the folder.
+    asked = _arguments()
+    survey = look_at(asked.folder)
+    print("\n".join(survey.lines()))
+
+    # 2. Choose.
+    beginning = _beginning(asked.weights, asked.model)
+    chosen = plan(survey, beginning, budget=60 * asked.minutes, measure=measured)
+    choices = [*_data(asked.folder, survey), *chosen.choices]
+    print(f"recipe {chosen.recipe}: {chosen.reason}")
+    for choice in choices:
+        print(f"  {choice.key}: {in_yaml(choice.value)}  ({choice.reason})")
+    print(
+        f"training takes about {in_words(chosen.seconds)} on this machine; `dvc repro` also prepares, tests and exports"
+    )
+    print(
+        "if left and right differ in meaning, as in letters, set train.augment.flip to none and train.tta_flip to false"
+    )
+
+    # 3. Write.
+    values = {choice.key: choice.value for choice in choices}
+    before, after = changed_text(read_recipe(chosen.recipe).values | values)
+    if asked.dry_run:
+        print("\n".join([f"{PARAMS} would change:", *difference(before, after)]))
+        return
+    if not asked.yes and not _agreed():
+        print("nothing is written")
+        return
+    _track(asked.folder)
+    write_params(after)
+    print(f"{PARAMS} is written; git checkout {PARAMS} takes it back\nnext    dvc repro")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tools.start", description="Choose params for a folder of images.")
+    parser.add_argument("folder", help="one subfolder per class, or with a labels.csv")
+    parser.add_argument("--weights", type=Path, help="a file of pretrained weights; without it torchvision's are used")
+    parser.add_argument("--model", help="the network of the weights, such as resnet18 or timm/NAME")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="that training may take (default: %(default)g)")
+    parser.add_argument("--yes", action="store_true", help="write without asking")
+    parser.add_argument("--dry-run", action="store_true", help="only show the choice")
+    asked = parser.parse_args()
+    if not asked.minutes > 0:
+        parser.error(f"argument --minutes: {asked.minutes} is not above 0")
+    return asked
+
+
+def _data(folder: str, survey: Survey) -> list[Choice]:
+    """The params that follow from the folder alone."""
+    choices = [Choice("data.name", "folder", "your own images"), Choice("data.path", folder, "given")]
+    if survey.faults:
+        words = f"{survey.faults.total()} of {survey.looked_at} files cannot be used; the report will name each"
+        choices.append(Choice("prepare.on_bad", "drop", words))
+    if survey.values:
+        choices.append(Choice("prepare.window", list(survey.values), "16-bit grey values use only this range"))
+    return choices
+
+
+def _beginning(weights: Path | None, model: str | None) -> Beginning:
+    """The weights to begin from.
+
+    Raises:
+        DataError: the file is missing, or its network is not known.
+        ParamsError: there is no such network.
+    """
+    if weights is None:
+        return _published(model or PUBLISHED)
+    from imageclf.weights.matching import read_metadata
+
+    if not weights.is_file():
+        raise DataError(f"{printable(weights)} is not there, or not a file; check the path")
+    metadata = read_metadata(weights)
+    if metadata:
+        return Beginning(metadata.model, max(metadata.network_size), weights)
+    name = model or named_in(weights)
+    if name is None:
+        raise DataError(f"{printable(weights)} does not name its network; add --model NAME, such as --model resnet18")
+    check_known(name)
+    return Beginning(name, _side(name), weights)
+
+
+def _published(model: str) -> Beginning:
+    """Torchvision's weights, if they are here or can be downloaded."""
+    check_known(model)
+    if model.startswith(TIMM) or not has_published_weights(model):
+        raise ParamsError(f"--model {model} needs --weights: only torchvision's weights can be downloaded")
+    import torchvision.models as zoo
+
+    url = zoo.get_model_weights(model).DEFAULT.url
+    name = url.rpartition("/")[2]
+    here = project_root() / DOWNLOADS / name
+    try:
+        StampedFile(name, 0, f"sha256:{here.stem.rpartition('-')[2]}").check(here)
+        return Beginning(model, _side(model))
+    except Fault:
+        pass
+    if _can_reach(url):
+        return Beginning(model, _side(model))
+    print(
+        f"{url} cannot be reached: for a much better classifier get that file, "
+        f"and add --weights {name} --model {model} (or any other file of weights, and its network)"
+    )
+    return Beginning(None, why_not=f"those of {model} cannot be downloaded now")
+
+
+def _side(model: str) -> int:
+    return max(preprocessing(model).size) if has_published_weights(model) else 32
+
+
+def _can_reach(url: str) -> bool:
+    import requests
+
+    try:
+        return requests.head(url, allow_redirects=True, timeout=REACHED_WITHIN).ok
+    except requests.RequestException:
+        return False
+
+
+def _agreed() -> bool:
+    if not sys.stdin.isatty():
+        print("this is no terminal to ask on; add --yes to write, or --dry-run to see the params")
+        return False
+    return input(f"Write {PARAMS}, and let DVC track the folder? [Y/n] ").strip().lower() in ("", "y", "yes")
+
+
+def _track(folder: str) -> None:
+    """Let DVC track the folder, if it lies in this repository and neither git nor DVC has it yet.
+
+    Raises:
+        DataError: DVC could not.
+    """
+    path = Path(folder)
+    inside = path.resolve().is_relative_to(Path.cwd().resolve())
+    pointer = path.parent / f"{path.name}.dvc"
+    if not inside or pointer.exists() or git("ls-files", "--", folder):
+        return
+    done = subprocess.run(["dvc", "add", "--quiet", folder], capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+        raise DataError(f"dvc add {printable(folder)} failed: {printable(' '.join(reason))}; nothing is written")
+    print(f"{printable(pointer)} is written: DVC tracks the folder")
+
+
+if __name__ == "__main__":
+    run_tool(main)

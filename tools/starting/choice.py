@@ -1,0 +1,141 @@
+"""Choose params for a folder of images: the recipe, the sizes, and a reason for each."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imageclf.models.registry import network_names
+from tools.starting.survey import Survey
+
+PUBLISHED = "efficientnet_b0"  # the network of the transfer recipes: among torchvision's, much accuracy for its cost
+SMALL_SIDE = 48  # pixels; up to here images are as small as CIFAR-10's
+MANY_SMALL = 5000  # images; as many small ones train a small network from random weights well
+FEW_A_CLASS = 100  # images; with fewer, all layers of a network soon know them by heart
+QUICK_SIDE = 160  # pixels; half the cost of 224, and about as accurate on photographs
+ONE_SIZE = ("vit", "swin")  # in the names of networks made for one size
+STEP = 3  # forward passes: what a training step costs
+TIMED, TIMES = 16, 3  # images, and passes over them, of which the quickest counts
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The value of a param, and why."""
+
+    key: str
+    value: Any
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe, the values that differ from it, and the time that training will take in seconds."""
+
+    recipe: str
+    reason: str
+    choices: list[Choice]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """The weights to begin from: those of a file, or the published ones of `model`; None: there are none."""
+
+    model: str | None
+    side: int = 0  # pixels that it was trained at
+    weights: Path | None = None
+    why_not: str = ""  # the reason, without a model
+
+
+Measure = Callable[[str, int], float]  # seconds of a forward pass over an image, by network and side
+
+
+def plan(survey: Survey, beginning: Beginning, *, budget: float, measure: Measure) -> Plan:
+    """Choose what trains best on these images in `budget` seconds."""
+    own = _scratch(survey, beginning, measure)
+    return own or _transfer(survey, beginning, budget=budget, measure=measure)
+
+
+def _scratch(survey: Survey, beginning: Beginning, measure: Measure) -> Plan | None:
+    """Training from random weights, where images are many and small, or there are no others."""
+    many_small = survey.side <= SMALL_SIDE and survey.images >= MANY_SMALL
+    if beginning.model and not many_small:
+        return None
+    side = 32 if survey.side <= SMALL_SIDE else 64
+    choices = [Choice("prepare.size", side, f"the shorter side is {survey.side} pixels in the middle")]
+    if many_small:
+        recipe, reason, epochs = "cifar10", f"{survey.images:,} images as small as CIFAR-10's", 9
+    else:
+        recipe, reason, epochs = "scratch-small", f"no pretrained weights: {beginning.why_not}", 40
+    return Plan(recipe, reason, choices, survey.images * epochs * STEP * measure("cifarnet", side))
+
+
+def _transfer(survey: Survey, beginning: Beginning, *, budget: float, measure: Measure) -> Plan:
+    """Training from the weights: the last layer, or all where images and time allow."""
+    model = beginning.model
+    assert model
+    choices = []
+    if beginning.weights:
+        choices += [
+            Choice("train.model", model, "the network of the weights"),
+            Choice("train.pretrained", value=False, reason="the weights are a file"),
+            Choice("train.weights", str(beginning.weights), "given"),
+        ]
+    full = beginning.side
+    per_image = measure(model, full)
+    a_class = survey.images / len(survey.classes)
+    recipe, passes = "transfer", 12 * STEP
+    if a_class < FEW_A_CLASS:
+        recipe, passes = "transfer-frozen", 1
+        reason = f"{a_class:.0f} images a class are few: the last layer alone learns from them"
+    elif survey.images * passes * per_image > budget:
+        reason = f"all layers would take {in_words(survey.images * passes * per_image)}, more than {in_words(budget)}"
+        recipe, passes = "transfer-frozen", 1
+    else:
+        reason = f"{a_class:.0f} images a class, and all layers take {in_words(survey.images * passes * per_image)}"
+    seconds = survey.images * passes * per_image
+    seen = full
+    if seconds > budget and full > QUICK_SIDE and not any(word in model for word in ONE_SIZE):
+        seen = QUICK_SIDE
+        choices.append(Choice("train.size", seen, f"{full} pixels would take {in_words(seconds)}"))
+        seconds *= (seen / full) ** 2
+    stored = min(seen, max(32, survey.side // 32 * 32))
+    words = f"the network sees {seen} pixels"
+    if stored < seen:
+        words = f"the images have {survey.side} pixels in the middle; the network enlarges them to {seen}"
+    choices.append(Choice("prepare.size", stored, words))
+    return Plan(recipe, reason, choices, seconds)
+
+
+def measured(model: str, side: int) -> float:
+    """Seconds of a forward pass over one image, measured on a few in this process, with random weights."""
+    import torch
+
+    from imageclf.models.device import choose_device
+    from imageclf.models.registry import build_network
+
+    device = choose_device("auto")
+    network = build_network(model, classes=2, channels=3, size=(side, side)).eval().to(device)
+    images = torch.rand(TIMED, 3, side, side, device=device)
+    passes = []
+    with torch.inference_mode():
+        for _ in range(1 + TIMES):
+            began = time.monotonic()
+            float(network(images).sum())  # waits for the device
+            passes.append(time.monotonic() - began)
+    return min(passes) / TIMED
+
+
+def named_in(file: Path) -> str | None:
+    """The network whose name the file's name begins with, such as resnet18-f37072fd.pth."""
+    stem = file.stem.lower()
+    fitting = [name for name in network_names() if stem.startswith(name)]
+    return max(fitting, key=len, default=None)
+
+
+def in_words(seconds: float) -> str:
+    """A time that is estimated."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
