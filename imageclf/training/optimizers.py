@@ -56,6 +56,7 @@ class Kind:
 
 
 OPTIMIZERS: dict[str, Kind] = {}
+LBFGS = "lbfgs"  # a value of `train.optimizer` too: logistic.py, which takes no steps on batches
 
 
 def optimizer(*, lowest: float, highest: float, usual: float, gentle: float) -> Callable[[AnyBuild], AnyBuild]:
@@ -128,6 +129,8 @@ def advice_on_rate(recipe: "TrainParams", *, begun: bool, fresh_head: bool) -> s
 
     `begun`: the network begins from trained weights; `fresh_head`: but for its last layer.
     """
+    if recipe.optimizer == LBFGS:
+        return ""
     name, rate, kind = recipe.optimizer, recipe.lr, OPTIMIZERS[recipe.optimizer]
     if begun and recipe.freeze != "backbone" and rate > kind.gentle:
         head = " -S train.head_lr=5" if fresh_head else ""
