@@ -37,8 +37,8 @@ lock:  ## renew the locks after an edit of requirements*.txt (needs uv)
 	uv pip compile requirements.txt $(LOCKING) -o requirements.lock
 	uv pip compile requirements-dev.txt $(LOCKING) -o requirements-dev.lock
 
-clean:  ## remove the environment, logs, downloads and unfinished runs; data and models stay in DVC's cache
-	rm -rf .venv logs .downloads .checkpoints dvc_plots
+clean:  ## remove the environment, logs, downloads, features and unfinished runs; data and models stay in DVC's cache
+	rm -rf .venv logs .downloads .checkpoints .features dvc_plots
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile

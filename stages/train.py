@@ -24,8 +24,11 @@ from imageclf.runtime.stage import project_root, run_stage
 from imageclf.runtime.yaml import flat
 from imageclf.training.auto import chosen_values, resolve, words_of
 from imageclf.training.checkpoint import CHECKPOINTS, fingerprint, held_checkpoints
+from imageclf.training.features import FEATURES
+from imageclf.training.frozen import Task, on_features, solve
 from imageclf.training.log import RunLog, log_folder
 from imageclf.training.loop import fit
+from imageclf.training.optimizers import LBFGS
 from imageclf.training.outcome import ending_of, metrics_of
 from imageclf.training.schedule import least_shard, plan_course
 from imageclf.training.setup import build, check_counts, check_sizes, first_images, make_card
@@ -60,9 +63,11 @@ def main() -> str:
         prefetch=runtime.prefetch,
         pin_memory=runtime.pin_memory,
     )
+    how = f"{recipe.epochs} epochs, {course.total:,} steps of {course.batch_size} images"
+    if recipe.optimizer == LBFGS:
+        how = "logistic regression by L-BFGS, without epochs, batches and rates"
     print(
-        f"train: {recipe.model} on {dataset.name}, {len(train):,} images, {recipe.epochs} epochs, "
-        f"{course.total:,} steps of {course.batch_size} images; "
+        f"train: {recipe.model} on {dataset.name}, {len(train):,} images, {how}; "
         f"{compute.device}, {compute.precision}, {compute.workers} workers",
         flush=True,
     )
@@ -76,9 +81,15 @@ def main() -> str:
     alone = least_shard(course, drop_last=recipe.drop_last, shards=recipe.shards) == 1
     check_sizes(classifier, recipe, card, alone=alone)
 
-    # 3. Train, from the newest checkpoint if there is one.
     augment = Augment(recipe.seed, recipe.augment)
     samples = first_images(train, augment, recipe)
+    task = Task(classifier, train, val, augment, compute)
+
+    # 3. With a frozen backbone, compute the features once.
+    if recipe.freeze == "backbone":
+        task = on_features(task, card, recipe, sha256=dataset.sha256, folder=project_root() / FEATURES)
+
+    # 4. Train, from the newest checkpoint if there is one.
     run = fingerprint(asdict(card))
     with held_checkpoints(project_root() / CHECKPOINTS / run) as checkpoints:
         begun = checkpoints.newest()
@@ -88,21 +99,24 @@ def main() -> str:
                 log.params({"data": dataset.name} | flat(card.params) | flat(card.auto))
                 log.samples(samples)
                 log.graph(classifier, train.images[:2])
-            history = fit(
-                classifier,
-                train,
-                val,
-                recipe=recipe,
-                augment=augment,
-                compute=compute,
-                begun=begun,
-                checkpoints=checkpoints,
-                checkpoint_every=runtime.checkpoint_every,
-                log=log,
-                log_every=runtime.log_every,
-            )
+            if recipe.optimizer == LBFGS:
+                history = solve(task, recipe, log)
+            else:
+                history = fit(
+                    task.classifier,
+                    task.train,
+                    task.val,
+                    recipe=recipe,
+                    augment=task.augment,
+                    compute=task.compute,
+                    begun=begun,
+                    checkpoints=checkpoints,
+                    checkpoint_every=runtime.checkpoint_every,
+                    log=log,
+                    log_every=runtime.log_every,
+                )
 
-        # 4. Save the classifier and its history.
+        # 5. Save the classifier and its history.
         check_source(card.model, card.made_from)
         save_classifier(classifier, card)
         rounded = pd.DataFrame(history, columns=COLUMNS).round(6)

@@ -82,6 +82,10 @@ def transform(function: Transform) -> Transform:
     return function
 
 
+# images (N, ...), indices (n,), epoch -> (n, ...)
+Augmentation = Callable[[np.ndarray, np.ndarray, int | np.ndarray], np.ndarray]
+
+
 @dataclass(frozen=True)
 class Augment:
     """Called with the images (N, H, W, C), indices (n,) and the epoch, gives uint8 (n, H, W, C) to train on.

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from imageclf.augment.transforms import AugmentParams
 from imageclf.config.section import NO_FILE, Fraction, OneOf, Place, Positive, Scale, Section, Seed
-from imageclf.training.optimizers import OPTIMIZERS
+from imageclf.training.optimizers import LBFGS, OPTIMIZERS
 
 OUTS = ("data/raw", "data/prepared", "models/classifier", "models/export", "metrics")
 
@@ -22,6 +22,7 @@ class TrainParams(Section):
     weights: Place
     head: Literal["replace", "append", "append_after"]
     freeze: Literal["none", "backbone"] | Positive
+    views: Literal["auto"] | Annotated[int, Field(ge=0)]
     freeze_epochs: Literal["auto"] | Annotated[int, Field(ge=0)]
     head_lr: Literal["auto"] | Annotated[float, Field(gt=0)]
     layer_decay: Annotated[float, Field(gt=0, le=1)]
@@ -37,7 +38,7 @@ class TrainParams(Section):
     loss: Literal["cross_entropy", "mse", "l1"]
     label_smoothing: Literal["auto"] | Annotated[float, Field(ge=0, lt=1)]
     class_weights: Literal["none", "balanced"]
-    optimizer: Annotated[str, OneOf(("auto", *OPTIMIZERS))]
+    optimizer: Annotated[str, OneOf(("auto", *OPTIMIZERS, LBFGS))]
     lr: Literal["auto"] | Annotated[float, Field(gt=0)]
     momentum: Literal["auto"] | Annotated[float, Field(ge=0, lt=1)]
     nesterov: bool
@@ -83,7 +84,16 @@ class TrainParams(Section):
             raise ValueError(f"hard_fraction needs sampling shuffled, not {self.sampling}; set it to auto")
         for name in ("mixup", "cutmix"):
             self._check_mixing(name)
+        if self.optimizer == LBFGS:
+            self._check_logistic()
         return self
+
+    def _check_logistic(self) -> None:
+        for name, needed in (("freeze", "backbone"), ("loss", "cross_entropy"), ("sampling", "shuffled")):
+            if getattr(self, name) != needed:
+                raise ValueError(
+                    f"optimizer {LBFGS} needs {name} {needed}, not {getattr(self, name)}; change one of them"
+                )
 
     def _check_mixing(self, name: str) -> None:
         if not getattr(self.augment, name):

@@ -1,6 +1,6 @@
 """From images to logits: one function for validation, evaluation and export."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -37,23 +37,47 @@ def predict_logits(
         MachineError: the device is out of memory.
     """
     size = chunk_size(getattr(classifier, "network_size", None) or images.shape[1:3], device)
+    logits = []
+    for chunk in chunks_answered(
+        classifier,
+        lambda begin: np.array(images[begin : begin + size]),  # a copy: the array may be read-only
+        range(0, len(images), size),
+        device=device,
+        threads=threads,
+        autocast=autocast,
+    ):
+        logits.append(chunk)
+        advance(len(chunk))
+    return torch.cat(logits)
+
+
+def chunks_answered(
+    classifier: nn.Module,
+    load: Callable[[int], np.ndarray],
+    begins: Sequence[int],
+    *,
+    device: torch.device,
+    threads: int,
+    autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> Iterator[torch.Tensor]:
+    """What the classifier answers, float32 on the CPU, to the chunk that `load` gives for each of `begins`; in order.
+
+    Raises:
+        MachineError: the device is out of memory.
+    """
 
     def answer(begin: int) -> torch.Tensor:
-        with torch.no_grad(), autocast():  # both are thread-local
-            chunk = torch.from_numpy(np.array(images[begin : begin + size]))  # a copy: the array may be read-only
-            return classifier(chunk.to(device)).float().cpu()
-
-    logits = []
-    with _evaluating(classifier.to(device)), _chunk_pool(threads if device.type == "cpu" else 1) as pool:
+        images = torch.from_numpy(load(begin))
         try:
-            for chunk in pool.map(answer, range(0, len(images), size)):
-                logits.append(chunk)
-                advance(len(chunk))
+            with torch.no_grad(), autocast():  # both are thread-local
+                return classifier(images.to(device)).float().cpu()
         except torch.OutOfMemoryError:
             raise MachineError(
-                f"{device} has too little free memory for {size} images at once; set runtime.device to cpu"
+                f"{device} has too little free memory for {len(images)} images at once; set runtime.device to cpu"
             ) from None
-    return torch.cat(logits)
+
+    with _evaluating(classifier.to(device)), chunk_pool(threads if device.type == "cpu" else 1) as pool:
+        yield from pool.map(answer, begins)
 
 
 def chunk_size(image_size: tuple[int, ...], device: torch.device) -> int:
@@ -73,7 +97,8 @@ def _evaluating(classifier: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _chunk_pool(threads: int) -> Iterator[ThreadPoolExecutor]:
+def chunk_pool(threads: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads with one compute thread of torch each, so that no chunk's bits depend on how many they are."""
     before = torch.get_num_threads()
     try:
         # torch keeps the number of compute threads per calling thread, so each thread of the pool sets it.

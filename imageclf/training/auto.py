@@ -52,7 +52,7 @@ def resolve(
 
     network = auto_values(params.model)
     usual = AutoValues() if begun else network
-    kind = OPTIMIZERS[choose("optimizer", usual.optimizer)]
+    kind = OPTIMIZERS.get(choose("optimizer", usual.optimizer), OPTIMIZERS["adamw"])  # lbfgs has no rate
     choose("lr", kind.tuning if begun else kind.usual)
     choose("head_lr", HEAD_LR if begun and fresh_head else 1.0)
     choose("freeze_epochs", 0)

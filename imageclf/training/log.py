@@ -51,6 +51,10 @@ class RunLog:
         # The HParams tab shows the first five scalars in the alphabet: those of the epochs come before these.
         self.scalars(step, {f"within epochs/{name}": value for name, value in values.items()})
 
+    def epoch(self, step: int, row: Mapping[str, float]) -> None:
+        """The scores of an epoch that ended at `step`."""
+        self.scalars(step, {name.replace("_", "/"): value for name, value in row.items() if "_" in name})
+
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Points at `step`, counted in optimiser steps over the whole run."""
         with self._tried():

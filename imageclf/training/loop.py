@@ -7,7 +7,7 @@ from functools import partial
 
 import torch
 
-from imageclf.augment.transforms import Augment
+from imageclf.augment.transforms import Augmentation
 from imageclf.evaluation.inference import predict_logits
 from imageclf.evaluation.scores import top_k_accuracy
 from imageclf.images.dataset import Split
@@ -34,7 +34,7 @@ def fit(
     val: Split,
     *,
     recipe: Recipe,
-    augment: Augment,
+    augment: Augmentation,
     compute: Compute,
     begun: Checkpoint | None,
     checkpoints: Checkpoints,
@@ -99,8 +99,9 @@ def fit(
                 # 3. At the end of an epoch: validation. Every few seconds, and before a stop: a checkpoint.
                 if run.at_epochs_end:
                     with run.outcome.shown():
-                        row = run.end_epoch(rate, _validate(classifier, val, loss_fn, compute))
-                    _tell(row, recipe.epochs, run.position.step, progress, log)
+                        row = run.end_epoch(rate, validate(classifier, val, loss_fn, compute))
+                    progress.line(words_of(row, recipe.epochs))
+                    log.epoch(run.position.step, row)
                     log.insides(run.position.step, classifier, train.images[:PICTURED])
                 if wish.number or time.monotonic() - saved >= checkpoint_every:
                     log.flush()  # first: what is taken up again from there has been logged
@@ -112,7 +113,7 @@ def fit(
     return run.position.history
 
 
-def _validate(classifier: Classifier, val: Split, loss_fn: LossFunction, compute: Compute) -> Row:
+def validate(classifier: Classifier, val: Split, loss_fn: LossFunction, compute: Compute) -> Row:
     """Loss and accuracy on the validation split, the loss being the one that is trained for, without class weights.
 
     Mirror images are left to evaluate: here they would cost as much as a tenth of the training.
@@ -127,12 +128,12 @@ def _validate(classifier: Classifier, val: Split, loss_fn: LossFunction, compute
     return {"val_loss": loss, "val_top1": top_k_accuracy(logits.numpy(), val.labels, 1)}
 
 
-def _tell(row: Row, epochs: int, step: int, progress: Progress, log: RunLog) -> None:
+def words_of(row: Row, epochs: int) -> str:
+    """A line about an epoch's scores."""
     words = f"epoch {row['epoch']}/{epochs}: train loss {row['train_loss']:.3f}, top-1 {100 * row['train_top1']:.1f} %"
     if "val_top1" in row:
         words += f"; val loss {row['val_loss']:.3f}, top-1 {100 * row['val_top1']:.1f} %"
-    progress.line(words)
-    log.scalars(step, {name.replace("_", "/"): value for name, value in row.items() if "_" in name})
+    return words
 
 
 def _farewell(number: int, run: Run) -> str:

@@ -64,6 +64,7 @@ class Kind:
 
 
 OPTIMIZERS: dict[str, Kind] = {}
+LBFGS = "lbfgs"  # a value of `train.optimizer` too: logistic.py, which takes no steps on batches
 
 
 def optimizer(
@@ -139,6 +140,8 @@ def advice_on_rate(recipe: "Recipe", *, begun: bool) -> str:
 
     `begun`: the network begins from trained weights.
     """
+    if recipe.optimizer == LBFGS:
+        return ""
     name, rate, kind = recipe.optimizer, recipe.lr, OPTIMIZERS[recipe.optimizer]
     if begun and recipe.freeze != "backbone" and rate > kind.gentle:
         return (

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from imageclf.training.auto import Recipe
+from imageclf.training.optimizers import LBFGS
 from imageclf.training.shared import Network
 
 
@@ -134,7 +135,7 @@ def ending_of(history: list[Row], recipe: Recipe) -> str:
         words += f" of epoch {row['epoch']}"
     if "val_top1" in row:
         words += f", val top-1 {100 * row['val_top1']:.2f} %"
-    if len(history) < recipe.epochs:
+    if len(history) < recipe.epochs and recipe.optimizer != LBFGS:
         words += f", stopped at epoch {len(history)}/{recipe.epochs}: no better one since "
         words += f"{best_row(history[recipe.freeze_epochs :])['epoch']}"
     return words

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from imageclf.augment.mixing import Mixed, Mixing, image_weights, soft_targets, weighted_fractions
-from imageclf.augment.transforms import Augment
+from imageclf.augment.transforms import Augmentation
 from imageclf.images.dataset import Split
 from imageclf.models.classifier import scaled
 from imageclf.models.device import Compute
@@ -58,7 +58,7 @@ class ShardWorker:
         network: Network,
         split: Split,
         *,
-        augment: Augment,
+        augment: Augmentation,
         mixing: Mixing,
         weighted: bool,
         loss_fn: LossFunction,

@@ -13,7 +13,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from imageclf.augment.mixing import Mixing
-from imageclf.augment.transforms import Augment
+from imageclf.augment.transforms import Augmentation
 from imageclf.images.dataset import Split
 from imageclf.models.device import Compute, make_deterministic
 from imageclf.runtime.errors import MachineError
@@ -46,7 +46,7 @@ def make_worker(
     board: Board,
     network: Network,
     split: Split,
-    augment: Augment,
+    augment: Augmentation,
     loss_fn: LossFunction,
     compute: Compute,
     recipe: Recipe,

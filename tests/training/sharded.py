@@ -88,6 +88,6 @@ def train_a_little(
     return hashlib.sha256(b"".join(tensor.contiguous().numpy().tobytes() for tensor in state.values())).hexdigest()
 
 
-def augmented(**changes: float) -> dict[str, Any]:
+def augmented(**changes: Any) -> dict[str, Any]:
     """`train.augment` with changes, for a recipe."""
     return {"augment": recipe().augment.model_dump() | changes}
