@@ -34,6 +34,7 @@ class Card:
     precision: str  # of the training: fp32 or bf16
     made_with: dict[str, str]  # versions and instruction set, which may change the bytes
     window: list[int] | None = None  # values of 16-bit grey pictures that become black and white; None: 0 and 65535
+    fit: str = "crop"  # prepare.fit of own images: crop, pad or stretch
 
 
 class Metadata(BaseModel):

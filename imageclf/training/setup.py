@@ -74,6 +74,7 @@ def make_card(recipe: TrainParams, dataset: Dataset, beginning: Beginning, compu
         precision=compute.precision,
         made_with={"torch": torch.__version__, "processor": _processor(compute)},
         window=dataset.window,
+        fit=dataset.fit,
     )
 
 
