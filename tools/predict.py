@@ -155,9 +155,10 @@ def _answers(
 def _remarks(classifier: OnnxClassifier, sizes: list[tuple[int, int]], ranges: list[tuple[int, int]]) -> Iterator[str]:
     """The same remarks that prepare prints on training images."""
     narrow = "" if classifier.window else narrow_range(ranges)
+    cut = cut_away(sizes, classifier.size) if classifier.fit == "crop" else ""
     remarks = {
         "narrow range": f"{narrow}, and train again" if narrow else "",
-        "cut away": cut_away(sizes, classifier.size) if classifier.fit == "crop" else "",
+        "cut away": f"{cut}, and train again" if cut else "",
         "tiny": tiny(sizes),
     }
     yield from (f"{kind}: {words}" for kind, words in remarks.items() if words)

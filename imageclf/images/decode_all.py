@@ -31,6 +31,7 @@ from imageclf.runtime.platform import (
     SIGPROF,
     begin_writing,
     how_it_ended,
+    keep_freed_memory,
     limit_computing,
     limit_memory,
     start_method,
@@ -105,6 +106,7 @@ def _serve(work: Work, pipe: Connection, inherited: list[Connection]) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the stage's handler, which prints
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent ends the workers
     limit_memory(MEMORY)
+    keep_freed_memory()
     try:
         while True:
             chunk = pipe.recv()

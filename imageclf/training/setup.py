@@ -90,6 +90,8 @@ def build(card: Card, beginning: Beginning, recipe: TrainParams, train: Split, c
     Raises:
         ParamsError: the network cannot be built, or is too large to be exported.
     """
+    if words := enlargement(card.size, card.network_size):
+        print(f"train: {words}", flush=True)
     torch.manual_seed(torch_seed(recipe.seed, BUILD))
     classifier = begun_classifier(card, beginning).to(compute.device).to(memory_format=torch.channels_last)
     on_weights, fresh_head = beginning.weights is not None, not keeps_last_layer(card, beginning)
@@ -101,6 +103,16 @@ def build(card: Card, beginning: Beginning, recipe: TrainParams, train: Split, c
     if not on_weights:
         _see(classifier, train, compute)
     return classifier
+
+
+def enlargement(prepared: tuple[int, int], network: tuple[int, int]) -> str:
+    """A remark if images of the first (height, width) are enlarged to the second; else empty."""
+    if network[0] <= prepared[0] and network[1] <= prepared[1]:
+        return ""
+    return (
+        f"the prepared images of {prepared[1]}x{prepared[0]} pixels are enlarged to {network[1]}x{network[0]}; own "
+        f"pictures show more with prepare.size={max(network)}"
+    )
 
 
 def check_sizes(classifier: Classifier, recipe: TrainParams, card: Card, scales: list[float], *, alone: bool) -> None:
