@@ -36,6 +36,7 @@ lint: .venv/installed-dev  ## set up and check style and types
 lock:  ## renew the locks after an edit of requirements*.txt (needs uv)
 	uv pip compile requirements.txt $(LOCKING) -o requirements.lock
 	uv pip compile requirements-dev.txt $(LOCKING) -o requirements-dev.lock
+	uv pip compile requirements-heic.txt $(LOCKING) -o requirements-heic.lock
 
 clean:  ## remove the environment, logs, downloads, features and unfinished runs; data and models stay in DVC's cache
 	rm -rf .venv logs .downloads .checkpoints .features dvc_plots

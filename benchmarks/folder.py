@@ -2,7 +2,8 @@
 
 Writes 20,000 JPEGs of about 500x375 pixels to a temporary folder (1 GB), then prepare and torchvision's ImageFolder
 with Resize, CenterCrop and two loader workers take turns at them, each turn in a process of its own. Then prepare once
-more on one core: the same bytes. Keeps nothing; on a machine that does something else the figures are noise.
+more on one core: the same bytes. Prints the peaks of memory and of disk use. Keeps nothing; on a machine that does
+something else the figures are noise.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.folder_turn import ROOT
 from benchmarks.photos import write_photos
-from benchmarks.watch import MemoryWatch
+from benchmarks.watch import DiskWatch, MemoryWatch
 from imageclf.images.dataset import PREPARED
 from imageclf.runtime.errors import MachineError
 from imageclf.runtime.files import SUMS
@@ -44,7 +45,7 @@ def main() -> None:
 
 
 def _turn(name: str, photos: Path, side: int, workspace: Path, *options: str) -> float:
-    """The seconds of one turn; its peak memory is printed.
+    """The seconds of one turn; its peak memory and disk use are printed.
 
     Raises:
         MachineError: it failed; it has said why itself.
@@ -55,14 +56,17 @@ def _turn(name: str, photos: Path, side: int, workspace: Path, *options: str) ->
     with (
         subprocess.Popen(command, cwd=workspace, env=environment, stdout=subprocess.PIPE, text=True) as process,
         MemoryWatch(process.pid) as watch,
+        DiskWatch(workspace) as disk,
     ):
         assert process.stdout
         lines = process.stdout.read().splitlines()
     if process.returncode:
         raise MachineError(f"the turn of {name} ended with exit code {process.returncode}; its own words are above")
-    print(f"{' '.join([name, *options]):17} {watch.peak.whole / 1e6:6,.0f} MB at most,", end="", flush=True)
+    arrays = sum(file.stat().st_size for file in (workspace / PREPARED).glob("*_images.npy"))
+    use = f"{disk.peak / arrays:.2f} times the arrays on disk, " if arrays else ""
+    print(f"{' '.join([name, *options]):17} {watch.peak.whole / 1e6:6,.0f} MB, {use}", end="", flush=True)
     taken = json.loads(lines[-1])["seconds"]
-    print(f" {taken:.1f} s", end="\n" if options else ",", flush=True)
+    print(f"{taken:.1f} s", end="\n" if options else ",", flush=True)
     return taken
 
 

@@ -1,9 +1,10 @@
-"""Turns, each in a fresh process, and the memory that it and its children take. Memory is read on Linux only."""
+"""Turns, each in a fresh process, and the memory and disk that they take. Memory is read on Linux only."""
 
 import json
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,36 @@ class MemoryWatch(threading.Thread):
         while not self._over.wait(READ_EVERY):
             now = family_memory(self._pid)
             self.peak = Memory(max(self.peak.whole, now.whole), max(self.peak.own, now.own))
+
+
+class DiskWatch(threading.Thread):
+    """Adds up the space that the files of a folder take on disk, again and again, and keeps the most of it."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(daemon=True)
+        self.peak = 0  # bytes
+        self._folder, self._over = folder, threading.Event()
+
+    def __enter__(self) -> "DiskWatch":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self.join()
+
+    def run(self) -> None:
+        while not self._over.wait(READ_EVERY):
+            self.peak = max(self.peak, disk_use(self._folder))
+
+
+def disk_use(folder: Path) -> int:
+    """Bytes on disk of the files below a folder; holes take none."""
+    total = 0
+    for file in folder.rglob("*"):
+        with suppress(OSError):  # it was renamed or removed
+            total += 512 * file.lstat().st_blocks
+    return total
 
 
 def family_memory(pid: int) -> Memory:

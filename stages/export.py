@@ -23,7 +23,7 @@ from imageclf.export.agreement import agreement, check_agreement, fresh_answers
 from imageclf.export.model_card import model_card
 from imageclf.export.registry import Material, all_formats
 from imageclf.images.dataset import PREPARED, Split
-from imageclf.images.decode import RULE
+from imageclf.images.decode import rule
 from imageclf.models.card import Card
 from imageclf.models.classifier import Classifier, load_classifier
 from imageclf.models.device import make_deterministic
@@ -73,7 +73,7 @@ def main() -> str:
             reports[kind] = agreement(answers, trained, test.labels) | {"bytes": file.stat().st_size}
             progress.advance(len(test))
         (folder / "README.md").write_text(
-            model_card(card, test=scores, exports=reports, pictures=RULE), encoding="utf-8"
+            model_card(card, test=scores, exports=reports, pictures=rule(card.fit)), encoding="utf-8"
         )
     write_json(METRICS, reports)
     return f"{EXPORT}, same answers as the trained model on {_fewest_same(reports):,} of {len(test):,} test images"
@@ -108,10 +108,12 @@ def _facts(card: Card, scores: dict[str, Any]) -> dict[str, Any]:
         "size": card.size,
         "channels": card.channels,
         "data": card.data,
-        "pictures": RULE,
+        "pictures": rule(card.fit),
     } | _certainty(scores)
     if card.window:
         facts["window"] = card.window
+    if card.fit != "crop":
+        facts["fit"] = card.fit
     if card.network_size != card.size:
         facts["network_size"] = card.network_size  # readers choose their chunk size by it
     return facts

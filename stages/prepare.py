@@ -14,8 +14,9 @@ from imageclf.config.prepare import PrepareParams
 from imageclf.config.section import read_section
 from imageclf.images.checks import console_lines, summarize
 from imageclf.images.counts import class_lines
-from imageclf.images.dataset import PREPARED, SPLITS, pack
+from imageclf.images.dataset import PREPARED, SPLITS, read_split
 from imageclf.images.grid import draw_preview, drawn, first_of_each
+from imageclf.images.packing import pack
 from imageclf.images.selection import look_at_arrays, look_at_folder
 from imageclf.runtime.errors import DataError
 from imageclf.runtime.files import check_sums, replaced_folder, write_bytes, write_json
@@ -34,23 +35,15 @@ def main() -> str:
     name, classes = facts["name"], facts["classes"]
     print(f"prepare: {name}, {len(classes)} classes", flush=True)
     with replaced_folder(PREPARED) as folder:
-        # 2. Check every image and assign it to a split.
+        # 2. Check every image, assign it to a split, and write it there.
         if facts.get("kind") == "files":
-            scratch = folder / "decoded"
-            found = look_at_folder(RAW, facts["roots"], classes, params, scratch=scratch, workers=available_cores())
+            found = look_at_folder(RAW, facts["roots"], classes, params, folder=folder, workers=available_cores())
         else:
-            found = look_at_arrays(RAW, name, params)
+            found = look_at_arrays(RAW, name, params, folder=folder)
 
-        # 3. Pack the splits, and draw some images.
-        pack(folder, found.parts, name=name, classes=classes, shape=found.shape, window=params.window)
-        train = found.parts["train"]
-        shown = first_of_each(train.labels)
-        preview = drawn(
-            PREVIEW,
-            lambda: draw_preview(train.images(shown), train.labels[shown], classes),
-            compress_type=zlib.Z_RLE,  # the same size in a fifth of the time
-        )
-        (folder / "decoded").unlink(missing_ok=True)
+        # 3. Describe the splits, and draw some images.
+        pack(folder, found.parts, name=name, classes=classes, shape=found.shape, window=params.window, fit=params.fit)
+        preview = _preview(folder, classes)
 
     # 4. Write the summary and the preview.
     write_json(SUMMARY, summarize(found, classes))
@@ -59,6 +52,16 @@ def main() -> str:
         print(f"prepare: {line}", flush=True)
     counts = ", ".join(f"{len(found.parts[split].labels):,} {split}" for split in SPLITS)
     return f"{counts} images in {PREPARED}{found.words()}"
+
+
+def _preview(folder: Path, classes: list[str]) -> bytes:
+    train = read_split("train", folder)
+    shown = first_of_each(train.labels)
+    return drawn(
+        PREVIEW,
+        lambda: draw_preview(train.images[shown], train.labels[shown], classes),
+        compress_type=zlib.Z_RLE,  # the same size in a fifth of the time
+    )
 
 
 def _read_facts() -> dict[str, Any]:

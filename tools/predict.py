@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from imageclf.export.onnx_answers import OnnxClassifier, load_onnx_classifier
-from imageclf.images.decode import RULE, Picture, read_picture
+from imageclf.images.decode import Picture, read_picture, rule
 from imageclf.images.kinds import find_pictures
 from imageclf.images.remarks import cut_away, narrow_range, tiny
 from imageclf.runtime.errors import DataError, printable, some
@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tools.predict",
         description="Classify pictures with the exported classifier.",
-        epilog=f"Preprocessing of pictures of any size: {RULE}.",
+        epilog=f"Preprocessing of pictures of any size: {rule('crop')}, or as prepare.fit says.",
     )
     parser.add_argument("paths", nargs="+", type=_path, metavar="PATH", help="a picture, or a folder of pictures")
     parser.add_argument("--top", type=_positive, default=1, metavar="K", help="classes per picture (default: 1)")
@@ -131,7 +131,13 @@ def _answers(
 
     def read(path: Path) -> Picture | DataError:
         try:
-            return read_picture(path, size=classifier.size, channels=classifier.channels, window=classifier.window)
+            return read_picture(
+                path,
+                size=classifier.size,
+                channels=classifier.channels,
+                fit=classifier.fit,
+                window=classifier.window,
+            )
         except DataError as error:
             return error
 
@@ -149,9 +155,10 @@ def _answers(
 def _remarks(classifier: OnnxClassifier, sizes: list[tuple[int, int]], ranges: list[tuple[int, int]]) -> Iterator[str]:
     """The same remarks that prepare prints on training images."""
     narrow = "" if classifier.window else narrow_range(ranges)
+    cut = cut_away(sizes, classifier.size) if classifier.fit == "crop" else ""
     remarks = {
         "narrow range": f"{narrow}, and train again" if narrow else "",
-        "cut away": cut_away(sizes, classifier.size),
+        "cut away": f"{cut}, and train again" if cut else "",
         "tiny": tiny(sizes),
     }
     yield from (f"{kind}: {words}" for kind, words in remarks.items() if words)

@@ -16,6 +16,7 @@ class PrepareParams(Section):
     test_fraction: Annotated[float, Field(ge=0, lt=1)]
     seed: Seed
     size: Literal["auto"] | Positive
+    fit: Literal["crop", "pad", "stretch"]
     window: list[int] | None
     per_class: Positive | None
     on_bad: Literal["fail", "drop"]

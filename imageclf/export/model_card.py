@@ -4,7 +4,7 @@ import html
 from collections.abc import Mapping
 from typing import Any
 
-from imageclf.images.decode import FILTER, GAP, SIXTEEN_BITS
+from imageclf.images.decode import FILTER, GAP, GREY, SIXTEEN_BITS
 from imageclf.models.card import Card
 
 CLASSES_SHOWN = 20
@@ -112,12 +112,12 @@ def read(path):
     elif picture.has_transparency_data:
         white = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(white, picture.convert("RGBA"))
-    side = min(width, height)  # the square in the middle
-    box = ((width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2)
+    {_fitting(card.fit, side)}
     picture = picture.convert("RGB")
-    picture = picture.resize(({side}, {side}), Image.Resampling.{FILTER.name}, box, reducing_gap={GAP})
+    picture = picture.resize(size, Image.Resampling.{FILTER.name}, box, reducing_gap={GAP})
     picture.getexif()[0x112] = turned
-    return np.asarray(ImageOps.exif_transpose(picture){grey}){pixels}
+    picture = ImageOps.exif_transpose(picture){grey}{_padding(card, side)}
+    return np.asarray(picture){pixels}
 
 
 session = onnxruntime.InferenceSession("classifier.onnx")
@@ -125,6 +125,35 @@ labels = Path("labels.txt").read_text(encoding="utf-8").splitlines()
 images = read("picture.png")  # uint8 (1, {side}, {side}, {card.channels})
 (probabilities,) = session.run(["probabilities"], {{"images": images}})  # float32 (1, {len(card.classes)})
 print(labels[probabilities[0].argmax()], probabilities[0].max())"""
+
+
+def _fitting(fit: str, side: int) -> str:
+    """Lines of the snippet: the size to resize to, and the part of the picture to resize."""
+    lines = {
+        "crop": [
+            "least = min(width, height)  # the square in the middle",
+            "box = ((width - least) / 2, (height - least) / 2, (width + least) / 2, (height + least) / 2)",
+            f"size = ({side}, {side})",
+        ],
+        "pad": [
+            "box = (0, 0, width, height)  # the whole",
+            f"scale = {side} / max(width, height)",
+            "size = (max(1, round(scale * width)), max(1, round(scale * height)))",
+        ],
+        "stretch": ["box = (0, 0, width, height)  # the whole", f"size = ({side}, {side})"],
+    }
+    return "\n    ".join(lines[fit])
+
+
+def _padding(card: Card, side: int) -> str:
+    """Lines of the snippet that put the picture in the middle of a grey square."""
+    if card.fit != "pad":
+        return ""
+    mode, grey = ("RGB", (GREY,) * 3) if card.channels == 3 else ("L", GREY)
+    return f"""
+    square = Image.new("{mode}", ({side}, {side}), {grey})
+    square.paste(picture, (({side} - picture.width) // 2, ({side} - picture.height) // 2))
+    picture = square"""
 
 
 def _trained_with(card: Card) -> str:

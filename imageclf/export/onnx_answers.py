@@ -31,6 +31,7 @@ class OnnxClassifier:
     channels: int
     threshold: float | None = None  # an answer with a lower probability is unsure; None: none is
     window: list[int] | None = None  # values of 16-bit grey pictures that become black and white; None: 0 and 65535
+    fit: str = "crop"  # how a picture becomes of this size: crop, pad or stretch
 
     def probabilities(self, images: np.ndarray, *, threads: int) -> np.ndarray:
         """Class probabilities float32 (N, classes) of uint8 (N, H, W, C), N at least 1, independent of `threads`."""
@@ -59,7 +60,14 @@ def load_onnx_classifier(path: Path) -> OnnxClassifier:
         network_size = tuple(facts.get("network_size", size))
         threshold = float(facts["threshold"]) if "threshold" in facts else None
         return OnnxClassifier(
-            session, facts["classes"], size, network_size, facts["channels"], threshold, facts.get("window")
+            session,
+            facts["classes"],
+            size,
+            network_size,
+            facts["channels"],
+            threshold,
+            facts.get("window"),
+            facts.get("fit", "crop"),
         )
     except FileNotFoundError:
         raise DataError(f"{path} is missing; run {brings('export')}") from None

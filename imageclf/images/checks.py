@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from imageclf.images.dataset import SPLITS, Part
+from imageclf.images.dataset import SPLITS
 from imageclf.images.decode_all import Outcome
 from imageclf.images.manifest import File
-from imageclf.images.remarks import cut_away, narrow_range
+from imageclf.images.packing import Part
+from imageclf.images.remarks import cut_away, enlarged, narrow_range
 from imageclf.images.splits import LEAST
 from imageclf.runtime.errors import DataError, closest, printable
 from imageclf.runtime.files import write_text
@@ -75,17 +76,26 @@ def remarks(files: list[File], outcomes: list[Outcome], used: list[int]) -> list
     return found
 
 
-def set_remarks(files: list[File], outcomes: list[Outcome], used: list[int], *, has_window: bool) -> list[Finding]:
-    """Remarks on all images that are `used`; `has_window`: prepare.window is set."""
+def set_remarks(
+    files: list[File], outcomes: list[Outcome], used: list[int], *, has_window: bool, fit: str, side: int
+) -> list[Finding]:
+    """Remarks on all images that are `used`.
+
+    `has_window`: prepare.window is set; `fit` is prepare.fit; `side` is that of the prepared images.
+    """
     shown = [outcomes[index] for index in used]
     found = _range_remarks(shown, has_window=has_window)
     blank = sum(outcome.blank for outcome in shown)
     if blank:
         words = f"{blank:,} of {len(shown):,} pictures are one colour all over; look at them"
         found.append(Finding(ALL, "blank", words, USED))
-    words = cut_away([(outcome.width, outcome.height) for outcome in shown])
-    if words:
-        found.append(Finding(ALL, "cut away", words, USED))
+    sizes = [(outcome.width, outcome.height) for outcome in shown]
+    for kind, words in (
+        ("cut away", cut_away(sizes) if fit == "crop" else ""),
+        ("enlarged", enlarged(sizes, side, fit=fit)),
+    ):
+        if words:
+            found.append(Finding(ALL, kind, words, USED))
     return found + _one_picture_classes(files, outcomes, used)
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 
 from imageclf.images.checks import ALL, USED, Finding
-from imageclf.images.dataset import SPLITS, Part
+from imageclf.images.dataset import SPLITS
+from imageclf.images.packing import Part
 from imageclf.runtime.errors import printable
 
 LISTED = 12  # classes; with more, a summary

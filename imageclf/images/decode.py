@@ -1,7 +1,7 @@
 """Decode one picture file to a classifier's input, identically in training and prediction."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,8 @@ from PIL import Image, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 from imageclf.images.kinds import CAMERA_RAW, FORMATS, WHOLE, is_camera_raw, name_of
 from imageclf.runtime.errors import DataError, printable
 
+Box = tuple[float, float, float, float]  # left, upper, right, lower, in pixels
+Shrink = Callable[[Image.Image, tuple[int, int], Box], np.ndarray]
 LARGEST = 50_000_000  # pixels; four bytes each once decoded
 LARGEST_TEXT = 256 * 2**20  # bytes of text and colour profile in a PNG, decompressed
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = LARGEST_TEXT  # Pillow's own are 1 MB and 64 MB
@@ -18,9 +20,15 @@ PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = LARGEST_TEXT  #
 FILTER = Image.Resampling.BILINEAR
 RULE = (
     "upright by EXIF, first frame, transparency over white, 16 bits to 8 (grey by the classifier's window, if it has "
-    f"one), cut to the middle of the right shape and resized by Pillow's {FILTER.name.lower()} filter, large JPEGs "
-    "from the smallest of the scales 1/8, 1/4, 1/2 that is no smaller"
+    "one), {fitted} by Pillow's " + FILTER.name.lower() + " filter, large JPEGs from the smallest of the scales 1/8, "
+    "1/4, 1/2 that is no smaller"
 )
+FITS = {
+    "crop": "cut to the middle of the right shape and resized",
+    "pad": "resized as a whole and padded to the right shape with grey",
+    "stretch": "resized as a whole to the right shape, whatever its own",
+}
+GREY = 128  # of the padding: near the mean of photographs, so that it says least to a network
 # Unambiguous modes. 32-bit, float and LAB pixels have no standard range.
 MODES = {"1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "LA", "PA", "RGBA", "I;16", "I;16L", "I;16B"}
 SIXTEEN_BITS = 65535  # the largest value of 16 bits
@@ -46,6 +54,7 @@ class Picture:
     """The pixels, uint8 (H, W, C), and facts about the file."""
 
     pixels: np.ndarray
+    shown: np.ndarray  # the part of `pixels` that is not padding
     width: int
     height: int
     mode: str  # Pillow's mode
@@ -62,10 +71,17 @@ class Unfit(Exception):
         self.kind, self.found, self.remedy = kind, found, remedy
 
 
-def read_picture(path: Path, *, size: tuple[int, int], channels: int, window: Sequence[int] | None = None) -> Picture:
+def rule(fit: str) -> str:
+    """The preprocessing of pictures of any size and format, in words; `fit` is prepare.fit."""
+    return RULE.format(fitted=FITS[fit])
+
+
+def read_picture(
+    path: Path, *, size: tuple[int, int], channels: int, fit: str = "crop", window: Sequence[int] | None = None
+) -> Picture:
     """Read a picture file as uint8 (H, W, C): `size` is (H, W), `channels` 3 for RGB or 1 for grey.
 
-    For `window` see `decode`.
+    For `fit` and `window` see `decode`.
 
     Raises:
         DataError: the file is missing, not a picture, damaged, too large, or of an unsupported kind.
@@ -74,7 +90,7 @@ def read_picture(path: Path, *, size: tuple[int, int], channels: int, window: Se
     try:
         if not path.is_file():  # reading a pipe or a device may block
             raise DataError(f"{name}: not there, or not a file; check the path")
-        return decode(path.read_bytes(), size=size, channels=channels, window=window)
+        return decode(path.read_bytes(), size=size, channels=channels, fit=fit, window=window)
     except Unfit as fault:
         raise DataError(f"{name}: {fault.found}; {fault.remedy}") from None
     except PermissionError:
@@ -83,11 +99,21 @@ def read_picture(path: Path, *, size: tuple[int, int], channels: int, window: Se
         raise DataError(f"{name}: cannot be read ({error.strerror or error}); check the path") from None
 
 
-def decode(content: bytes, *, size: tuple[int, int], channels: int, window: Sequence[int] | None = None) -> Picture:
+def decode(
+    content: bytes,
+    *,
+    size: tuple[int, int],
+    channels: int,
+    fit: str = "crop",
+    window: Sequence[int] | None = None,
+    shrink: Shrink | None = None,
+) -> Picture:
     """Decode a file's bytes to uint8 (H, W, C), where `size` is (H, W) and `channels` 3 or 1.
 
-    The largest central crop with the aspect ratio of `size` is resized. An 8-bit picture of this size is returned
-    unchanged. `window` has the values of 16-bit grey pictures that become black and white; None: 0 and 65535.
+    `fit` is crop: resize the largest central part with the aspect ratio of `size`; pad: resize the whole, and fill up
+    with grey; or stretch: resize the whole to `size`. An 8-bit picture of this size is returned unchanged. `window` has
+    the values of 16-bit grey pictures that become black and white; None: 0 and 65535. `shrink` resizes an RGB picture
+    as Pillow does, but faster.
 
     Raises:
         Unfit: the content is empty, not a picture, damaged, too large, or of an unsupported kind.
@@ -104,10 +130,9 @@ def decode(content: bytes, *, size: tuple[int, int], channels: int, window: Sequ
             # A reduced JPEG ends between two pixels; draft returns the exact box.
             whole = drafted[1][2:] if drafted else picture.size
             values = _values(picture) if picture.mode.startswith("I") else None
-            fitted = _fitted(_eight_bits(picture, window), whole, size[::-1] if turn in SIDEWAYS else size)
-            upright = fitted if turn is None else fitted.transpose(turn)
-            wanted = "RGB" if channels == 3 else "L"
-            shown = upright if upright.mode == wanted else upright.convert(wanted)
+            across, box = _fitting(fit, whole, size if turn in SIDEWAYS else size[::-1])
+            lying = _resized(_eight_bits(picture, window), across, box, "RGB" if channels == 3 else "L", shrink)
+            upright = lying if turn is None else np.asarray(Image.fromarray(lying).transpose(turn))
             several = picture.format != "JPEG" and _has_several(content)
     except Unfit:
         raise
@@ -120,7 +145,8 @@ def decode(content: bytes, *, size: tuple[int, int], channels: int, window: Sequ
             found = f"more than {LARGEST_TEXT:,} bytes of text beside its pixels"
             raise Unfit("too large", found, "save it without") from None
         raise damaged(str(error) or type(error).__name__) from None
-    return Picture(np.asarray(shown).reshape(*size, channels), width, height, mode, several, odd_exif, values)
+    pixels, shown = _padded(upright.reshape(*upright.shape[:2], channels), size)
+    return Picture(pixels, shown, width, height, mode, several, odd_exif, values)
 
 
 def damaged(words: str) -> Unfit:
@@ -194,14 +220,41 @@ def _eight_bits(picture: Image.Image, window: Sequence[int] | None) -> Image.Ima
     return picture if picture.mode in ("L", "RGB") else picture.convert("RGB")
 
 
-def _fitted(picture: Image.Image, whole: tuple[float, float], size: tuple[int, int]) -> Image.Image:
-    """The largest central crop of shape (H, W), resized; `whole` is the picture's exact (width, height)."""
-    height, width = size
-    scale = min(whole[0] / width, whole[1] / height)
-    across, down = min(scale * width, whole[0]), min(scale * height, whole[1])
+def _fitting(fit: str, whole: tuple[float, float], size: tuple[int, int]) -> tuple[tuple[int, int], Box]:
+    """The (width, height) to resize to, and the part of the picture to resize; `size` and `whole` are such too.
+
+    `whole` is the picture's exact size.
+    """
+    if fit == "stretch":
+        return size, (0, 0, *whole)
+    if fit == "pad":
+        scale = min(size[0] / whole[0], size[1] / whole[1])
+        return (max(1, round(scale * whole[0])), max(1, round(scale * whole[1]))), (0, 0, *whole)
+    scale = min(whole[0] / size[0], whole[1] / size[1])
+    across, down = min(scale * size[0], whole[0]), min(scale * size[1], whole[1])
     left, top = (whole[0] - across) / 2, (whole[1] - down) / 2
-    box = (left, top, left + across, top + down)
-    return picture.resize((width, height), FILTER, box, reducing_gap=GAP)
+    return size, (left, top, left + across, top + down)
+
+
+def _resized(picture: Image.Image, size: tuple[int, int], box: Box, mode: str, shrink: Shrink | None) -> np.ndarray:
+    """What `box` cuts from a picture, resized to `size` (width, height): uint8 (H, W, 3), or (H, W) for mode L."""
+    reduces = max((box[2] - box[0]) / size[0], (box[3] - box[1]) / size[1]) >= 2 * GAP
+    if shrink and picture.mode == mode == "RGB" and picture.size != size and not reduces:
+        return shrink(picture, size, box)
+    resized = picture.resize(size, FILTER, box, reducing_gap=GAP)
+    return np.asarray(resized if resized.mode == mode else resized.convert(mode))
+
+
+def _padded(pixels: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """uint8 (h, w, C) in the middle of grey (H, W, C), and the part of the result that it is."""
+    height, width, channels = pixels.shape
+    if (height, width) == size:
+        return pixels, pixels
+    canvas = np.full((*size, channels), GREY, np.uint8)
+    top, left = (size[0] - height) // 2, (size[1] - width) // 2
+    shown = canvas[top : top + height, left : left + width]
+    shown[:] = pixels
+    return canvas, shown
 
 
 def _has_several(content: bytes) -> bool:

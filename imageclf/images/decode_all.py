@@ -9,17 +9,18 @@ import stat
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
-from imageclf.images.decode import Unfit, damaged, decode
+from imageclf.images.decode import Picture, Shrink, Unfit, damaged, decode
 from imageclf.images.kinds import cached_by_dvc
 from imageclf.images.manifest import File
 from imageclf.images.remarks import SMALLEST
@@ -28,7 +29,9 @@ from imageclf.runtime.platform import (
     READ_FLAGS,
     SIGKILL,
     SIGPROF,
+    begin_writing,
     how_it_ended,
+    keep_freed_memory,
     limit_computing,
     limit_memory,
     start_method,
@@ -103,6 +106,7 @@ def _serve(work: Work, pipe: Connection, inherited: list[Connection]) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the stage's handler, which prints
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent ends the workers
     limit_memory(MEMORY)
+    keep_freed_memory()
     try:
         while True:
             chunk = pipe.recv()
@@ -114,49 +118,63 @@ def _serve(work: Work, pipe: Connection, inherited: list[Connection]) -> None:
         return
 
 
-SIDE = 64  # pixels: the size if prepare.size is auto, and of the images that are hashed
+SIDE = 64  # pixels: the size if prepare.size is auto
 CHANNELS = 3  # also for grey pictures, so that adding a colour picture changes nothing
 LARGEST_FILE = 256 * 2**20  # bytes; files are read completely
 LONGEST = 20  # largest aspect ratio
 CHUNK = 64  # files per task
 PATIENCE = 60  # seconds of CPU time per file
-COPIES = 2  # of every image: decoded, and packed
+MANY = 4096  # files from which compiled loops are worth the seconds that they take to load, or to compile once
 
 
 @dataclass(frozen=True)
 class Outcome:
     """The result for one file: facts about the picture, or its fault."""
 
-    digest: bytes = b""  # always at 64x64, so that prepare.size does not affect the splits
+    digest: bytes = b""  # of the prepared pixels: equal for copies
     width: int = 0
     height: int = 0
     mode: str = ""
     values: tuple[int, int] | None = None  # range of stored values, for 16-bit grey
-    brightest: int = 0  # 0 to 255, at 64x64
-    blank: bool = False  # one colour all over, at 64x64
+    brightest: int = 0  # 0 to 255
+    blank: bool = False  # one colour all over
     oddities: tuple[str, ...] = ()  # remarks for the report
     fault: str = ""  # kind of fault; empty: none
     found: str = ""  # description of the fault, and what to do
 
 
+Slot = tuple[Path, int]  # the file that takes an image's pixels, and where in it
+
+
+@dataclass(frozen=True)
+class _Work:
+    files: list[File]
+    slots: dict[int, Slot]
+    decode: Callable[[bytes], Picture]
+
+
 def decode_files(
-    files: list[File], *, size: tuple[int, int], window: Sequence[int] | None = None, target: Path, workers: int
+    files: list[File],
+    slots: dict[int, Slot],
+    *,
+    size: tuple[int, int],
+    fit: str = "crop",
+    window: Sequence[int] | None = None,
+    workers: int,
 ) -> list[Outcome]:
-    """Decode every file to uint8 (H, W, 3), where `size` is (H, W); image i is at position i of the file `target`.
+    """Decode every file to uint8 (H, W, 3), where `size` is (H, W), and write it to its slot, if it has one.
 
-    `window` has the values of 16-bit grey pictures that become black and white.
-
-    The number of workers does not change the result.
+    For `fit` and `window` see `decode`. The number of workers does not change the result.
 
     Raises:
         DataError: a file has changed since download.
-        MachineError: the disk is too small, or the system killed a worker.
+        MachineError: the system killed a worker.
     """
-    _check_room(target.parent, len(files) * size[0] * size[1] * CHANNELS)
-    target.write_bytes(b"")
     outcomes = [Outcome()] * len(files)
     chunks = [range(begin, min(begin + CHUNK, len(files))) for begin in range(0, len(files), CHUNK)]
-    work = partial(_decode_some, files, size, window, target)
+    shrink = _compiled() if len(files) >= MANY else None
+    read = partial(decode, size=size, channels=CHANNELS, fit=fit, window=window, shrink=shrink)
+    work = partial(_decode_some, _Work(files, slots, read))
     with Progress("prepare", total=len(files), unit="img") as progress:
         for chunk, answers in share_out(work, chunks, workers=workers, lost=partial(_lost, files)):
             outcomes[chunk.start : chunk.stop] = answers
@@ -164,70 +182,72 @@ def decode_files(
     return outcomes
 
 
-def read_images(source: Path, shape: tuple[int, int, int]) -> Callable[[np.ndarray], np.ndarray]:
-    """A function that reads the images (n, H, W, C) at `indices` (n,) from a file of `decode_files`."""
+def _compiled() -> Shrink:
+    from imageclf.images.shrink import ready, shrink  # here, since importing numba takes half a second
 
-    def take(indices: np.ndarray) -> np.ndarray:
-        images = np.empty((len(indices), *shape), np.uint8)
-        with source.open("rb", buffering=0) as file:
-            for image, index in zip(images, indices.tolist(), strict=True):
-                file.seek(index * image.nbytes)
-                file.readinto(image.data)
-        return images
-
-    return take
+    ready()
+    return shrink
 
 
-def _check_room(folder: Path, needed: int) -> None:
+def check_room(folder: Path, needed: int) -> None:
+    """Refuse images of `needed` bytes that the disk has no room for.
+
+    Raises:
+        MachineError: it has not.
+    """
     free = shutil.disk_usage(folder).free
-    if COPIES * needed > free:
+    if needed > free:
         raise MachineError(
-            f"prepare: decoding needs {COPIES * needed / 1e9:,.1f} GB of disk space, and {free / 1e9:,.1f} GB are "
-            "free; lower prepare.size, or free some space"
+            f"prepare: the images need {needed / 1e9:,.1f} GB of disk space, and {free / 1e9:,.1f} GB are free; lower "
+            "prepare.size, or free some space"
         )
 
 
-def _decode_some(
-    files: list[File], size: tuple[int, int], window: Sequence[int] | None, target: Path, chunk: range
-) -> list[Outcome]:
+def _decode_some(work: _Work, chunk: range) -> list[Outcome]:
     outcomes = []
-    with target.open("r+b", buffering=0) as pixels:
+    with ExitStack() as stack:
+        opened: dict[Path, BinaryIO] = {}
         for index in chunk:
             limit_computing(PATIENCE)
-            outcome, image = _decode_one(files[index], size, window)
-            if image is not None:
-                pixels.seek(index * image.nbytes)
-                pixels.write(image.data)
+            outcome, image = _decode_one(work.files[index], work.decode)
+            if image is not None and index in work.slots:
+                path, place = work.slots[index]
+                if path not in opened:
+                    opened[path] = stack.enter_context(path.open("r+b", buffering=0))
+                opened[path].seek(place)
+                opened[path].write(image.data)
             outcomes.append(outcome)
+        for file in opened.values():
+            begin_writing(file.fileno())
     limit_computing(0)
     return outcomes
 
 
-def _decode_one(file: File, size: tuple[int, int], window: Sequence[int] | None) -> tuple[Outcome, np.ndarray | None]:
+def _decode_one(file: File, decode: Callable[[bytes], Picture]) -> tuple[Outcome, np.ndarray | None]:
     try:
         content = _content(file)
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
-            read = partial(decode, content, channels=CHANNELS, window=window)
-            picture = read(size=size)
-            small = picture if size == (SIDE, SIDE) else read(size=(SIDE, SIDE))
+            picture = decode(content)
         oddities = _oddities([str(warning.message) for warning in said], odd_exif=picture.odd_exif)
         _check_shape(picture.width, picture.height)
     except Unfit as fault:
         return Outcome(fault=fault.kind, found=f"{fault.found}; {fault.remedy}"), None
     if picture.several:
         oddities.append("several frames")
+    pixels, shown = np.ascontiguousarray(picture.pixels), picture.shown
+    first = shown[0, 0]
     outcome = Outcome(
-        hashlib.sha256(np.ascontiguousarray(small.pixels).data).digest(),
+        hashlib.sha256(pixels.data).digest(),
         picture.width,
         picture.height,
         picture.mode,
         picture.values,
-        int(small.pixels.max()),
-        bool((small.pixels == small.pixels[0, 0]).all()),
+        int(shown.max()),
+        bool((shown[0] == first).all() and (shown == first).all()),
         tuple(oddities),
     )
-    return outcome, np.ascontiguousarray(picture.pixels)
+    return outcome, pixels
 
 
 def _content(file: File) -> bytes:

@@ -3,13 +3,23 @@
 import io
 import os
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image, TiffImagePlugin, features
 
-# Common formats that Pillow reads without other programs.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", *(["AVIF"] if features.check("avif") else []))
+HAS_HEIC = find_spec("pillow_heif") is not None  # the extra of requirements-heic.lock
+if HAS_HEIC:
+    import pillow_heif
+
+    pillow_heif.register_heif_opener(thumbnails=False)
+# Common formats that Pillow reads without other programs, and HEIC.
+FORMATS = (
+    *("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM"),
+    *(["AVIF"] if features.check("avif") else []),
+    *(["HEIF"] if HAS_HEIC else []),
+)
 HEAD = 1024  # bytes of a text file to look at
 # Unsupported picture formats: offset and bytes of their signature, name, what to do.
 AS_PNG, DEVELOP = "save it as PNG", "develop it as JPEG or PNG"
@@ -40,7 +50,8 @@ PICTURES = [
     (0, b"IIRS", "a camera's raw file", DEVELOP),
     (0, b"IIU\0", "a camera's raw file", DEVELOP),
 ]
-HEIC = (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
+HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis")
+GET_HEIC = "run pip install --require-hashes -r requirements-heic.lock, or save it as JPEG"
 # The same for other files.
 OTHERS = [
     (0, b"%PDF-", "a PDF", "save its pages or figures as PNG"),
@@ -93,6 +104,8 @@ def name_of(content: bytes, *, read: str) -> Name:
         if content.startswith(beginning, place):
             return Name("unsupported kind", f"{name} cannot be read", remedy)
     if content[4:8] == b"ftyp" and content[8:12] in HEIC:
+        if not HAS_HEIC and b"avi" not in content[8:40]:  # the brands of AVIF
+            return Name("unsupported kind", "HEIC needs the extra pillow-heif", GET_HEIC)
         return Name("unsupported kind", "HEIC or AVIF, damaged or of a kind that cannot be read", "save it as JPEG")
     for place, beginning, name, remedy in OTHERS:
         if content.startswith(beginning, place):
@@ -147,6 +160,7 @@ def _name_of_text(text: str) -> Name:
 
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"}
+SUFFIXES |= {".heic", ".heif", ".avif"}
 # System files, besides all names that begin with a dot; "icon\r" is from macOS.
 CLUTTER = {
     *("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "picasa.ini", "icon\r", "wpsettings.dat"),

@@ -16,7 +16,19 @@ def cut_away(sizes: Sequence[tuple[int, int]], shape: tuple[int, int] = (1, 1)) 
         return ""
     return (
         f"{len(most):,} of {len(sizes):,} pictures lose {_percent(most)} of their area, as only their middle is kept; "
-        "where the rest counts, cut or pad them to squares"
+        "where the rest counts, set prepare.fit to pad or stretch"
+    )
+
+
+def enlarged(sizes: Sequence[tuple[int, int]], side: int, *, fit: str) -> str:
+    """Whether most pictures of these (width, height) are smaller than the square of `side` pixels that they fill."""
+    shorter = sorted(max(size) if fit == "pad" else min(size) for size in sizes)
+    small = sum(length < side for length in shorter)
+    if 2 * small <= len(sizes):
+        return ""
+    return (
+        f"{small:,} of {len(sizes):,} pictures are smaller than {side} pixels and become larger, not sharper; "
+        f"prepare.size={shorter[(len(shorter) - 1) // 2]} would be their own size"
     )
 
 

@@ -36,6 +36,7 @@ class Card:
     made_with: dict[str, str]  # versions and instruction set, which may change the bytes
     auto: dict[str, Any] = field(default_factory=dict)  # what was chosen where params say auto
     window: list[int] | None = None  # values of 16-bit grey pictures that become black and white; None: 0 and 65535
+    fit: str = "crop"  # prepare.fit of own images: crop, pad or stretch
 
     def shown_params(self) -> dict[str, Any]:
         """Params by their full names, and after each auto what was chosen."""

@@ -101,6 +101,15 @@ def free_shared_memory() -> int | None:
     return shutil.disk_usage(SHARED_MEMORY).free if SHARED_MEMORY.exists() else None
 
 
+SYNC_FILE_RANGE_WRITE = 2  # linux/fs.h
+
+
+def begin_writing(descriptor: int) -> None:
+    """Let the kernel begin to write a file's changes to disk, without waiting: then `sync` is short. Linux only."""
+    if sync_file_range := _libc("sync_file_range"):
+        sync_file_range(descriptor, ctypes.c_int64(0), ctypes.c_int64(0), SYNC_FILE_RANGE_WRITE)
+
+
 def sync(path: Path) -> None:
     """Flush a file or folder to disk. On Windows folders cannot be flushed."""
     if WINDOWS and path.is_dir():

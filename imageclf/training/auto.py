@@ -20,7 +20,7 @@ NEUTRAL = (0, 1, [1.0])  # values that switch something off, which nobody needs 
 
 
 class Recipe(TrainParams):
-    """The section `train` without auto, except for `size` and `precision`: weights and device decide these."""
+    """The section `train` without auto, except for what weights, device and features decide: size, precision, views."""
 
     head_lr: float
     freeze_epochs: int

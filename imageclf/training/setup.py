@@ -77,6 +77,7 @@ def make_card(params: TrainParams, recipe: Recipe, dataset: Dataset, beginning: 
         precision=compute.precision,
         made_with={"torch": torch.__version__, "processor": _processor(compute)},
         window=dataset.window,
+        fit=dataset.fit,
     )
 
 
@@ -92,6 +93,8 @@ def build(card: Card, beginning: Beginning, recipe: Recipe, train: Split, comput
     Raises:
         ParamsError: the network cannot be built, or is too large to be exported.
     """
+    if words := enlargement(card.size, card.network_size):
+        print(f"train: {words}", flush=True)
     torch.manual_seed(torch_seed(recipe.seed, BUILD))
     classifier = begun_classifier(card, beginning).to(compute.device).to(memory_format=torch.channels_last)
     on_weights = beginning.weights is not None
@@ -103,6 +106,16 @@ def build(card: Card, beginning: Beginning, recipe: Recipe, train: Split, comput
     if not on_weights:
         _see(classifier, train, compute)
     return classifier
+
+
+def enlargement(prepared: tuple[int, int], network: tuple[int, int]) -> str:
+    """A remark if images of the first (height, width) are enlarged to the second; else empty."""
+    if network[0] <= prepared[0] and network[1] <= prepared[1]:
+        return ""
+    return (
+        f"the prepared images of {prepared[1]}x{prepared[0]} pixels are enlarged to {network[1]}x{network[0]}; own "
+        f"pictures show more with prepare.size={max(network)}"
+    )
 
 
 def check_sizes(classifier: Classifier, recipe: Recipe, card: Card, *, alone: bool) -> None:

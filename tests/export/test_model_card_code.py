@@ -23,6 +23,9 @@ CARDS = [
     make_card(size=(224, 224)),
     replace(make_card(size=(32, 32)), window=[0, 4095]),
     replace(make_card(size=(48, 48), channels=1), window=[1000, 50000]),
+    replace(make_card(size=(64, 64)), fit="pad"),
+    replace(make_card(size=(33, 33), channels=1), fit="pad"),
+    replace(make_card(size=(64, 64)), fit="stretch"),
 ]
 
 
@@ -89,7 +92,7 @@ class Session:
         return [np.array([[0.2, 0.7, 0.1]], np.float32)]
 
 
-@pytest.mark.parametrize("card", CARDS, ids=lambda card: f"{card.size[0]} {card.channels} {card.window}")
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: f"{card.size[0]} {card.channels} {card.window} {card.fit}")
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_code_reads_a_picture_as_training_did(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], card: Card, kind: str
@@ -103,7 +106,7 @@ def test_the_code_reads_a_picture_as_training_did(
     assert code
     names: dict[str, Any] = {}
     exec(code[1], names)
-    expected = decode(KINDS[kind], size=card.size, channels=card.channels, window=card.window).pixels
+    expected = decode(KINDS[kind], size=card.size, channels=card.channels, fit=card.fit, window=card.window).pixels
     assert (Session.asked == expected[None]).all()
     assert Session.asked.dtype == np.uint8
     assert capsys.readouterr().out == "bee 0.7\n"

@@ -3,14 +3,14 @@
 import numpy as np
 
 from imageclf.images.counts import class_lines
-from imageclf.images.dataset import Part
+from imageclf.images.packing import Part
 
 
 def lines(counts: list[tuple[int, int, int]]) -> list[str]:
     parts = {}
     for at, split in enumerate(("train", "val", "test")):
         labels = np.repeat(np.arange(len(counts)), [row[at] for row in counts])
-        parts[split] = Part(lambda places: places, labels, labels, [], [])
+        parts[split] = Part(labels, [], [])
     return class_lines(parts, [f"c{at}" for at in range(len(counts))])
 
 

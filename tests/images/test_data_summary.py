@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from imageclf.images.checks import Found, summarize
-from imageclf.images.dataset import Part
+from imageclf.images.packing import Part
 
 
 @pytest.mark.parametrize("classes", [2, 20, 21, 1000])
 def test_the_counts_of_many_classes_are_summed_up(classes: int) -> None:
     labels = np.concatenate([np.arange(classes), [0, 0]])
-    part = Part(lambda places: places, labels, labels, [], [])
-    none = Part(lambda places: places, labels[:0], labels[:0], [], [])
+    part = Part(labels, [], [])
+    none = Part(labels[:0], [], [])
     found = Found({"train": part, "val": none, "test": none}, (1, 1, 3), len(labels), [], [(1, 1)], Counter())
     counts = summarize(found, [str(number) for number in range(classes)])["classes"]
     if classes <= 20:

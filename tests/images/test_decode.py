@@ -61,3 +61,27 @@ def test_a_damaged_second_frame_does_not_harm_the_first() -> None:
     content = saved(frames[0], "GIF", save_all=True, append_images=frames[1:])
     found = decode(content[:-300], size=(8, 8), channels=3)
     assert (found.pixels == (255, 0, 0)).all()
+
+
+WIDE = saved(Image.new("RGB", (40, 20), (200, 100, 50)), "PNG")
+
+
+def test_pad_keeps_the_whole_between_grey() -> None:
+    picture = decode(WIDE, size=(16, 16), channels=3, fit="pad")
+    assert (picture.pixels[4:12] == (200, 100, 50)).all()
+    assert (picture.pixels[:4] == 128).all() and (picture.pixels[12:] == 128).all()
+    assert (picture.shown == (200, 100, 50)).all()  # what is said of brightness and blanks is not of the padding
+
+
+def test_stretch_and_crop_leave_no_border() -> None:
+    for fit in ("stretch", "crop"):
+        assert (decode(WIDE, size=(16, 16), channels=3, fit=fit).pixels == (200, 100, 50)).all()
+
+
+def test_stretch_keeps_both_ends_and_crop_the_middle() -> None:
+    ends = Image.new("RGB", (40, 20))
+    ends.paste("white", (10, 0, 30, 20))
+    content = saved(ends, "PNG")
+    assert decode(content, size=(20, 20), channels=1, fit="crop").pixels.min() == 255
+    stretched = decode(content, size=(20, 20), channels=1, fit="stretch").pixels
+    assert not stretched[:, :4].any() and not stretched[:, 16:].any()

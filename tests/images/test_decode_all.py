@@ -9,8 +9,9 @@ import pytest
 from PIL import Image, features
 
 from imageclf.images import decode_all
-from imageclf.images.decode_all import Outcome, decode_files, read_images
+from imageclf.images.decode_all import Outcome, check_room, decode_files
 from imageclf.images.manifest import File
+from imageclf.images.packing import ImageFile
 from imageclf.runtime.errors import DataError, MachineError
 from imageclf.runtime.files import sha256_of_file
 from tests.images.corpus import corpus, mutated, saved
@@ -30,8 +31,10 @@ def listed(folder: Path, contents: dict[str, bytes]) -> list[File]:
 
 
 def decoded(files: list[File], folder: Path, *, workers: int) -> tuple[list[Outcome], np.ndarray]:
-    outcomes = decode_files(files, size=(SIDE, SIDE), target=folder / f"pixels{workers}", workers=workers)
-    return outcomes, read_images(folder / f"pixels{workers}", (SIDE, SIDE, 3))(np.arange(len(files)))
+    array = ImageFile(folder / f"pixels{workers}", (SIDE, SIDE, 3))
+    array.resize(len(files))
+    slots = {index: (array.path, array.place(index)) for index in range(len(files))}
+    return decode_files(files, slots, size=(SIDE, SIDE), workers=workers), np.load(array.path)
 
 
 @pytest.fixture(scope="module")
@@ -109,14 +112,12 @@ def test_a_file_that_changed_since_download_is_refused(tmp_path: Path, change: s
     elif change == "size":
         Path(file.place).write_bytes(CORPUS[0].content + b"!")
     with pytest.raises(DataError, match=r"a\.png was changed or removed since download; run dvc repro"):
-        decode_files([file], size=(SIDE, SIDE), target=tmp_path / "pixels", workers=1)
+        decode_files([file], {}, size=(SIDE, SIDE), workers=1)
 
 
 def test_images_that_the_disk_has_no_room_for_are_refused_before_any_work(tmp_path: Path) -> None:
-    files = listed(tmp_path, {"a.png": CORPUS[0].content})
-    with pytest.raises(MachineError, match=r"needs 6,000,000\.0 GB of disk space, .* lower prepare\.size"):
-        decode_files(files, size=(10**6, 10**9), target=tmp_path / "pixels", workers=1)
-    assert not (tmp_path / "pixels").exists()
+    with pytest.raises(MachineError, match=r"need 3,000,000\.0 GB of disk space, .* lower prepare\.size"):
+        check_room(tmp_path, 3 * 10**15)
 
 
 @pytest.mark.parametrize(

@@ -47,10 +47,11 @@ def outcome(**facts: object) -> Outcome:
     return replace(Outcome(b"0", 60, 60, "RGB", brightest=200), **facts)  # type: ignore[arg-type]
 
 
-def remarked(outcomes: list[Outcome], *, has_window: bool = False) -> dict[str, str]:
+def remarked(outcomes: list[Outcome], *, has_window: bool = False, fit: str = "crop", side: int = 8) -> dict[str, str]:
     outcomes = [replace(outcome, digest=bytes([index])) for index, outcome in enumerate(outcomes)]
     files = [File("", f"ant/{index}", "ant", "", 0, "") for index in range(len(outcomes))]
-    found = set_remarks(files, outcomes, list(range(len(outcomes))), has_window=has_window)
+    used = list(range(len(outcomes)))
+    found = set_remarks(files, outcomes, used, has_window=has_window, fit=fit, side=side)
     return {finding.kind: finding.found for finding in found}
 
 
@@ -93,7 +94,7 @@ def test_dark_and_blank_pictures_are_told() -> None:
     [
         ([(120, 40)], "1 of 1 pictures lose 67 %"),
         ([(120, 40), (40, 80), (64, 48)], "2 of 3 pictures lose 50 to 67 %"),
-        ([(1920, 1080), (1080, 1920), (640, 480), (3, 2)], ""),
+        ([(1920, 1080), (1080, 1920), (640, 480), (30, 20)], ""),
     ],
 )
 def test_pictures_of_which_half_is_cut_away_are_told(sizes: list[tuple[int, int]], words: str) -> None:
@@ -101,10 +102,25 @@ def test_pictures_of_which_half_is_cut_away_are_told(sizes: list[tuple[int, int]
     assert found.get("cut away", "").startswith(words) and bool(found) == bool(words)
 
 
+def test_where_the_whole_is_kept_nothing_is_cut_away() -> None:
+    wide = [outcome(width=200, height=50)]
+    assert "cut away" in remarked(wide)
+    assert not remarked(wide, fit="pad") and not remarked(wide, fit="stretch")
+
+
+def test_pictures_that_are_enlarged_are_told() -> None:
+    pictures = [outcome(width=128, height=96), outcome(width=100, height=130), outcome(width=640, height=480)]
+    words = "2 of 3 pictures are smaller than 224 pixels and become larger, not sharper; prepare.size=100 would be"
+    assert remarked(pictures, side=224)["enlarged"].startswith(words)
+    assert "prepare.size=130" in remarked(pictures, side=224, fit="pad")["enlarged"]  # the longer side counts
+    assert not remarked(pictures, side=100)
+    assert not remarked([*pictures, outcome(width=224, height=224)], side=224)  # half of them
+
+
 def test_a_class_of_one_picture_is_told() -> None:
     files = [File("", name, name[:3], "", 0, "") for name in ("ant/0", "ant/1", "bee/0", "bee/1", "cat/0")]
     outcomes = [outcome(digest=digest) for digest in (b"1", b"1", b"2", b"3", b"4")]
-    found = set_remarks(files, outcomes, [0, 1, 2, 3, 4], has_window=False)
+    found = set_remarks(files, outcomes, [0, 1, 2, 3, 4], has_window=False, fit="crop", side=60)
     assert [(finding.path, finding.kind) for finding in found] == [("class ant", "one picture")]
     assert console_lines(found) == ["one picture: class ant"]
 

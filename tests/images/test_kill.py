@@ -77,7 +77,7 @@ def living(session: int) -> list[int]:
 def test_a_kill_leaves_nothing_half_written(tmp_path: Path, photos: Path, number: signal.Signals) -> None:
     with start(tmp_path / "killed", photos, endless=True) as killed:
         data = tmp_path / "killed/data"
-        while not any(file.stat().st_size for file in data.glob(".prepared.tmp.*/decoded")):
+        while not any(file.stat().st_blocks for file in data.glob(".prepared.tmp.*/train_images.npy")):
             assert killed.poll() is None
             time.sleep(0.005)
         killed.send_signal(number)

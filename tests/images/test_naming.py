@@ -53,7 +53,7 @@ NAMED = {
     "jpeg xl": (b"\xff\x0a" + bytes(99), "JPEG XL"),
     "jpeg 2000": (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
     "ico": (b"\0\0\1\0\1\0" + bytes(99), "ICO"),
-    "heic": (b"\0\0\0\x18ftypheic" + bytes(99), "HEIC or AVIF.*; save it as JPEG"),
+    "avif": (b"\0\0\0\x18ftypavif" + bytes(99), "HEIC or AVIF.*; save it as JPEG"),
     "cr3": (b"\0\0\0\x18ftypcrx " + bytes(99), "a camera's raw file cannot be read; develop it"),
     "cr2": (b"II*\0\x10\0\0\0CR\2\0" + bytes(99), "a camera's raw file"),
     "dng": (raw(tags={254: 1, 50706: 1}), "a camera's raw file"),

@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from imageclf.images.dataset import count_values, mean_and_std, read_dataset, read_split
+from imageclf.images import packing
+from imageclf.images.dataset import read_dataset, read_split
 from imageclf.images.grid import draw_preview
+from imageclf.images.packing import mean_and_std
 from imageclf.images.splits import choose_validation
 from imageclf.runtime.errors import DataError
 from imageclf.runtime.files import write_sums
@@ -91,10 +93,13 @@ def test_another_seed_chooses_others() -> None:
     assert 200 < both.sum() < 300
 
 
+@pytest.mark.parametrize("much", [0, packing.MUCH])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_statistics_are_those_of_all_pixels(channels: int) -> None:
+def test_statistics_are_those_of_all_pixels(monkeypatch: pytest.MonkeyPatch, channels: int, much: int) -> None:
+    monkeypatch.setattr(packing, "MUCH", much)  # 0: by compiled loops
+    monkeypatch.setattr(packing, "CHUNK", 700 * 12 * channels)
     images = GENERATOR.integers(0, 256, (2100, 3, 4, channels)).astype(np.uint8)
-    mean, std = mean_and_std(count_values(images[:700]) + count_values(images[700:]))
+    mean, std = mean_and_std(images)
     assert mean == pytest.approx((images / 255).mean((0, 1, 2)), abs=1e-7)
     assert std == pytest.approx((images / 255).std((0, 1, 2)), abs=1e-7)
 

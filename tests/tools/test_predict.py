@@ -162,8 +162,8 @@ def test_pictures_that_are_dark_cut_or_tiny_are_remarked(
     paint("photos/right.png", size=(60, 40))
     ask(monkeypatch, "photos", "--model", model, "--json")
     assert capsys.readouterr().err.splitlines() == [
-        "cut away: 1 of 3 pictures lose 75 % of their area, as only their middle is kept; where the rest counts, cut "
-        "or pad them to squares",
+        "cut away: 1 of 3 pictures lose 75 % of their area, as only their middle is kept; where the rest counts, set "
+        "prepare.fit to pad or stretch, and train again",
         "tiny: 1 of 3 pictures have a side under 8 pixels; their answers mean little",
     ]
     Image.fromarray(np.linspace(0, 4095, 600).astype(np.uint16).reshape(20, 30)).save("twelve.png")

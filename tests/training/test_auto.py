@@ -11,7 +11,7 @@ from imageclf.training.optimizers import OPTIMIZERS, advice_on_rate
 from tests.imports import ROOT
 
 SHIPPED = read_params(ROOT / "params.yaml").train
-LEFT = {"size", "precision"}  # for the weights and the device to decide
+LEFT = {"size", "precision", "views"}  # for the weights, the device and the validation images to decide
 DEFAULT = {
     "head_lr": 1.0,
     "freeze_epochs": 0,

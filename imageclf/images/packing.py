@@ -1,0 +1,174 @@
+"""Write the prepared data set: packed images, labels, samples.csv and dataset.json."""
+
+import csv
+import hashlib
+import io
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from imageclf.images.dataset import SPLITS
+from imageclf.runtime.files import sha256_of_array, write_json
+
+CHUNK = 4 * 2**20  # bytes of images at a time, to limit memory
+MUCH = 2**29  # bytes of images from which compiled loops are worth the second that they take to load
+Shape = tuple[int, int, int]  # H, W, C of an image
+
+
+@dataclass(frozen=True)
+class Part:
+    """A split: label, id and path of each image, in the order of its array."""
+
+    labels: np.ndarray  # int64
+    ids: list[str]
+    paths: list[str]
+    groups: list[str] = field(default_factory=list)  # empty: no image has one
+
+
+class ImageFile:
+    """A .npy file of images uint8 (N, H, W, C), as np.save writes it, whose images may be written in any order."""
+
+    def __init__(self, path: Path, shape: Shape) -> None:
+        self.path, self.shape = path, shape
+        self.bytes = math.prod(shape)  # of an image
+        self._begin = len(self._header(0))
+
+    def resize(self, number: int) -> None:
+        """Make room for `number` images: a new one is zeros, which take no space on disk until they are written."""
+        header = self._header(number)
+        assert len(header) == self._begin  # numpy pads it for any number
+        with self.path.open("r+b" if self.path.exists() else "w+b") as file:
+            file.write(header)
+            file.truncate(self.place(number))
+
+    def place(self, position: int) -> int:
+        """Where in the file the image at `position` begins."""
+        return self._begin + position * self.bytes
+
+    def move(self, moves: list[tuple[int, int]]) -> None:
+        """Move images from old to new positions, both ascending; an image is read before another takes its place."""
+        down = [(old, new) for old, new in moves if new < old]
+        up = [(old, new) for old, new in reversed(moves) if new > old]
+        with self.path.open("r+b", buffering=0) as file:
+            for old, new in down + up:
+                file.seek(self.place(old))
+                image = file.read(self.bytes)
+                file.seek(self.place(new))
+                file.write(image)
+
+    def _header(self, number: int) -> bytes:
+        head = io.BytesIO()
+        facts = {"descr": "|u1", "fortran_order": False, "shape": (number, *self.shape)}
+        np.lib.format.write_array_header_1_0(head, facts)
+        return head.getvalue()
+
+
+def image_files(folder: Path, shape: Shape) -> dict[str, ImageFile]:
+    """The file of each split's images in the folder of a prepared data set."""
+    return {split: ImageFile(folder / f"{split}_images.npy", shape) for split in SPLITS}
+
+
+def write_images(file: ImageFile, images: np.ndarray, indices: np.ndarray) -> None:
+    """Write the images at `indices` (n,) of uint8 (N, H, W, C)."""
+    file.resize(len(indices))
+    step = max(1, CHUNK // file.bytes)
+    with file.path.open("r+b") as target:
+        target.seek(file.place(0))
+        for begin in range(0, len(indices), step):
+            target.write(np.ascontiguousarray(images[indices[begin : begin + step]]).data)
+
+
+def pack(
+    folder: Path,
+    parts: dict[str, Part],
+    *,
+    name: str,
+    classes: list[str],
+    shape: Shape,
+    window: list[int] | None,
+    fit: str,
+) -> None:
+    """Write labels, samples.csv and dataset.json beside the images; `window` and `fit` are those of prepare."""
+    sha256 = {}
+    with ThreadPoolExecutor() as pool:
+        measured = pool.submit(mean_and_std, np.load(folder / "train_images.npy", mmap_mode="r"))
+        for split in SPLITS:
+            images = np.load(folder / f"{split}_images.npy", mmap_mode="r")
+            sha256[f"{split}_images"] = _sha256_of_images(images)
+            sha256[f"{split}_labels"] = sha256_of_array(parts[split].labels)
+            np.save(folder / f"{split}_labels.npy", parts[split].labels)
+        mean, std = measured.result()
+    _write_samples(folder / "samples.csv", parts, classes)
+    facts: dict[str, Any] = {
+        "name": name,
+        "classes": classes,
+        "size": shape[:2],
+        "channels": shape[2],
+        "mean": mean,
+        "std": std,
+        "counts": {split: len(parts[split].labels) for split in SPLITS},
+        "sha256": sha256,
+        "window": window,
+    }
+    write_json(folder / "dataset.json", facts | ({"fit": fit} if fit != "crop" else {}))
+
+
+def _sha256_of_images(images: np.ndarray) -> str:
+    """As sha256_of_array, without reading them into memory."""
+    digest = hashlib.sha256()
+    for chunk in _chunks(images):
+        digest.update(chunk.data)
+    return digest.hexdigest()
+
+
+def _chunks(images: np.ndarray) -> list[np.ndarray]:
+    step = max(1, CHUNK // math.prod(images.shape[1:]))
+    return [images[begin : begin + step] for begin in range(0, len(images), step)]
+
+
+def _write_samples(path: Path, parts: dict[str, Part], classes: list[str]) -> None:
+    """One row per image, in the order of the arrays: id, path, label, split, and group if any image has one."""
+    grouped = any(any(part.groups) for part in parts.values())
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["id", "path", "label", "split", *["group"] * grouped])
+        for split, part in parts.items():
+            names = (classes[label] for label in part.labels)
+            groups = [part.groups] * grouped
+            writer.writerows(zip(part.ids, part.paths, names, repeat(split), *groups))
+
+
+def mean_and_std(images: np.ndarray) -> tuple[list[float], list[float]]:
+    """Mean and std of each channel of uint8 (N, H, W, C) on the scale 0 to 1, rounded to 8 digits.
+
+    Sums of whole numbers are exact: neither order nor chunks can change the result.
+    """
+    sums = np.zeros((2, images.shape[3]), np.int64)
+    add = _add_moments
+    if images.nbytes >= MUCH:
+        from imageclf.images.shrink import add_moments as add  # here, since importing numba takes half a second
+    for chunk in _chunks(images):
+        add(chunk, sums)
+    number = images.size // images.shape[3]
+    mean = [round(total / number / 255, 8) for total in sums[0].tolist()]
+    std = [
+        round(math.sqrt(number * squares - total * total) / number / 255, 8)
+        for total, squares in zip(*sums.tolist(), strict=True)
+    ]
+    return mean, std
+
+
+def _add_moments(images: np.ndarray, sums: np.ndarray) -> None:
+    """Add to sums (2, C), int64, the sum and the sum of squares of each channel of uint8 (N, H, W, C)."""
+    channels = images.shape[3]
+    pixels = images.reshape(-1, images.shape[2], channels)  # one tall image
+    picture = Image.fromarray(pixels if channels == 3 else pixels[:, :, 0])
+    counts = np.asarray(picture.histogram(), np.int64).reshape(channels, 256)
+    values = np.arange(256)
+    sums += np.stack([values, values**2]) @ counts.T
