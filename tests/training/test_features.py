@@ -117,7 +117,8 @@ def test_a_disk_without_room_is_refused_before_any_work(tmp_path: Path, monkeypa
 
 
 def test_a_disk_that_fills_up_keeps_what_is_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, written = compute(tmp_path / "whole"), []
+    whole = compute(tmp_path / "whole")
+    written: list[int] = []
     write = FeatureFile.write
 
     def full(self: FeatureFile, begin: int, content: np.ndarray) -> None:
