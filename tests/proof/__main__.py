@@ -20,6 +20,7 @@ from random import SystemRandom
 from imageclf.models.registry import network_names
 from tests.proof.corruption import prove_artefacts, prove_cache
 from tests.proof.crashes import prove_crashes
+from tests.proof.features import prove_features
 from tests.proof.ground import Ground
 from tests.proof.kills import prove_dvc_kills, prove_train_kills
 from tests.proof.layouts import LAYOUTS, Layout, prove_layouts
@@ -35,6 +36,7 @@ class Plan:
     worlds: int
     train_kills: int
     dvc_kills: int
+    features: int
     killed_stages: tuple[str, ...]  # that dvc is asked for; none: all
     crash_stages: tuple[str, ...]
     crash_over_outs: tuple[bool, ...]  # whether the outs of the run before are there: by hand they are, not under DVC
@@ -51,6 +53,7 @@ QUICK = Plan(
     worlds=2,
     train_kills=6,
     dvc_kills=2,
+    features=4,
     killed_stages=("train",),
     crash_stages=("prepare",),
     crash_over_outs=(False,),
@@ -66,6 +69,7 @@ FULL = Plan(
     worlds=len(WORLDS) + 1,
     train_kills=170,
     dvc_kills=30,
+    features=60,
     killed_stages=(),
     crash_stages=("prepare", "train", "evaluate"),
     crash_over_outs=(False, True),
@@ -121,6 +125,12 @@ def _provers(ground: Ground, plan: Plan) -> list[Prover]:
             "SIGKILL of dvc repro, alone or with all its processes: same bytes and dvc.lock",
             plan.dvc_kills,
             lambda tally: prove_dvc_kills(ground, plan.dvc_kills, tally, stages=plan.killed_stages),
+        ),
+        (
+            "features",
+            "a frozen backbone's features: train killed, or a flip or cut in what is kept: same bytes",
+            plan.features,
+            lambda tally: prove_features(ground, plan.features, tally),
         ),
         (
             "crashes",

@@ -1,5 +1,6 @@
 """The train stage refuses what its data cannot give, and begins as it should, wherever it runs."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,14 @@ from safetensors.torch import save_file
 from imageclf.config.params import read_params
 from imageclf.config.runtime import RuntimeParams
 from imageclf.config.train import TrainParams
-from imageclf.models.classifier import Classifier, build_classifier
+from imageclf.models.classifier import Classifier, build_classifier, load_classifier
 from imageclf.models.device import Compute
 from imageclf.models.networks.cifarnet import CifarNet
 from imageclf.runtime.errors import ParamsError
 from imageclf.runtime.files import write_sums
 from imageclf.training import setup
 from imageclf.training.auto import resolve
+from imageclf.training.frozen import Head
 from imageclf.training.log import RunLog
 from imageclf.training.schedule import plan_course
 from stages import train
@@ -70,10 +72,10 @@ class _Reached(Exception):
     """Where a test's run ends."""
 
 
-def begin(
+def make_ready(
     folder: Path, monkeypatch: pytest.MonkeyPatch, *, device: str = "cpu", side: int = 16, **changes: Any
-) -> Classifier:
-    """The classifier that main hands to fit, of 60 images in two classes, which lie in order: grey, then white."""
+) -> None:
+    """What main needs: 60 images in two classes, which lie in order: grey, then white."""
     labels = np.arange(60) // 30
     images = 118 + np.random.default_rng(0).integers(0, 20, (60, side, side, 3)) + 100 * labels[:, None, None, None]
     card = make_card(classes=("grey", "white"), size=(side, side))
@@ -81,20 +83,28 @@ def begin(
     prepared = folder / "data/prepared"
     for part in ("images", "labels"):
         shutil.copy(prepared / f"test_{part}.npy", prepared / f"train_{part}.npy")
+    facts = json.loads((prepared / "dataset.json").read_text())
+    sums = {"train_images": "of these images"}
+    (prepared / "dataset.json").write_text(json.dumps(facts | {"sha256": sums}))
     write_sums(prepared)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(train, "project_root", lambda: folder)
+    monkeypatch.setattr(train, "choose_compute", lambda *_, **__: Compute(torch.device(device), "fp32", 1))
+    read = read_params()
+    sections = {TrainParams: read.train.model_copy(update={"batch_size": 10} | changes), RuntimeParams: read.runtime}
+    monkeypatch.setattr(train, "read_section", sections.get)
+
+
+def begin(folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Classifier:
+    """The classifier that main hands to fit."""
+    make_ready(folder, monkeypatch, **settings)
     given: list[Classifier] = []
 
     def fit(classifier: Classifier, *_: object, **__: object) -> None:
         given.append(classifier)
         raise _Reached
 
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(train, "project_root", lambda: folder)
     monkeypatch.setattr(train, "fit", fit)
-    monkeypatch.setattr(train, "choose_compute", lambda *_, **__: Compute(torch.device(device), "fp32", 1))
-    read = read_params()
-    sections = {TrainParams: read.train.model_copy(update={"batch_size": 10} | changes), RuntimeParams: read.runtime}
-    monkeypatch.setattr(train, "read_section", sections.get)
     with pytest.raises(_Reached):
         train.main()
     return given[0]
@@ -133,3 +143,23 @@ def test_weights_that_it_begins_from_keep_their_first_layer(tmp_path: Path, monk
     save_file(weights, tmp_path / "begun.safetensors")
     begun = begin(tmp_path / "run", monkeypatch, weights=str(tmp_path / "begun.safetensors")).network.state_dict()
     assert torch.equal(begun["whitening.weight"], weights["whitening.weight"])
+
+
+FROZEN: dict[str, Any] = {"model": "notes_cnn_relu", "side": 32, "freeze": "backbone"}
+
+
+def test_a_frozen_backbone_hands_fit_its_last_layer_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(begin(tmp_path, monkeypatch, **FROZEN), Head)
+    assert len(list((tmp_path / ".features").glob("*.npy"))) == 1  # there are no validation images
+
+
+def test_what_logistic_regression_finds_is_saved_with_the_whole_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_ready(tmp_path, monkeypatch, **FROZEN, optimizer="lbfgs", epochs=7)
+    assert train.main() == "models/classifier"
+    assert "logistic regression by L-BFGS, without epochs, batches and rates" in capsys.readouterr().out
+    classifier, _ = load_classifier(tmp_path / "models/classifier")
+    answers = classifier(torch.from_numpy(np.load(tmp_path / "data/prepared/train_images.npy")))
+    assert (answers.argmax(1).numpy() == np.arange(60) // 30).all()
+    assert (tmp_path / "metrics/history.csv").read_text().count("\n") == 2
