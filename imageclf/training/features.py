@@ -257,7 +257,7 @@ def _prune(folder: Path, files: Sequence[FeatureFile]) -> None:
 def _check_room(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
-        raise MachineError(_no_room(folder, f"they take {needed / 1e6:,.0f} MB, and {free / 1e6:,.0f} MB are free"))
+        raise MachineError(_no_room(folder, f"they take {needed / 1e6:,.1f} MB, and {free / 1e6:,.1f} MB are free"))
 
 
 def _no_room(folder: Path, words: str) -> str:

@@ -112,7 +112,9 @@ def test_damage_is_named_and_repaired(tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_a_disk_without_room_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=4 * WIDTH * COUNT))
-    with pytest.raises(MachineError, match=r"no room for features in .*: they take 0 MB, and 0 MB are free; make room"):
+    with pytest.raises(
+        MachineError, match=r"no room for features in .*: they take 0\.0 MB, and 0\.0 MB are free; make room"
+    ):
         compute(tmp_path, before=after(0, kill))
 
 
@@ -149,7 +151,7 @@ def test_images_that_change_meanwhile_are_not_stored(tmp_path: Path) -> None:
         compute(tmp_path / "broken", source=source, before=after(2 * CHUNK, lambda: source.write_bytes(b"22")))
     seen: list[int] = []
     assert compute(tmp_path / "broken", source=source, before=seen.append) == whole
-    assert len(seen) == 2 * 5 - 2
+    assert len(seen) >= 2 * 5 - 2  # the thread that computes is ahead of the one that stores
 
 
 def test_features_of_earlier_runs_are_kept_within_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
