@@ -14,6 +14,7 @@ from PIL import Image
 Box = tuple[float, float, float, float]  # left, upper, right, lower, in pixels
 BITS = 22  # of a weight, after the point
 HALF = np.int32(1 << (BITS - 1))
+LARGEST_SUM = 2**16  # squares of bytes that 32 bits hold
 BLOCK = 16  # rows that are transposed together: they stay in the cache
 U = np.uintp  # unsigned indices need no check for negative ones, which would prevent vectorising
 compiled = njit(cache=True, nogil=True, error_model="numpy")
@@ -120,19 +121,19 @@ def _add_rows(source, firsts, weights, total, target):  # type: ignore[no-untype
 
 def add_moments(images: np.ndarray, sums: np.ndarray) -> None:
     """Add to sums (2, C), int64, the sum and the sum of squares of each channel of uint8 (N, H, W, C)."""
-    _add_moments(np.asarray(images).reshape(len(images), -1), images.shape[3], sums)
+    rows = np.asarray(images).reshape(len(images) * images.shape[1], -1)
+    for begin in range(0, len(rows), LARGEST_SUM):
+        lanes = np.zeros((2, rows.shape[1]), np.uint32)
+        _add_squares(rows[begin : begin + LARGEST_SUM], lanes[0], lanes[1])
+        sums += lanes.reshape(2, -1, images.shape[3]).sum(1, dtype=np.int64)
 
 
 @compiled
-def _add_moments(images, channels, sums):  # type: ignore[no-untyped-def]
-    """Of uint8 (N, H * W * C)."""
-    for image in range(len(images)):
-        line = images[image]
-        for channel in range(channels):
-            total, squares = np.int64(0), np.int64(0)
-            for at in range(U(channel), U(len(line)), U(channels)):
-                value = np.int64(line[at])
-                total += value
-                squares += value * value
-            sums[0, channel] += total
-            sums[1, channel] += squares
+def _add_squares(rows, totals, squares):  # type: ignore[no-untyped-def]
+    """Add the rows (n, L), and their squares, to totals and squares (L,)."""
+    for row in range(len(rows)):
+        line = rows[row]
+        for j in range(len(totals)):
+            value = np.uint32(line[j])
+            totals[j] += value
+            squares[j] += np.uint32(value * value)
