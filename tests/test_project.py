@@ -60,6 +60,17 @@ def test_the_summary_names_the_score_and_the_file(project: Project) -> None:
     assert re.search(r"same answers as the trained model on \d+ of \d+ test images", printed)
 
 
+def test_a_version_is_registered_and_others_get_its_bytes(project: Project, tmp_path: Path) -> None:
+    try:
+        project.run("gto", "register", "classifier")
+        project.run("dvc", "artifacts", "get", ".", "classifier", "--rev", "v0.0.1", "-o", str(tmp_path / "got"))
+        got, kept = tmp_path / "got", project.folder / "models/export"
+        assert sorted(file.name for file in got.iterdir()) == sorted(file.name for file in kept.iterdir())
+        assert all((got / file.name).read_bytes() == file.read_bytes() for file in kept.iterdir())
+    finally:
+        project.run("git", "tag", "-d", "classifier@v0.0.1", expect=None)
+
+
 def test_an_experiment_trains_and_does_not_download(experiment: str) -> None:
     assert "Running stage 'train'" in experiment
     assert "Running stage 'prepare'" not in experiment
@@ -148,14 +159,3 @@ def test_prediction_answers_for_a_picture_from_outside(project: Project) -> None
     printed = project.run("python", "-m", "tools.predict", "metrics/preview.png")
     classes = json.loads(project.read("data/prepared/dataset.json"))["classes"]
     assert any(name in printed for name in classes)
-
-
-def test_a_version_is_registered_and_others_get_its_bytes(project: Project, tmp_path: Path) -> None:
-    try:
-        project.run("gto", "register", "classifier")
-        project.run("dvc", "artifacts", "get", ".", "classifier", "--rev", "v0.0.1", "-o", str(tmp_path / "got"))
-        got, kept = tmp_path / "got", project.folder / "models/export"
-        assert sorted(file.name for file in got.iterdir()) == sorted(file.name for file in kept.iterdir())
-        assert all((got / file.name).read_bytes() == file.read_bytes() for file in kept.iterdir())
-    finally:
-        project.run("git", "tag", "-d", "classifier@v0.0.1", expect=None)

@@ -30,7 +30,7 @@ NO_VAL = 'train: there are {NOTHING_TO_RANK}'
 """
     + """
 import json, os, pathlib, random, re, sys, time
-text = pathlib.Path('params.yaml').read_text()
+text = pathlib.Path('params.yaml').read_text().replace('  lr: auto', '  lr: 0.15')
 lr, seed = (float(re.findall(rf'^  {key}: (\\S+)', text, re.M)[-1]) for key in ('lr', 'seed'))
 root = pathlib.Path(os.environ.get('DVC_ROOT', '.'))
 fail = root / f'fail-{lr}-{seed:.0f}'
