@@ -34,6 +34,8 @@ from imageclf.runtime.platform import (
     keep_freed_memory,
     limit_computing,
     limit_memory,
+    release_signals,
+    signals_held,
     start_method,
 )
 from imageclf.runtime.progress import Progress
@@ -93,9 +95,10 @@ def _start(work: Work, crew: dict[Connection, _Worker], chunk: range) -> None:
     context: Any = get_context(start_method())
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(work, theirs, [*crew, ours]), daemon=True)
-    process.start()
+    with signals_held():  # a signal between the fork and the next lines would leave a process that nobody ends
+        process.start()
+        crew[ours] = _Worker(process, chunk)
     theirs.close()
-    crew[ours] = _Worker(process, chunk)
     ours.send(chunk)
 
 
@@ -105,6 +108,7 @@ def _serve(work: Work, pipe: Connection, inherited: list[Connection]) -> None:
         other.close()  # an inherited copy of the parent's end would prevent the end of file
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the stage's handler, which prints
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent ends the workers
+    release_signals()
     limit_memory(MEMORY)
     keep_freed_memory()
     try:
