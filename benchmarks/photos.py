@@ -1,15 +1,14 @@
 """JPEGs that cost as much to decode as photographs do, the same bytes every time, in class folders."""
 
-import hashlib
 import json
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 
+from imageclf.datasets.folder import make_manifest
 from imageclf.randomness import random_integers
 from imageclf.runtime.files import write_sums
 
@@ -33,15 +32,9 @@ def write_photos(folder: Path, count: int) -> None:
 def write_manifest(folder: Path, raw: Path) -> None:
     """What download leaves in data/raw for such a folder."""
     raw.mkdir(parents=True)
-    lines = []
-    for file in sorted(folder.rglob("*.jpg")):
-        content = file.read_bytes()
-        path = file.relative_to(folder).as_posix()
-        lines.append((0, path, file.parent.name, "", len(content), hashlib.sha256(content).hexdigest()))
-    pd.DataFrame(lines, columns=["root", "path", "label", "split", "bytes", "sha256"]).to_csv(
-        raw / "files.csv", index=False, lineterminator="\n"
-    )
-    (raw / "left_out.csv").write_text("path,problem,action\n")
+    manifest = make_manifest([str(folder)])
+    manifest.files.to_csv(raw / "files.csv", index=False, lineterminator="\n")
+    manifest.left_out.to_csv(raw / "left_out.csv", index=False, lineterminator="\n")
     facts = {"name": folder.name, "classes": CLASSES, "roots": [str(folder)], "kind": "files"}
     (raw / "dataset.json").write_text(json.dumps(facts))
     write_sums(raw)
