@@ -62,6 +62,11 @@ def test_too_little_time_leaves_all_layers_and_then_large_images_out() -> None:
     assert small.seconds < frozen.seconds < ample.seconds
 
 
+def test_published_weights_of_another_network_name_it() -> None:
+    found = plan(survey(200, side=600), Beginning("resnet18", 224), budget=1, measure=lambda model, side: 0.001)
+    assert chosen(found)["train.model"] == "resnet18"
+
+
 def test_a_network_made_for_one_size_keeps_it() -> None:
     found = plan(survey(2000, side=600), Beginning("vit_b_16", 224), budget=1, measure=lambda model, side: 0.001)
     assert "train.size" not in chosen(found)

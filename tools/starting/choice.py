@@ -76,9 +76,10 @@ def _transfer(survey: Survey, beginning: Beginning, *, budget: float, measure: M
     model = beginning.model
     assert model
     choices = []
+    if model != PUBLISHED:
+        choices.append(Choice("train.model", model, "the network of the weights"))
     if beginning.weights:
         choices += [
-            Choice("train.model", model, "the network of the weights"),
             Choice("train.pretrained", value=False, reason="the weights are a file"),
             Choice("train.weights", str(beginning.weights), "given"),
         ]
