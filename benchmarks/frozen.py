@@ -17,21 +17,19 @@ import numpy as np
 import torch
 
 from benchmarks.changes import change_params, changes_of, words
-from imageclf.augment.transforms import Augment
 from imageclf.config.params import read_params
+from imageclf.config.runtime import RuntimeParams
 from imageclf.config.train import TrainParams
 from imageclf.evaluation.inference import predict_logits
 from imageclf.evaluation.scores import top_k_accuracy, wilson_interval
-from imageclf.images.dataset import Split, read_dataset, read_split
-from imageclf.models.device import choose_compute
+from imageclf.images.dataset import Split, read_split
 from imageclf.runtime.stage import run_tool
-from imageclf.training.auto import resolve
 from imageclf.training.checkpoint import held_checkpoints
-from imageclf.training.frozen import Task, on_features
+from imageclf.training.frozen import on_features
 from imageclf.training.log import RunLog
-from imageclf.training.loop import fit
-from imageclf.training.setup import build, make_card
-from imageclf.weights.initial import DOWNLOADS, choose_beginning
+from imageclf.training.loop import Task, fit
+from imageclf.training.setup import build, set_up
+from imageclf.weights.initial import DOWNLOADS
 
 TURNS = ("every epoch", "features", "other head_lr")
 
@@ -41,36 +39,27 @@ class Bench:
     """What all turns have in common, and a folder of their own."""
 
     params: TrainParams
+    runtime: RuntimeParams
     folder: Path
 
     def turn(self, name: str, seed: int) -> tuple[float, Task]:
         """Seconds of a turn, and the last layer that it trained, with the features of the test split."""
         params = self.params.model_copy(update={"seed": seed})
-        dataset, train, val = read_dataset(), read_split("train"), read_split("val")
-        beginning = choose_beginning(params, dataset, DOWNLOADS)
-        begun = beginning.weights is not None
-        recipe = resolve(
-            params, images=len(train), size=beginning.sees.size, begun=begun, fresh_head=beginning.fresh_head
-        )
+        setup = set_up(params, self.runtime, DOWNLOADS)
+        recipe = setup.recipe
         if name == TURNS[2]:
             recipe = recipe.model_copy(update={"head_lr": recipe.head_lr / 2})
-        compute = choose_compute("auto", recipe.precision, "auto", shards=recipe.shards)
-        card = make_card(params, recipe, dataset, beginning, compute)
-        whole = Task(build(card, beginning, recipe, train, compute), train, val, Augment(seed, recipe.augment), compute)
+        whole = build(setup)
 
         def features(task: Task, sha256: dict[str, str], folder: str) -> Task:
-            return on_features(task, card, recipe, sha256=sha256, folder=self.folder / folder)
+            return on_features(task, setup.card, recipe, sha256=sha256, folder=self.folder / folder)
 
         start = time.monotonic()
-        task = whole if name == TURNS[0] else features(whole, dataset.sha256, f"seed {seed}")
+        task = whole if name == TURNS[0] else features(whole, setup.dataset.sha256, f"seed {seed}")
         with held_checkpoints(self.folder / "run") as checkpoints, RunLog(self.folder / "log", first_step=0) as log:
             fit(
-                task.classifier,
-                task.train,
-                task.val,
-                recipe=recipe,
-                augment=task.augment,
-                compute=task.compute,
+                task,
+                recipe,
                 begun=None,
                 checkpoints=checkpoints,
                 checkpoint_every=10.0,
@@ -78,8 +67,8 @@ class Bench:
                 log_every=10,
             )
         seconds = time.monotonic() - start
-        tested = replace(whole, train=Split(train.images[:1], train.labels[:1]), val=read_split("test"))
-        sha256 = {"train_images": "one", "val_images": dataset.sha256["test_images"]}
+        tested = replace(whole, train=Split(whole.train.images[:1], whole.train.labels[:1]), val=read_split("test"))
+        sha256 = {"train_images": "one", "val_images": setup.dataset.sha256["test_images"]}
         return seconds, features(tested, sha256, "test")
 
 
@@ -93,7 +82,8 @@ def main() -> None:
         params = Path(temporary, "params.yaml")
         params.write_text(Path("params.yaml").read_text())
         change_params(params, changes)
-        bench = Bench(read_params(params).train, Path(temporary))
+        read = read_params(params)
+        bench = Bench(read.train, read.runtime, Path(temporary))
         for seed in range(asked.rounds):
             # The third turn needs the features of the second; the first changes its place.
             for name in TURNS if seed % 2 == 0 else (*TURNS[1:], TURNS[0]):

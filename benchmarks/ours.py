@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -23,10 +22,10 @@ from imageclf.models.registry import build_network
 from imageclf.runtime.platform import available_cores
 from imageclf.training.auto import Recipe, resolve
 from imageclf.training.optimizers import Hyperparameters
-from imageclf.training.shared import Network, make_board
+from imageclf.training.shared import Network
 from imageclf.training.step import Batch, choose_loss
 from imageclf.training.update import make_optimizers
-from imageclf.training.workers import WorkerPool, make_worker
+from imageclf.training.workers import start_pool
 
 RATE = 1e-4  # no rate changes the speed; the recipe's own, without its schedule, could end in nan
 NOTES = {
@@ -58,21 +57,8 @@ def sharded(folder: Path, params: TrainParams) -> Iterator[Ready]:
     """As imageclf/training/loop.py takes it."""
     dataset, split = read_dataset(folder), read_split("train", folder)
     recipe = resolve(params, images=len(split), size=dataset.size)
-    compute, shards = _compute(recipe), recipe.shards
-    network = Network(_fresh(recipe, dataset))
-    board = make_board(network, images=len(split), shards=shards, workers=compute.workers, device=compute.device)
-    make = partial(
-        make_worker,
-        board=board,
-        network=network,
-        split=split,
-        augment=_augment(recipe),
-        loss_fn=choose_loss(recipe.loss, label_smoothing=recipe.label_smoothing),
-        compute=compute,
-        recipe=recipe,
-        memory={},
-    )
-    with WorkerPool(board, make) as pool:
+    compute, network = _compute(recipe), Network(_fresh(recipe, dataset))
+    with start_pool(network, split, _augment(recipe), recipe=recipe, compute=compute) as pool:
         batches = _batches(len(split), recipe.batch_size)
 
         def step() -> int:

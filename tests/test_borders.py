@@ -32,7 +32,6 @@ STAGES = {
     "stages/evaluate.py": "evaluate",
     "tools/predict.py": "",
     "tools/comparing/verdict.py": "",
-    "tools/finding/curve.py": "",
     "tools/starting/choice.py": "",
     "tools/sweeping/grid.py": "",
     "tools/verifying/health.py": "",

@@ -16,9 +16,9 @@ from imageclf.models.zoo import TIMM, preprocessing
 from imageclf.runtime.errors import DataError, Fault, ParamsError, printable
 from imageclf.runtime.stage import project_root, run_tool
 from imageclf.weights.initial import DOWNLOADS, StampedFile
+from tools.recipe import changed_text, difference, in_yaml, read_recipe, write_params
 from tools.repository import git
 from tools.starting.choice import PUBLISHED, Beginning, Choice, in_words, measured, named_in, plan
-from tools.starting.recipes import changed_text, difference, in_yaml, read_recipe, write_params
 from tools.starting.survey import Survey, look_at
 
 MINUTES = 10.0

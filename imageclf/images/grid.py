@@ -223,9 +223,10 @@ AUGMENTED_GAP = 6
 AUGMENTED_HEADER = 34
 
 
-def draw_augmented(images: np.ndarray, title: str) -> Image.Image:
-    """Images uint8 (N, H, W, C), C 1 or 3, in rows of 8 under a title."""
+def draw_augmented(images: np.ndarray) -> Image.Image:
+    """The first training images uint8 (N, H, W, C), C 1 or 3, as the first epoch has them: rows of 8 under a title."""
     count, height, width, _ = images.shape
+    title = f"The first {count} training images as the first epoch has them, {width}x{height} pixels"
     factor = max(1, SIDE // max(height, width))
     size = factor * width, factor * height
     gap, corner = (AUGMENTED_GAP, AUGMENTED_GAP), (AUGMENTED_GAP, AUGMENTED_HEADER)

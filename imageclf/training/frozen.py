@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
@@ -12,11 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from imageclf.augment.transforms import NO_AUGMENTATION, Augment, Augmentation, AugmentParams
+from imageclf.augment.transforms import NO_AUGMENTATION, Augment, AugmentParams
 from imageclf.images.dataset import Split
 from imageclf.models.card import Card
 from imageclf.models.classifier import Classifier
-from imageclf.models.device import Compute
 from imageclf.models.registry import last_layer
 from imageclf.runtime.errors import ParamsError
 from imageclf.runtime.files import sha256_of_array
@@ -24,24 +23,12 @@ from imageclf.training.auto import Recipe
 from imageclf.training.features import View, features_of
 from imageclf.training.log import RunLog
 from imageclf.training.logistic import fit_logistic
-from imageclf.training.loop import validate, words_of
+from imageclf.training.loop import Task, validate, words_of
 from imageclf.training.optimizers import LBFGS
 from imageclf.training.outcome import Row
-from imageclf.training.step import choose_loss
 
 MOST_VIEWS = 4  # that auto takes; 8 were no more accurate
 TRIED = 4  # images
-
-
-@dataclass(frozen=True)
-class Task:
-    """What the epochs train, on what, and how: the whole network on images, or its last layer on features."""
-
-    classifier: Classifier
-    train: Split
-    val: Split
-    augment: Augmentation
-    compute: Compute
 
 
 class Head(Classifier):
@@ -150,8 +137,7 @@ def solve(task: Task, recipe: Recipe, log: RunLog) -> list[Row]:
         balanced=recipe.class_weights == "balanced",
         threads=task.compute.workers,
     )
-    loss_fn = choose_loss(recipe.loss, label_smoothing=recipe.label_smoothing)
-    row |= validate(task.classifier, task.val, loss_fn, task.compute)
+    row |= validate(task, recipe)
     print(words_of(row, 1), flush=True)
     log.epoch(1, row)
     return [row]

@@ -3,7 +3,7 @@
 import math
 import signal
 import time
-from functools import partial
+from dataclasses import dataclass
 
 import torch
 
@@ -21,21 +21,28 @@ from imageclf.training.checkpoint import Checkpoint, Checkpoints
 from imageclf.training.log import RunLog
 from imageclf.training.outcome import Row
 from imageclf.training.run import Run, diverged
-from imageclf.training.shared import Network, make_board
-from imageclf.training.step import LossFunction, choose_loss
-from imageclf.training.workers import WorkerPool, make_worker
+from imageclf.training.shared import Network
+from imageclf.training.step import choose_loss
+from imageclf.training.workers import start_pool
 
 PICTURED = 4  # images whose feature maps are shown
 
 
+@dataclass(frozen=True)
+class Task:
+    """What the epochs train, on what, and how: the whole network on images, or its last layer on features."""
+
+    classifier: Classifier
+    train: Split
+    val: Split
+    augment: Augmentation
+    compute: Compute
+
+
 def fit(
-    classifier: Classifier,
-    train: Split,
-    val: Split,
-    *,
+    task: Task,
     recipe: Recipe,
-    augment: Augmentation,
-    compute: Compute,
+    *,
     begun: Checkpoint | None,
     checkpoints: Checkpoints,
     checkpoint_every: float,
@@ -45,32 +52,23 @@ def fit(
     """Train the classifier in place, from the checkpoint `begun` if there is one; a row of scores for each epoch.
 
     It ends with the weights that `recipe.keep` and `recipe.ema` ask for, before the last epoch by `recipe.patience`.
+    A checkpoint is written every `checkpoint_every` seconds, and every `log_every` steps are logged.
 
     Raises:
         Diverged: the loss is nan or infinite.
-        MachineError: a worker process has gone.
+        MachineError: a worker process has gone, or there is too little shared memory.
         Stopped: Ctrl-C or SIGTERM came, and a checkpoint is written.
     """
     # 1. The network, as it was if this run was stopped before.
-    loss_fn = choose_loss(recipe.loss, label_smoothing=recipe.label_smoothing)
+    classifier, train, compute = task.classifier, task.train, task.compute
     network = Network(
         classifier, head_lr=recipe.head_lr, layer_decay=recipe.layer_decay, head_first=recipe.freeze_epochs > 0
     )
+    memory = begun.tensors if begun else {}
     if begun:
         network.restore(begun.tensors)
-    board = make_board(network, images=len(train), shards=recipe.shards, workers=compute.workers, device=compute.device)
-    make = partial(
-        make_worker,
-        board=board,
-        network=network,
-        split=train,
-        augment=augment,
-        loss_fn=loss_fn,
-        compute=compute,
-        recipe=recipe,
-        memory=begun.tensors if begun else {},
-    )
-    with WorkerPool(board, make) as pool, StopWish() as wish:
+    pool = start_pool(network, train, task.augment, recipe=recipe, compute=compute, memory=memory)
+    with pool, StopWish() as wish:
         # A thread ahead would share torch's one generator, which the policies draw from, with the network.
         prefetch = compute.prefetch if recipe.augment.policy == "none" else 0
         run = Run(network, pool, train.labels, recipe, prefetch=prefetch)
@@ -99,7 +97,7 @@ def fit(
                 # 3. At the end of an epoch: validation. Every few seconds, and before a stop: a checkpoint.
                 if run.at_epochs_end:
                     with run.outcome.shown():
-                        row = run.end_epoch(rate, validate(classifier, val, loss_fn, compute))
+                        row = run.end_epoch(rate, validate(task, recipe))
                     progress.line(words_of(row, recipe.epochs))
                     log.epoch(run.position.step, row)
                     log.insides(run.position.step, classifier, train.images[:PICTURED])
@@ -113,17 +111,19 @@ def fit(
     return run.position.history
 
 
-def validate(classifier: Classifier, val: Split, loss_fn: LossFunction, compute: Compute) -> Row:
+def validate(task: Task, recipe: Recipe) -> Row:
     """Loss and accuracy on the validation split, the loss being the one that is trained for, without class weights.
 
     Mirror images are left to evaluate: here they would cost as much as a tenth of the training.
     """
+    classifier, val, compute = task.classifier, task.val, task.compute
     if len(val) == 0:
         return {}
     with classifier.one_look():
         logits = predict_logits(
             classifier, val.images, device=compute.device, threads=compute.workers, autocast=compute.autocast
         )
+    loss_fn = choose_loss(recipe.loss, label_smoothing=recipe.label_smoothing)
     loss = loss_fn(logits, torch.from_numpy(val.labels)).double().mean().item()
     return {"val_loss": loss, "val_top1": top_k_accuracy(logits.numpy(), val.labels, 1)}
 

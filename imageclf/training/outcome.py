@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -60,7 +61,8 @@ def _copy(sources: list[Tensor], targets: list[Tensor]) -> None:
         target.copy_(source)
 
 
-Row = dict[str, float]  # of metrics/history.csv: epoch, train_loss, train_top1, val_loss, val_top1, lr
+Row = dict[str, float]  # of metrics/history.csv
+COLUMNS = ["epoch", "train_loss", "val_loss", "train_top1", "val_top1", "lr"]
 BEST = "best."  # before the names of its tensors in a checkpoint
 
 
@@ -113,6 +115,11 @@ class Outcome:
         if self._average:
             self._average.restore(tensors)
         self._best = {name.removeprefix(BEST): tensors[name] for name in tensors if name.startswith(BEST)}
+
+
+def history_table(history: list[Row]) -> pd.DataFrame:
+    """metrics/history.csv: a row for each epoch; without validation images, its columns are empty."""
+    return pd.DataFrame(history, columns=COLUMNS).round(6)
 
 
 def metrics_of(history: list[Row], *, keep: str, parameters: int) -> dict[str, object]:

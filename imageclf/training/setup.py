@@ -1,30 +1,90 @@
-"""What a run is set up from: the counts checked, the classifier's card, its weights and its first layer."""
+"""What a run is set up from: the data read, the params resolved and checked, the classifier built."""
 
 import os
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from imageclf.augment.mixing import Mixing
 from imageclf.augment.transforms import Augment
+from imageclf.config.runtime import RuntimeParams
 from imageclf.config.train import TrainParams
-from imageclf.images.dataset import NOTHING_TO_RANK, RANKED, Dataset, Split
+from imageclf.images.dataset import NOTHING_TO_RANK, RANKED, Dataset, Split, read_dataset, read_split
 from imageclf.models.card import Card
 from imageclf.models.classifier import Classifier, scaled, scaled_size
-from imageclf.models.device import Compute, instruction_set
+from imageclf.models.device import Compute, choose_compute, instruction_set
 from imageclf.models.registry import check_takes, check_takes_one, check_weight
 from imageclf.models.spec import StartsFromImages
 from imageclf.randomness import torch_seed
 from imageclf.runtime.errors import DataError, ParamsError
-from imageclf.training.auto import Recipe, chosen_values
-from imageclf.training.optimizers import advice_on_rate
-from imageclf.training.schedule import Course
+from imageclf.training.auto import Recipe, chosen_values, resolve, words_of
+from imageclf.training.loop import Task
+from imageclf.training.optimizers import LBFGS, advice_on_rate
+from imageclf.training.schedule import Course, least_shard, plan_course
 from imageclf.weights.freezing import freeze
-from imageclf.weights.initial import Beginning, begun_classifier
+from imageclf.weights.initial import Beginning, begun_classifier, choose_beginning
 
 WHITENING_IMAGES, WHITENING_PIXELS = 5000, 5000 * 32**2  # at most: 1,250 of 64x64, in half a gigabyte
 SAMPLES = 64  # images in augmented.png
 BUILD = 2**32  # the random stream of the initial weights; steps count from 0
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A run before its classifier is built: its data, its recipe, and the card of what it makes."""
+
+    dataset: Dataset
+    train: Split
+    val: Split
+    beginning: Beginning
+    recipe: Recipe
+    course: Course
+    compute: Compute
+    card: Card
+
+    def opening(self) -> list[str]:
+        """What is trained, on what and how, and what auto chose."""
+        recipe, course, compute = self.recipe, self.course, self.compute
+        how = f"{recipe.epochs} epochs, {course.total:,} steps of {course.batch_size} images"
+        if recipe.optimizer == LBFGS:
+            how = "logistic regression by L-BFGS, without epochs, batches and rates"
+        line = f"{recipe.model} on {self.dataset.name}, {len(self.train):,} images, {how}; "
+        line += f"{compute.device}, {compute.precision}, {compute.workers} workers"
+        chosen = words_of(self.card.auto["train"])
+        return [line, *([f"auto: {chosen}"] if chosen else [])]
+
+
+def set_up(params: TrainParams, runtime: RuntimeParams, downloads: Path) -> Setup:
+    """Read the prepared data, resolve the params and choose the device; published weights come to `downloads`.
+
+    Raises:
+        ParamsError: the params do not fit each other, the data or the machine.
+        DataError: the prepared data or the weights are missing or damaged.
+        SourceError: published weights cannot be downloaded.
+    """
+    dataset, train, val = read_dataset(), read_split("train"), read_split("val")
+    beginning = choose_beginning(params, dataset, downloads)
+    recipe = resolve(
+        params,
+        images=len(train),
+        size=beginning.sees.size,
+        begun=beginning.weights is not None,
+        fresh_head=beginning.fresh_head,
+    )
+    course = plan_course(len(train), recipe)
+    check_counts(recipe, course, len(train), len(val))
+    compute = choose_compute(
+        runtime.device,
+        recipe.precision,
+        runtime.workers,
+        shards=recipe.shards,
+        prefetch=runtime.prefetch,
+        pin_memory=runtime.pin_memory,
+    )
+    card = _card(params, recipe, dataset, beginning, compute)
+    return Setup(dataset, train, val, beginning, recipe, course, compute, card)
 
 
 def check_counts(recipe: Recipe, course: Course, train: int, val: int) -> None:
@@ -57,7 +117,7 @@ def check_counts(recipe: Recipe, course: Course, train: int, val: int) -> None:
             )
 
 
-def make_card(params: TrainParams, recipe: Recipe, dataset: Dataset, beginning: Beginning, compute: Compute) -> Card:
+def _card(params: TrainParams, recipe: Recipe, dataset: Dataset, beginning: Beginning, compute: Compute) -> Card:
     """What card.json says of the classifier."""
     return Card(
         model=recipe.model,
@@ -87,16 +147,19 @@ def _processor(compute: Compute) -> str:
     return instruction_set() if compute.device.type == "cpu" else compute.device.type
 
 
-def build(card: Card, beginning: Beginning, recipe: Recipe, train: Split, compute: Compute) -> Classifier:
+def build(setup: Setup) -> Task:
     """The classifier on its device, from fresh or given weights, with its frozen layers and its first layer set.
 
+    It is to be trained on the images, augmented.
+
     Raises:
-        ParamsError: the network cannot be built, or is too large to be exported.
+        ParamsError: the network cannot be built, cannot take the images, or is too large to be exported.
     """
+    card, recipe, beginning = setup.card, setup.recipe, setup.beginning
     if words := enlargement(card.size, card.network_size):
         print(f"train: {words}", flush=True)
     torch.manual_seed(torch_seed(recipe.seed, BUILD))
-    classifier = begun_classifier(card, beginning).to(compute.device).to(memory_format=torch.channels_last)
+    classifier = begun_classifier(card, beginning).to(setup.compute.device).to(memory_format=torch.channels_last)
     on_weights = beginning.weights is not None
     if advice := advice_on_rate(recipe, begun=on_weights):
         print(f"train: {advice}", flush=True)
@@ -104,8 +167,9 @@ def build(card: Card, beginning: Beginning, recipe: Recipe, train: Split, comput
     if recipe.freeze != "none":
         print(f"train: {freeze(classifier, recipe.freeze)}", flush=True)
     if not on_weights:
-        _see(classifier, train, compute)
-    return classifier
+        _see(classifier, setup.train, setup.compute)
+    _check_sizes(classifier, setup)
+    return Task(classifier, setup.train, setup.val, Augment(recipe.seed, recipe.augment), setup.compute)
 
 
 def enlargement(prepared: tuple[int, int], network: tuple[int, int]) -> str:
@@ -118,12 +182,14 @@ def enlargement(prepared: tuple[int, int], network: tuple[int, int]) -> str:
     )
 
 
-def check_sizes(classifier: Classifier, recipe: Recipe, card: Card, *, alone: bool) -> None:
-    """Try the network on images of every scale; `alone`: also in training on a single image.
+def _check_sizes(classifier: Classifier, setup: Setup) -> None:
+    """Try the network on images of every scale, and in training on a single image if a shard can have no more.
 
     Raises:
         ParamsError: it cannot take them.
     """
+    recipe, card = setup.recipe, setup.card
+    alone = least_shard(setup.course, drop_last=recipe.drop_last, shards=recipe.shards) == 1
     for scale in recipe.scales:
         size = scaled_size(card.network_size, scale)
         check_takes(classifier.network, recipe.model, card.channels, size, "set train.scales to [1.0]")
@@ -131,9 +197,9 @@ def check_sizes(classifier: Classifier, recipe: Recipe, card: Card, *, alone: bo
             check_takes_one(classifier.network, recipe.model, card.channels, size)
 
 
-def first_images(train: Split, augment: Augment, recipe: Recipe) -> np.ndarray:
+def first_images(task: Task, recipe: Recipe) -> np.ndarray:
     """The first images uint8 (n, H, W, C) as the first epoch has them: augmented, mixed and resized."""
-    images = augment(train.images, np.arange(min(SAMPLES, len(train))), 0)
+    images = task.augment(task.train.images, np.arange(min(SAMPLES, len(task.train))), 0)
     mixing = Mixing(recipe.seed, recipe.augment.mixup, recipe.augment.cutmix)
     mixed = mixing(images, step=0, shard=0).images if mixing.on else images
     return scaled(torch.from_numpy(mixed), recipe.scales[0]).numpy()

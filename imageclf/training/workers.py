@@ -20,8 +20,8 @@ from imageclf.runtime.errors import MachineError
 from imageclf.runtime.platform import how_it_ended, keep_freed_memory, start_method
 from imageclf.training.auto import Recipe
 from imageclf.training.optimizers import Hyperparameters
-from imageclf.training.shared import Board, Network
-from imageclf.training.step import Batch, LossFunction, ShardWorker
+from imageclf.training.shared import Board, Network, make_board
+from imageclf.training.step import Batch, ShardWorker, choose_loss
 from imageclf.training.update import Updater, clip_factor, make_optimizers
 
 ENDING = 10  # seconds that a process has for its end when its pipe is closed
@@ -47,7 +47,6 @@ def make_worker(
     network: Network,
     split: Split,
     augment: Augmentation,
-    loss_fn: LossFunction,
     compute: Compute,
     recipe: Recipe,
     memory: dict[str, Tensor],
@@ -61,7 +60,7 @@ def make_worker(
         augment=augment,
         mixing=Mixing(recipe.seed, recipe.augment.mixup, recipe.augment.cutmix),
         weighted=recipe.class_weights == "balanced",
-        loss_fn=loss_fn,
+        loss_fn=choose_loss(recipe.loss, label_smoothing=recipe.label_smoothing),
         compute=compute,
         seed=recipe.seed,
     )
@@ -71,6 +70,36 @@ def make_worker(
 
 
 MakeWorker = Callable[[int], Worker]
+
+
+def start_pool(
+    network: Network,
+    split: Split,
+    augment: Augmentation,
+    *,
+    recipe: Recipe,
+    compute: Compute,
+    memory: dict[str, Tensor] | None = None,
+) -> "WorkerPool":
+    """The processes of a run over the training images `split`; `memory` is what optimisers kept when it was stopped.
+
+    Raises:
+        MachineError: there is too little shared memory.
+    """
+    board = make_board(network, images=len(split), shards=recipe.shards, workers=compute.workers, device=compute.device)
+    return WorkerPool(
+        board,
+        partial(
+            make_worker,
+            board=board,
+            network=network,
+            split=split,
+            augment=augment,
+            compute=compute,
+            recipe=recipe,
+            memory=memory or {},
+        ),
+    )
 
 
 class WorkerPool:

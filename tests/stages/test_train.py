@@ -22,6 +22,7 @@ from imageclf.training import setup
 from imageclf.training.auto import resolve
 from imageclf.training.frozen import Head
 from imageclf.training.log import RunLog
+from imageclf.training.loop import Task
 from imageclf.training.schedule import plan_course
 from stages import train
 from tests.small_run import make_card, make_prepared
@@ -89,7 +90,7 @@ def make_ready(
     write_sums(prepared)
     monkeypatch.chdir(folder)
     monkeypatch.setattr(train, "project_root", lambda: folder)
-    monkeypatch.setattr(train, "choose_compute", lambda *_, **__: Compute(torch.device(device), "fp32", 1))
+    monkeypatch.setattr(setup, "choose_compute", lambda *_, **__: Compute(torch.device(device), "fp32", 1))
     read = read_params()
     sections = {TrainParams: read.train.model_copy(update={"batch_size": 10} | changes), RuntimeParams: read.runtime}
     monkeypatch.setattr(train, "read_section", sections.get)
@@ -100,8 +101,8 @@ def begin(folder: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Cla
     make_ready(folder, monkeypatch, **settings)
     given: list[Classifier] = []
 
-    def fit(classifier: Classifier, *_: object, **__: object) -> None:
-        given.append(classifier)
+    def fit(task: Task, *_: object, **__: object) -> None:
+        given.append(task.classifier)
         raise _Reached
 
     monkeypatch.setattr(train, "fit", fit)
@@ -143,6 +144,15 @@ def test_weights_that_it_begins_from_keep_their_first_layer(tmp_path: Path, monk
     save_file(weights, tmp_path / "begun.safetensors")
     begun = begin(tmp_path / "run", monkeypatch, weights=str(tmp_path / "begun.safetensors")).network.state_dict()
     assert torch.equal(begun["whitening.weight"], weights["whitening.weight"])
+
+
+def test_images_that_are_enlarged_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begin(tmp_path / "enlarged", monkeypatch, size=32)
+    assert "the prepared images of 16x16 pixels are enlarged to 32x32" in capsys.readouterr().out
+    begin(tmp_path / "as they are", monkeypatch)
+    assert "enlarged" not in capsys.readouterr().out
 
 
 FROZEN: dict[str, Any] = {"model": "notes_cnn_relu", "side": 32, "freeze": "backbone"}

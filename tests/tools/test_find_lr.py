@@ -6,17 +6,16 @@ from typing import Any
 import pytest
 import torch
 
-from imageclf.images.dataset import Split
+from imageclf.augment.transforms import Augment
 from imageclf.models.classifier import Classifier
 from imageclf.models.device import Compute
 from imageclf.models.registry import build_network
 from imageclf.runtime.errors import DataError
-from tests.training.test_fit import bright_or_dark, recipe
-from tools.find_lr import measure
-from tools.finding.curve import FEWEST, Curve, draw_curve
+from imageclf.training.loop import Task
+from tests.training.test_fit import EMPTY, bright_or_dark, recipe
+from tools.find_lr import FEWEST, Curve, draw_curve, measure
 
 RATES = [1e-3 * 10 ** (step / 8) for step in range(40)]  # to about 75
-TRAIN: Split = bright_or_dark(96)
 
 
 def curve_of(*, workers: int = 1, rates: list[float] = RATES, **changes: Any) -> Curve:
@@ -25,7 +24,9 @@ def curve_of(*, workers: int = 1, rates: list[float] = RATES, **changes: Any) ->
     network = build_network("notes_cnn_relu", classes=2, channels=3, size=(8, 8))
     classifier = Classifier(network, [0.5] * 3, [0.25] * 3).to(memory_format=torch.channels_last)
     compute = Compute(torch.device("cpu"), "fp32", workers)
-    return measure(classifier, TRAIN, rates, recipe=recipe(**changes), compute=compute)
+    params = recipe(**changes)
+    task = Task(classifier, bright_or_dark(96), EMPTY, Augment(0, params.augment), compute)
+    return measure(task, params, rates)
 
 
 def test_the_same_params_give_the_same_curve_for_any_number_of_workers() -> None:

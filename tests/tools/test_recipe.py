@@ -10,8 +10,7 @@ from imageclf.config.section import read_content
 from imageclf.runtime.errors import ParamsError
 from imageclf.runtime.yaml import flat
 from tests.imports import ROOT
-from tools.recipe import main
-from tools.starting.recipes import DEFAULT, changed_text, difference, read_recipe
+from tools.recipe import DEFAULT, changed_text, difference, main, read_recipe
 
 NAMES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
 

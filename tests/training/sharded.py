@@ -11,9 +11,9 @@ from torch import nn
 from imageclf.images.dataset import Split
 from imageclf.models.classifier import Classifier
 from imageclf.models.device import Compute
-from imageclf.training.shared import Network, make_board
-from imageclf.training.step import Batch, choose_loss
-from imageclf.training.workers import WorkerPool, make_worker
+from imageclf.training.shared import Network
+from imageclf.training.step import Batch
+from imageclf.training.workers import WorkerPool, start_pool
 from imageclf.weights.freezing import freeze
 from tests.augment.augmenting import augmenting
 from tests.training.test_fit import recipe
@@ -45,21 +45,9 @@ def make_pool(
 ) -> WorkerPool:
     compute = Compute(device, precision, workers)
     network = Network(classifier, head_lr=head_lr, layer_decay=layer_decay, head_first=head_first)
-    board = make_board(network, images=len(SPLIT), shards=shards, workers=workers, device=device)
-    return WorkerPool(
-        board,
-        partial(
-            make_worker,
-            board=board,
-            network=network,
-            split=SPLIT,
-            augment=augmenting(0, flip="random", translate=1),
-            loss_fn=choose_loss("cross_entropy", label_smoothing=0.1),
-            compute=compute,
-            recipe=recipe(**{"seed": 3, "momentum": 0.9, "weight_decay": 0.01} | changes),
-            memory={},
-        ),
-    )
+    small = {"seed": 3, "momentum": 0.9, "weight_decay": 0.01, "label_smoothing": 0.1, "shards": shards}
+    augment = augmenting(0, flip="random", translate=1)
+    return start_pool(network, SPLIT, augment, recipe=recipe(**small | changes), compute=compute)
 
 
 def train_a_little(

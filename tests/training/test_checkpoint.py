@@ -20,7 +20,7 @@ from imageclf.runtime.files import sha256_of_file
 from imageclf.training import checkpoint
 from imageclf.training.checkpoint import Checkpoint, Checkpoints, fingerprint, held_checkpoints
 from imageclf.training.log import RunLog
-from imageclf.training.loop import fit
+from imageclf.training.loop import Task, fit
 from imageclf.training.optimizers import OPTIMIZERS
 from imageclf.training.outcome import Row, best_row
 from tests.augment.augmenting import augmenting
@@ -55,13 +55,10 @@ def train(
     with held_checkpoints(folder / "run") as checkpoints:
         begun = checkpoints.newest()
         with RunLog(folder / "log", first_step=begun.step if begun else 0) as log:
+            augment, compute = augmenting(0, flip="random", translate=1), Compute(torch.device("cpu"), "fp32", workers)
             history = fit(
-                classifier,
-                bright_or_dark(64),
-                bright_or_dark(10),
-                recipe=recipe(**small | changes),
-                augment=augmenting(0, flip="random", translate=1),
-                compute=Compute(torch.device("cpu"), "fp32", workers),
+                Task(classifier, bright_or_dark(64), bright_or_dark(10), augment, compute),
+                recipe(**small | changes),
                 begun=begun,
                 checkpoints=Watched(folder / "run"),
                 checkpoint_every=1e-9,
@@ -109,7 +106,11 @@ EVERYTHING: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("changes", [{}, {"keep": "last"}, {"ema": 0.0}, {"patience": 1}], ids=str)
+@pytest.mark.parametrize(
+    "changes",
+    [{}, *(pytest.param(each, marks=pytest.mark.slow) for each in ({"keep": "last"}, {"ema": 0.0}, {"patience": 1}))],
+    ids=str,
+)
 def test_with_everything_on_it_is_killed_after_every_step_and_ends_the_same(
     tmp_path: Path, changes: dict[str, Any]
 ) -> None:
@@ -259,7 +260,9 @@ def test_checkpoints_hold_every_kind_of_tensor(tmp_path: Path) -> None:
     assert all(torch.equal(found.tensors[name], tensor) for name, tensor in tensors.items())
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
+@pytest.mark.parametrize(
+    "optimizer", ["muon", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sgd", "adamw"))]
+)
 def test_killed_while_the_last_layer_is_alone_or_later_it_ends_the_same(tmp_path: Path, optimizer: str) -> None:
     phases: dict[str, Any] = {"optimizer": optimizer, "epochs": 3, "freeze_epochs": 1, "lr": 0.01, "ema": 0.9}
     unbroken = train(tmp_path / "unbroken", **phases)

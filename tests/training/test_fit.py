@@ -20,7 +20,7 @@ from imageclf.runtime.errors import Diverged
 from imageclf.training.auto import Recipe, resolve
 from imageclf.training.checkpoint import held_checkpoints
 from imageclf.training.log import RunLog, log_folder
-from imageclf.training.loop import fit
+from imageclf.training.loop import Task, fit
 from imageclf.training.outcome import Average, Row, best_row
 from imageclf.training.shared import Network
 from tests.augment.augmenting import augmenting
@@ -69,12 +69,8 @@ def train(
     classifier = Classifier(network, [0.5] * 3, [0.25] * 3, tta_flip=tta_flip)
     with held_checkpoints(folder / "checkpoints") as checkpoints, RunLog(folder / "log", first_step=0) as log:
         history = fit(
-            classifier,
-            bright_or_dark(96),
-            val,
-            recipe=recipe(**changes),
-            augment=augmenting(0, flip="random"),
-            compute=compute,
+            Task(classifier, bright_or_dark(96), val, augmenting(0, flip="random"), compute),
+            recipe(**changes),
             begun=None,
             checkpoints=checkpoints,
             checkpoint_every=1000,

@@ -15,9 +15,9 @@ from imageclf.models.classifier import Classifier
 from imageclf.models.device import Compute
 from imageclf.runtime.errors import ParamsError
 from imageclf.training.checkpoint import held_checkpoints
-from imageclf.training.frozen import Head, Task, choose_views, on_features, solve
+from imageclf.training.frozen import Head, choose_views, on_features, solve
 from imageclf.training.log import RunLog
-from imageclf.training.loop import fit
+from imageclf.training.loop import Task, fit
 from imageclf.training.outcome import Row
 from imageclf.weights.freezing import freeze
 from tests.small_run import make_card
@@ -65,12 +65,8 @@ def with_features(whole: Task, folder: Path, **changes: Any) -> Task:
 def train(task: Task, folder: Path, **changes: Any) -> list[Row]:
     with held_checkpoints(folder / "run") as checkpoints, RunLog(folder / "log", first_step=0) as log:
         return fit(
-            task.classifier,
-            task.train,
-            task.val,
-            recipe=recipe(**RECIPE | changes),
-            augment=task.augment,
-            compute=task.compute,
+            task,
+            recipe(**RECIPE | changes),
             begun=None,
             checkpoints=checkpoints,
             checkpoint_every=1000,

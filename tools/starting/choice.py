@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from imageclf.models.registry import network_names
+from tools.recipe import read_recipe
 from tools.starting.survey import Survey
 
 PUBLISHED = "efficientnet_b0"  # the network of the transfer recipes: among torchvision's, much accuracy for its cost
@@ -65,10 +66,10 @@ def _scratch(survey: Survey, beginning: Beginning, measure: Measure) -> Plan | N
     side = 32 if survey.side <= SMALL_SIDE else 64
     choices = [Choice("prepare.size", side, f"the shorter side is {survey.side} pixels in the middle")]
     if many_small:
-        recipe, reason, epochs = "cifar10", f"{survey.images:,} images as small as CIFAR-10's", 9
+        recipe, reason = "cifar10", f"{survey.images:,} images as small as CIFAR-10's"
     else:
-        recipe, reason, epochs = "scratch-small", f"no pretrained weights: {beginning.why_not}", 40
-    return Plan(recipe, reason, choices, survey.images * epochs * STEP * measure("cifarnet", side))
+        recipe, reason = "scratch-small", f"no pretrained weights: {beginning.why_not}"
+    return Plan(recipe, reason, choices, survey.images * _passes(recipe) * measure("cifarnet", side))
 
 
 def _transfer(survey: Survey, beginning: Beginning, *, budget: float, measure: Measure) -> Plan:
@@ -86,7 +87,7 @@ def _transfer(survey: Survey, beginning: Beginning, *, budget: float, measure: M
     full = beginning.side
     per_image = measure(model, full)
     a_class = survey.images / len(survey.classes)
-    recipe, passes = "transfer", 12 * STEP
+    recipe, passes = "transfer", _passes("transfer")
     if a_class < FEW_A_CLASS:
         recipe, passes = "transfer-frozen", 1
         reason = f"{a_class:.0f} images a class are few: the last layer alone learns from them"
@@ -107,6 +108,11 @@ def _transfer(survey: Survey, beginning: Beginning, *, budget: float, measure: M
         words = f"the images have {survey.side} pixels in the middle; the network enlarges them to {seen}"
     choices.append(Choice("prepare.size", stored, words))
     return Plan(recipe, reason, choices, seconds)
+
+
+def _passes(recipe: str) -> int:
+    """What training costs an image, in forward passes."""
+    return STEP * int(read_recipe(recipe).values["train.epochs"])
 
 
 def measured(model: str, side: int) -> float:
