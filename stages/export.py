@@ -59,10 +59,11 @@ def main() -> str:
         # 2. Write the files, and start each in a process of its own.
         asked = {}
         material = Material(traced(classifier, card), card, _facts(card, scores), opset)
-        for kind, format_ in formats.items():
+        # ONNX is the last one: it takes longest to write, and the others are run meanwhile.
+        for kind in sorted(formats, key=lambda kind: kind == "onnx"):
             file = folder / f"classifier.{kind}"
-            file.write_bytes(format_.write(material))
-            asked[kind] = pool.submit(fresh_answers, format_.READER, file, PREPARED / "test_images.npy")
+            file.write_bytes(formats[kind].write(material))
+            asked[kind] = pool.submit(fresh_answers, formats[kind].READER, file, PREPARED / "test_images.npy")
         (folder / "labels.txt").write_text("".join(f"{printable(name)}\n" for name in card.classes), encoding="utf-8")
 
         # 3. Compare their predictions with the trained model's.

@@ -98,8 +98,9 @@ class RunLog:
         # Tracing is deprecated upstream, and what TensorBoard draws from. A failure is printed there at length.
         with _spared("graph"), warnings.catch_warnings(), redirect_stdout(StringIO()), _plain_attention():
             warnings.simplefilter("ignore")
-            device = next(classifier.parameters()).device
-            self._writer.add_graph(classifier.eval(), torch.from_numpy(images).to(device))
+            given = torch.from_numpy(images).to(next(classifier.parameters()).device)
+            # Traced here, as TensorBoard would trace it a second time to compare.
+            self._writer.add_graph(torch.jit.trace(classifier.eval(), given, check_trace=False), given)
 
     @contextmanager
     def _tried(self) -> Iterator[None]:
