@@ -33,13 +33,14 @@ FORKS = Forks()
 SMALL = {
     "name: cifar10 ": "name: shapes ",
     "  epochs: ": "  epochs: 2 #",
-    "  batch_size: ": "  batch_size: 128 #",
+    "  batch_size: ": "  batch_size: 300 #",
 }
 
 
 def pytest_configure() -> None:
-    """What a shell runs in the background ignores Ctrl-C, and so would every stage that a test interrupts."""
+    """What a shell runs in the background ignores two signals, and so would every process that a test sends one."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 def pytest_unconfigure() -> None:
@@ -47,11 +48,13 @@ def pytest_unconfigure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Training comes first: it forks, and after torch.export a process has autograd threads that no fork survives.
+    """The project is made first, so that no worker waits for it later.
 
-    The longest files, right under tests/, are next: one of them at the end would leave a core idle.
+    Then comes training: it forks, and after torch.export a process has autograd threads that no fork survives. The
+    longest files, right under tests/, are next: one of them at the end would leave a core idle.
     """
-    items.sort(key=lambda item: (not item.nodeid.startswith("tests/training"), item.nodeid.count("/") > 1))
+    first = ("tests/test_project.py", "tests/training/")
+    items.sort(key=lambda item: (not item.nodeid.startswith(first), item.nodeid.count("/") > 1))
 
 
 @pytest.fixture(autouse=True)

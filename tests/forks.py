@@ -18,7 +18,7 @@ from tests.imports import ROOT
 IMPORTED = """
     dvc.cli.parser dvc.data_cloud dvc.repo dvc.repo.experiments.queue.tempdir dvc_data.hashfile.db.local networkx
     ruamel.yaml hydra.core.override_parser.overrides_parser celery.result dulwich.porcelain
-    numpy pandas pydantic PIL.Image tqdm
+    numpy pandas pydantic PIL.Image scipy.stats tqdm
     """.split()  # noqa: SIM905
 
 

@@ -71,27 +71,32 @@ def test_a_version_is_registered_and_others_get_its_bytes(project: Project, tmp_
         project.run("git", "tag", "-d", "classifier@v0.0.1", expect=None)
 
 
+@pytest.mark.slow
 def test_an_experiment_trains_and_does_not_download(experiment: str) -> None:
     assert "Running stage 'train'" in experiment
     assert "Running stage 'prepare'" not in experiment
 
 
+@pytest.mark.slow
 def test_metrics_diff_shows_each_score(project: Project, experiment: str) -> None:
     changed = json.loads(project.run("dvc", "metrics", "diff", "--json"))
     assert {"top1", "loss"} <= set(changed["metrics/evaluate.json"])
     assert "train.loss" in changed["metrics/train.json"]
 
 
+@pytest.mark.slow
 def test_exp_show_has_the_row(project: Project, experiment: str) -> None:
     rows = list(csv.DictReader(project.run("dvc", "exp", "show", "--csv").splitlines()))
     row = next(row for row in rows if row["Experiment"] == "slower")
     assert float(row["train.lr"]) == 0.001
 
 
+@pytest.mark.slow
 def test_the_experiment_has_its_name_in_tensorboard(project: Project, experiment: str) -> None:
     assert list((project.folder / "logs" / "slower").glob("events.out.tfevents.*"))
 
 
+@pytest.mark.slow
 def test_plots_diff_draws_every_plot_of_both_revisions_and_needs_no_network(project: Project, experiment: str) -> None:
     project.run("dvc", "plots", "diff", "HEAD", "workspace")
     page = project.read("dvc_plots/index.html")

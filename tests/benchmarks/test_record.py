@@ -25,6 +25,7 @@ def test_the_network_has_the_published_number_of_parameters() -> None:
     assert trained == filters + 2 * (64 + 256 + 256) + 24 + 2560
 
 
+@pytest.mark.slow
 def test_steps_learn_the_images() -> None:
     run = recipe()
     first = _loss(run)

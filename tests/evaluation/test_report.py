@@ -140,6 +140,7 @@ def test_without_validation_it_says_what_is_not_there(tmp_path: Path) -> None:
     assert "sure (probability" not in page
 
 
+@pytest.mark.slow
 def test_the_page_has_the_same_bytes_in_another_place_language_and_time_zone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,10 +24,14 @@ THOUSAND = tuple(f"class {number}" for number in range(1000))
     ("card", "opset"),
     [
         (make_card("cifarnet", size=(16, 24), channels=1, classes=("no", "yes")), 18),
-        (replace(make_card("cifarnet"), tta_flip=True), 23),
+        pytest.param(replace(make_card("cifarnet"), tta_flip=True), 23, marks=pytest.mark.slow),
         (make_card("notes_cnn", size=(28, 28), channels=1, classes=THOUSAND), 20),
         (replace(make_card("cifarnet", size=(32, 24)), network_size=(48, 48)), 18),
-        (replace(make_card("squeezenet1_1", size=(64, 64), channels=1), network_size=(40, 40), head="append"), 18),
+        pytest.param(
+            replace(make_card("squeezenet1_1", size=(64, 64), channels=1), network_size=(40, 40), head="append"),
+            18,
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=lambda value: value.model if isinstance(value, Card) else f"opset {value}",
 )

@@ -22,7 +22,7 @@ def scene(width: int, height: int) -> Image.Image:
 
 
 @pytest.mark.parametrize("size", [(500, 375), (375, 500), (1000, 600), (4000, 3000)])
-@pytest.mark.parametrize("side", [32, 64, 224])
+@pytest.mark.parametrize("side", [32, pytest.param(64, marks=pytest.mark.slow), 224])
 def test_a_jpeg_at_reduced_scale_looks_as_in_full(size: tuple[int, int], side: int) -> None:
     picture = scene(*size)
     reduced = decode(saved(picture, "JPEG", quality=95), size=(side, side), channels=3)

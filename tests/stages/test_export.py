@@ -78,27 +78,25 @@ def make_ready(folder: Path, card: Card | None = None) -> None:
     table.to_csv(folder / "metrics/predictions.csv", index=False, float_format="%.6f")
 
 
+def run_in(folder: Path, number: int) -> Exported:
+    make_ready(folder)
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "PYTHONHASHSEED": str(number),
+        "HOME": str(folder / "home"),
+        "LOGNAME": USERS[number],
+    }
+    command = [sys.executable, "-c", RUN.format(unlike=UNLIKE[number], host=HOSTS[number])]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=HANGS, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return Exported(folder, done.stdout, done.stderr)
+
+
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Exported]:
-    folders = [tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp("another place")]
-    started = []
-    for number, folder in enumerate(folders):
-        make_ready(folder)
-        environment = os.environ | {
-            "PYTHONPATH": str(ROOT),
-            "PYTHONHASHSEED": str(number),
-            "HOME": str(folder / "home"),
-            "LOGNAME": USERS[number],
-        }
-        command = [sys.executable, "-c", RUN.format(unlike=UNLIKE[number], host=HOSTS[number])]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        started.append(subprocess.Popen(command, cwd=folder, env=environment, text=True, **pipes))  # type: ignore[call-overload]
-    ended = []
-    for folder, process in zip(folders, started, strict=True):
-        output, complaints = process.communicate(timeout=HANGS)
-        assert process.returncode == 0, complaints
-        ended.append(Exported(folder, output, complaints))
-    return ended
+def run(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    return run_in(tmp_path_factory.mktemp("first"), 0)
 
 
 @pytest.fixture
@@ -109,28 +107,28 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.slow
-def test_two_processes_in_two_folders_write_the_same_bytes(runs: list[Exported]) -> None:
-    first, second = ([sha256_of_file(file) for file in run.files] for run in runs)
-    assert first == second
+def test_two_processes_in_two_folders_write_the_same_bytes(run: Exported, tmp_path: Path) -> None:
+    other = run_in(tmp_path / "another place", 1)
+    assert [sha256_of_file(file) for file in other.files] == [sha256_of_file(file) for file in run.files]
 
 
-def test_no_artefact_names_a_folder_a_user_or_a_host(runs: list[Exported]) -> None:
-    words = [str(runs[0].folder), str(ROOT), sys.prefix, "site-packages", USERS[0], HOSTS[0]]
-    for file in runs[0].files:
+def test_no_artefact_names_a_folder_a_user_or_a_host(run: Exported) -> None:
+    words = [str(run.folder), str(ROOT), sys.prefix, "site-packages", USERS[0], HOSTS[0]]
+    for file in run.files:
         content = file.read_bytes()
         assert not [word for word in words if word.encode() in content], file
         assert b"stack_trace" not in content
 
 
-def test_the_archive_of_the_pt2_is_uncompressed_and_undated(runs: list[Exported]) -> None:
+def test_the_archive_of_the_pt2_is_uncompressed_and_undated(run: Exported) -> None:
     # So that the search above sees all of it.
-    for member in zipfile.ZipFile(runs[0].folder / "models/export/classifier.pt2").infolist():
+    for member in zipfile.ZipFile(run.folder / "models/export/classifier.pt2").infolist():
         assert member.compress_type == zipfile.ZIP_STORED
         assert member.date_time == (1980, 0, 0, 0, 0, 0)
 
 
-def test_the_terminal_shows_an_opening_and_a_closing_line(runs: list[Exported]) -> None:
-    opening, *progress, closing = runs[0].output.splitlines()
+def test_the_terminal_shows_an_opening_and_a_closing_line(run: Exported) -> None:
+    opening, *progress, closing = run.output.splitlines()
     assert all(
         re.match(r"export: \d+ img, ", line) for line in progress
     )  # after every 15 seconds, if there are as many
@@ -139,11 +137,11 @@ def test_the_terminal_shows_an_opening_and_a_closing_line(runs: list[Exported]) 
     assert re.fullmatch(
         r"export: models/export, same answers as the trained model on 300 of 300 test images, [\d.]+ s", closing
     )
-    assert runs[0].complaints == ""
+    assert run.complaints == ""
 
 
-def test_the_onnx_file_is_valid_whole_and_says_what_it_classifies(runs: list[Exported]) -> None:
-    model = onnx.load(runs[0].folder / "models/export/classifier.onnx", load_external_data=False)
+def test_the_onnx_file_is_valid_whole_and_says_what_it_classifies(run: Exported) -> None:
+    model = onnx.load(run.folder / "models/export/classifier.onnx", load_external_data=False)
     onnx.checker.check_model(model, full_check=True)
     assert not any(tensor.external_data for tensor in model.graph.initializer)
     assert [entry.key for entry in model.metadata_props] == ["classifier"]
@@ -155,37 +153,37 @@ def test_the_onnx_file_is_valid_whole_and_says_what_it_classifies(runs: list[Exp
     assert not any(part.doc_string or part.metadata_props for part in parts)
 
 
-def test_the_onnx_file_keeps_the_contract_of_its_input_and_output(runs: list[Exported]) -> None:
-    session = onnxruntime.InferenceSession(runs[0].folder / "models/export/classifier.onnx")
+def test_the_onnx_file_keeps_the_contract_of_its_input_and_output(run: Exported) -> None:
+    session = onnxruntime.InferenceSession(run.folder / "models/export/classifier.onnx")
     (images,), (probabilities,) = session.get_inputs(), session.get_outputs()
     assert (images.name, images.type, images.shape) == ("images", "tensor(uint8)", ["batch", 16, 16, 3])
     assert (probabilities.name, probabilities.type) == ("probabilities", "tensor(float)")
     assert probabilities.shape == ["batch", 3]
 
 
-def test_the_pt2_file_says_what_it_classifies(runs: list[Exported]) -> None:
+def test_the_pt2_file_says_what_it_classifies(run: Exported) -> None:
     inside = {"classifier.json": ""}
-    program = torch.export.load(runs[0].folder / "models/export/classifier.pt2", extra_files=inside)
+    program = torch.export.load(run.folder / "models/export/classifier.pt2", extra_files=inside)
     assert json.loads(inside["classifier.json"])["classes"] == ["ant", "bee", "cat"]
     assert program.module()(torch.zeros(7, 16, 16, 3, dtype=torch.uint8)).shape == (7, 3)
 
 
-def test_metrics_give_each_files_scores_agreement_and_size(runs: list[Exported]) -> None:
-    metrics = json.loads((runs[0].folder / "metrics/export.json").read_text())
+def test_metrics_give_each_files_scores_agreement_and_size(run: Exported) -> None:
+    metrics = json.loads((run.folder / "metrics/export.json").read_text())
     for kind in ("onnx", "pt2"):
         report = metrics[kind]
         assert report["same"] == report["images"] == 300
         assert report["largest_difference"] < 1e-5
-        assert report["bytes"] == (runs[0].folder / f"models/export/classifier.{kind}").stat().st_size
+        assert report["bytes"] == (run.folder / f"models/export/classifier.{kind}").stat().st_size
         assert report["top1"] == metrics["onnx"]["top1"]
 
 
-def test_labels_are_a_class_a_line(runs: list[Exported]) -> None:
-    assert (runs[0].folder / "models/export/labels.txt").read_text() == "ant\nbee\ncat\n"
+def test_labels_are_a_class_a_line(run: Exported) -> None:
+    assert (run.folder / "models/export/labels.txt").read_text() == "ant\nbee\ncat\n"
 
 
-def test_the_model_cards_snippet_runs(runs: list[Exported], tmp_path: Path) -> None:
-    source = runs[0].folder / "models/export"
+def test_the_model_cards_snippet_runs(run: Exported, tmp_path: Path) -> None:
+    source = run.folder / "models/export"
     (snippet,) = re.findall(r"```python\n(.*?)```", (source / "README.md").read_text(), re.DOTALL)
     for name in ("classifier.onnx", "labels.txt"):
         (tmp_path / name).symlink_to(source / name)

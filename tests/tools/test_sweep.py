@@ -36,6 +36,7 @@ def _runs(project: Project) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
+@pytest.mark.slow
 def test_a_grid_runs_once_and_is_ranked_by_validation(project: Project) -> None:
     printed = project.run(*GRID)
     assert _runs(project) == ["0.1 0", "0.1 1", "0.3 0", "0.3 1"]

@@ -74,7 +74,12 @@ def card(name: str, *, precision: str = "fp32") -> Card:
     return Card(**vars(make_card(model)) | {"made_from": {"module": source_sha256(model)}, "precision": precision})
 
 
-@pytest.mark.parametrize("name", ["Net", "Negative", "Lazy", "Tied", "Normed", "Attention"])
+UNUSUAL = ("Negative", "Lazy", "Tied", "Normed")
+
+
+@pytest.mark.parametrize(
+    "name", ["Net", "Attention", *(pytest.param(name, marks=pytest.mark.slow) for name in UNUSUAL)]
+)
 def test_what_can_be_trained_saved_and_exported_passes_without_a_word(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,7 +125,7 @@ def test_probabilities_in_place_of_logits_are_told(name: str, end: str, capsys: 
 
 
 def test_logarithms_of_probabilities_in_place_of_logits_are_told(capsys: pytest.CaptureFixture[str]) -> None:
-    try_here(card("LogSoftmax"))
+    try_learning(card("LogSoftmax"))
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith(
         "train: tried_nets:LogSoftmax answers logarithms of probabilities (it ends in log_softmax), and logits are"
@@ -131,9 +136,9 @@ def test_logarithms_of_probabilities_in_place_of_logits_are_told(capsys: pytest.
 @pytest.mark.parametrize(
     "name",
     [
-        "convnext_tiny",
+        pytest.param("convnext_tiny", marks=pytest.mark.slow),
         "efficientnet_b0",
-        "googlenet",
+        pytest.param("googlenet", marks=pytest.mark.slow),
         "mnasnet0_5",
         "mobilenet_v2",
         "mobilenet_v3_small",
@@ -142,7 +147,7 @@ def test_logarithms_of_probabilities_in_place_of_logits_are_told(capsys: pytest.
         "resnet18",
         "shufflenet_v2_x0_5",
         "squeezenet1_1",
-        "swin_v2_t",
+        pytest.param("swin_v2_t", marks=pytest.mark.slow),
     ],
 )
 def test_a_known_network_is_the_same_once_it_is_saved_and_loaded(name: str) -> None:
