@@ -43,7 +43,7 @@ class Dataset:
     mean: list[float]  # of the training split, for each channel, on the scale 0 to 1
     std: list[float]
     counts: dict[str, int]  # images per split
-    sha256: dict[str, str]  # of the values of each array
+    sha256: dict[str, str]  # of each array's file
     window: list[int] | None = None  # values of 16-bit grey pictures that become black and white; None: 0 and 65535
     fit: str = "crop"  # prepare.fit of own images: crop, pad or stretch
 

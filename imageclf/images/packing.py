@@ -1,7 +1,6 @@
 """Write the prepared data set: packed images, labels, samples.csv and dataset.json."""
 
 import csv
-import hashlib
 import io
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from imageclf.images.dataset import SPLITS
-from imageclf.runtime.files import sha256_of_array, write_json
+from imageclf.runtime.files import sha256_of_file, write_json
 
 CHUNK = 4 * 2**20  # bytes of images at a time, to limit memory
 MUCH = 2**29  # bytes of images from which compiled loops are worth the second that they take to load
@@ -93,16 +92,17 @@ def pack(
     shape: Shape,
     window: list[int] | None,
     fit: str,
-) -> None:
-    """Write labels, samples.csv and dataset.json beside the images; `window` and `fit` are those of prepare."""
-    sha256 = {}
+) -> dict[str, str]:
+    """Write labels, samples.csv and dataset.json beside the images; `window` and `fit` are those of prepare.
+
+    Returns the sha256 of each array's file, by name.
+    """
+    for split in SPLITS:
+        np.save(folder / f"{split}_labels.npy", parts[split].labels)
+    arrays = [f"{split}_{what}.npy" for split in SPLITS for what in ("images", "labels")]
     with ThreadPoolExecutor() as pool:
         measured = pool.submit(mean_and_std, np.load(folder / "train_images.npy", mmap_mode="r"))
-        for split in SPLITS:
-            images = np.load(folder / f"{split}_images.npy", mmap_mode="r")
-            sha256[f"{split}_images"] = _sha256_of_images(images)
-            sha256[f"{split}_labels"] = sha256_of_array(parts[split].labels)
-            np.save(folder / f"{split}_labels.npy", parts[split].labels)
+        sums = dict(zip(arrays, pool.map(sha256_of_file, [folder / name for name in arrays]), strict=True))
         mean, std = measured.result()
     _write_samples(folder / "samples.csv", parts, classes)
     facts: dict[str, Any] = {
@@ -113,18 +113,11 @@ def pack(
         "mean": mean,
         "std": std,
         "counts": {split: len(parts[split].labels) for split in SPLITS},
-        "sha256": sha256,
+        "sha256": {name.removesuffix(".npy"): digest for name, digest in sums.items()},
         "window": window,
     }
     write_json(folder / "dataset.json", facts | ({"fit": fit} if fit != "crop" else {}))
-
-
-def _sha256_of_images(images: np.ndarray) -> str:
-    """As sha256_of_array, without reading them into memory."""
-    digest = hashlib.sha256()
-    for chunk in _chunks(images):
-        digest.update(chunk.data)
-    return digest.hexdigest()
+    return sums
 
 
 def _chunks(images: np.ndarray) -> list[np.ndarray]:

@@ -5,9 +5,10 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -46,13 +47,16 @@ def replaced_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def replaced_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder; add SHA256SUMS and rename it to `path` if the block succeeds, else remove it."""
+def replaced_folder(path: Path, sums: Mapping[str, str] = MappingProxyType({})) -> Iterator[Path]:
+    """Yield a temporary folder; add SHA256SUMS and rename it to `path` if the block succeeds, else remove it.
+
+    `sums` has the sha256 of the files, by name, that the block has read already.
+    """
     temporary = _temporary(path)
     temporary.mkdir()
     try:
         yield temporary
-        write_sums(temporary)
+        write_sums(temporary, sums)
         for file in temporary.rglob("*"):
             sync(file)
         sync(temporary)
@@ -89,9 +93,9 @@ SUMS = "SHA256SUMS"
 REPAIR = "run python -m tools.verify to repair it"
 
 
-def write_sums(folder: Path) -> None:
-    """Write SHA256SUMS for every file below `folder`."""
-    (folder / SUMS).write_text(_listing(folder), encoding="utf-8", newline="\n")
+def write_sums(folder: Path, known: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Write SHA256SUMS for every file below `folder`; those in `known`, by name, are not read again."""
+    (folder / SUMS).write_text(_listing(folder, known), encoding="utf-8", newline="\n")
 
 
 def check_sums(folder: Path, *, repair: str = REPAIR) -> None:
@@ -111,11 +115,11 @@ def check_sums(folder: Path, *, repair: str = REPAIR) -> None:
         raise DataError(f"{_difference(folder, listed, found)}; {repair}")
 
 
-def _listing(folder: Path) -> str:
+def _listing(folder: Path, known: Mapping[str, str] = MappingProxyType({})) -> str:
     # Files that begin with a dot are a file manager's, not ours.
     files = (path for path in folder.rglob("*") if path.is_file() and path.name != SUMS and path.name[0] != ".")
     names = {path.relative_to(folder).as_posix(): path for path in files}
-    return "".join(f"{sha256_of_file(names[name])}  {name}\n" for name in sorted(names))
+    return "".join(f"{known.get(name) or sha256_of_file(names[name])}  {name}\n" for name in sorted(names))
 
 
 def _difference(folder: Path, listed: str, found: str) -> str:
