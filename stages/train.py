@@ -41,8 +41,8 @@ def main() -> str:
     for line in setup.opening():
         print(f"train: {line}", flush=True)
 
-    # 2. Build the classifier, from fresh or given weights.
-    try_out(card)
+    # 2. Build the classifier, from fresh or given weights. Features outlive a network that cannot be exported.
+    try_out(card, translate=recipe.freeze != "backbone")
     whole = build(setup)
     samples = first_images(whole, recipe)
 

@@ -39,12 +39,25 @@ def traced(classifier: Classifier, card: Card) -> ExportedProgram:
     # Two images: torch.export specialises a batch of one.
     images = torch.zeros(2, *card.size, card.channels, dtype=torch.uint8)
     remedy = "forward must not depend on values (torch.where, not if) or on the number of images"
-    with told(card.model, "be exported", remedy), _quietly():
+    with told(card.model, "be exported", remedy), _quietly(), _out_of_place(classifier):
         program = torch.export.export(
             Exportable(classifier).eval(), (images,), dynamic_shapes={INPUT: {0: Dim("batch", min=1)}}
         )
     _forget_source(program.graph_module)
     return program
+
+
+@contextmanager
+def _out_of_place(module: nn.Module) -> Iterator[None]:
+    """In the block no layer overwrites its input: torch.onnx takes minutes to undo that in large networks."""
+    inside = [each for each in module.modules() if getattr(each, "inplace", False) is True]
+    for each in inside:
+        each.inplace = False  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for each in inside:
+            each.inplace = True  # type: ignore[assignment]
 
 
 def _forget_source(graph: GraphModule) -> None:

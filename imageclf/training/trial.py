@@ -1,7 +1,4 @@
-"""A network that we do not know, tried before its training: what would end the run later ends it now, in a sentence.
-
-python -m imageclf.training.trial < card.json
-"""
+"""A network that we do not know, tried before its training: what would end the run later ends it now, in a sentence."""
 
 import json
 import os
@@ -31,10 +28,11 @@ SAME = 1e-4  # logits that differ by less are the same answer
 RESHAPING = ("View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Clone", "ToCopy", "T", "Transpose")
 
 
-def try_out(card: Card) -> None:
+def try_out(card: Card, *, translate: bool = True) -> None:
     """In a process of its own, on the CPU: build the network, train it on two images, save it, load it, and export it.
 
-    Those of our own and torchvision's pass: the tests try them. A line says so where its answers are no logits.
+    Those of our own and torchvision's pass: the tests try them. A line says so where its answers are no logits. Without
+    `translate` it is not written as ONNX, which takes longest.
 
     Raises:
         ParamsError: it cannot do one of these.
@@ -45,7 +43,7 @@ def try_out(card: Card) -> None:
     root = str(Path(imageclf.__file__).parents[1])
     done = subprocess.run(
         [sys.executable, "-m", __name__],
-        input=json.dumps(asdict(card)),
+        input=json.dumps({"card": asdict(card), "translate": translate}),
         env=os.environ | {"PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])},
         capture_output=True,
         text=True,
@@ -64,11 +62,13 @@ def try_out(card: Card) -> None:
 
 
 def main() -> None:
-    facts = json.load(sys.stdin)
-    try_here(Card(**facts | {key: tuple(facts[key]) for key in ("size", "network_size")}))
+    asked = json.load(sys.stdin)
+    facts = asked["card"]
+    card = Card(**facts | {key: tuple(facts[key]) for key in ("size", "network_size")})
+    try_here(card, translate=asked["translate"])
 
 
-def try_here(card: Card) -> None:
+def try_here(card: Card, *, translate: bool = True) -> None:
     """The trial itself, in this process.
 
     Raises:
@@ -76,7 +76,11 @@ def try_here(card: Card) -> None:
     """
     from imageclf.models.tracing import traced, translated
 
-    translated(traced(try_learning(card), card), card, opset=OPSET)
+    classifier = try_learning(card)
+    with classifier.one_look():
+        program = traced(classifier, card)
+    if translate:
+        translated(program, card, opset=OPSET)
 
 
 def try_learning(card: Card) -> Classifier:
