@@ -79,8 +79,8 @@ def _data(folder: str, survey: Survey) -> list[Choice]:
     if survey.faults:
         words = f"{survey.faults.total()} of {survey.looked_at} files cannot be used; the report will name each"
         choices.append(Choice("prepare.on_bad", "drop", words))
-    if survey.values:
-        choices.append(Choice("prepare.window", list(survey.values), "16-bit grey values use only this range"))
+    if survey.window:
+        choices.append(Choice("prepare.window", list(survey.window), "16-bit grey values use only this range"))
     return choices
 
 

@@ -34,14 +34,14 @@ def enlarged(sizes: Sequence[tuple[int, int]], side: int, *, fit: str) -> str:
 
 def narrow_range(ranges: Sequence[tuple[int, int]]) -> str:
     """Whether most 16-bit pictures, by their (smallest, largest) values, are too dark, and the window that fixes it."""
-    narrow = [values for values in ranges if 0 < values[1] - values[0] < NARROW]
-    if 2 * len(narrow) <= len(ranges):
+    window = needed_window(ranges)
+    if window is None:
         return ""
+    narrow = _narrow(ranges)
     low, high = min(narrow)[0], max(high for _, high in narrow)
-    window = ",".join(map(str, _window(low, high)))
     return (
         f"{len(narrow):,} of {len(ranges):,} 16-bit pictures have values from {low} to {high} of 65535, which become "
-        f"{round(low / 257)} to {round(high / 257)} of 255; set prepare.window=[{window}] to see them"
+        f"{round(low / 257)} to {round(high / 257)} of 255; set prepare.window=[{window[0]},{window[1]}] to see them"
     )
 
 
@@ -53,10 +53,21 @@ def tiny(sizes: Sequence[tuple[int, int]]) -> str:
     return f"{small:,} of {len(sizes):,} pictures have a side under {SMALLEST} pixels; their answers mean little"
 
 
-def _window(low: int, high: int) -> tuple[int, int]:
-    """The window for values in this range: a full range such as 12 bits if they fit into one, else the values."""
+def needed_window(ranges: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
+    """The prepare.window for 16-bit pictures of these (smallest, largest) values, if most need one.
+
+    It is a full range such as 12 bits if the values fit into one, else the values.
+    """
+    narrow = _narrow(ranges)
+    if 2 * len(narrow) <= len(ranges):
+        return None
+    low, high = min(narrow)[0], max(high for _, high in narrow)
     whole = 2 ** high.bit_length() - 1
     return (0, whole) if whole < NARROW else (low, high)
+
+
+def _narrow(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    return [values for values in ranges if 0 < values[1] - values[0] < NARROW]
 
 
 def _percent(fractions: list[float]) -> str:

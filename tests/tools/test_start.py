@@ -3,6 +3,7 @@
 import math
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,17 @@ TRAINED = Beginning("resnet18", 224, Path("weights.pth"))
 NONE = Beginning(None, why_not="there are none")
 
 
-def survey(images: int, *, side: int, classes: int = 4) -> Survey:
+def survey(images: int, *, side: int, classes: int = 4, test: int = 0) -> Survey:
     each = {f"c{number}": images // classes for number in range(classes)}
     return Survey(
-        each, has_test=False, looked_at=images, faults=Counter(), side=side, grey=0.0, values=None, left_out=[]
+        each,
+        given={"test": test} if test else {},
+        looked_at=images,
+        faults=Counter(),
+        side=side,
+        grey=0.0,
+        window=None,
+        left_out=[],
     )
 
 
@@ -41,6 +49,7 @@ def chosen(found: Plan) -> dict[str, object]:
         (survey(200, side=600), NONE, "scratch-small", 64),
         (survey(200, side=28), NONE, "scratch-small", 32),
         (survey(60_000, side=28), TRAINED, "cifar10", 32),
+        (survey(60_000, side=28, test=59_000), TRAINED, "transfer", 32),  # what is for the test does not count
     ],
 )
 def test_the_recipe_follows_the_images_and_the_weights(
@@ -101,6 +110,23 @@ def test_a_folder_is_seen_as_it_is(folder: Path) -> None:
     assert (found.looked_at, found.faults, found.side, found.grey) == (11, {"truncated": 1}, 100, 0.0)
 
 
+def test_classes_that_no_split_can_share_are_named() -> None:
+    found = replace(survey(8, side=100), classes={"oak": 3, "elm": 2, "ash": 1})
+    assert (
+        "too few images to train, validate and test on: elm, ash; 3 are needed, and 10 or more mean more"
+        in found.lines()
+    )
+
+
+def test_twelve_bit_scans_get_a_window_of_twelve_bits(folder: Path) -> None:
+    for number, name in enumerate(("cat", "dog")):
+        pixels = np.full((40, 40), 307 + 2000 * number, np.uint16)
+        pixels[0] = 2991
+        (folder / "scans" / name).mkdir(parents=True)
+        Image.fromarray(pixels).save(folder / "scans" / name / "1.png")
+    assert look_at("scans").window == (0, 4095)
+
+
 def test_what_it_chooses_is_written_and_dvc_tracks_the_folder(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -135,7 +161,7 @@ def test_without_an_answer_nothing_is_written(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["nowhere"], "nowhere is missing"),
+        (["nowhere"], "nowhere is not a folder; give one with a sub-folder for each class"),
         (["photos", "--weights", "none.pth"], "none.pth is not there, or not a file"),
         (["photos", "--weights", "params.yaml"], "params.yaml does not name its network; add --model NAME"),
         (["photos", "--weights", "params.yaml", "--model", "resnet81"], "train.model is 'resnet81'"),

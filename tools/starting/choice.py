@@ -60,16 +60,16 @@ def plan(survey: Survey, beginning: Beginning, *, budget: float, measure: Measur
 
 def _scratch(survey: Survey, beginning: Beginning, measure: Measure) -> Plan | None:
     """Training from random weights, where images are many and small, or there are no others."""
-    many_small = survey.side <= SMALL_SIDE and survey.images >= MANY_SMALL
+    many_small = survey.side <= SMALL_SIDE and survey.trained_on >= MANY_SMALL
     if beginning.model and not many_small:
         return None
     side = 32 if survey.side <= SMALL_SIDE else 64
     choices = [Choice("prepare.size", side, f"the shorter side is {survey.side} pixels in the middle")]
     if many_small:
-        recipe, reason = "cifar10", f"{survey.images:,} images as small as CIFAR-10's"
+        recipe, reason = "cifar10", f"{survey.trained_on:,} images as small as CIFAR-10's"
     else:
         recipe, reason = "scratch-small", f"no pretrained weights: {beginning.why_not}"
-    return Plan(recipe, reason, choices, survey.images * _passes(recipe) * measure("cifarnet", side))
+    return Plan(recipe, reason, choices, survey.trained_on * _passes(recipe) * measure("cifarnet", side))
 
 
 def _transfer(survey: Survey, beginning: Beginning, *, budget: float, measure: Measure) -> Plan:
@@ -86,17 +86,17 @@ def _transfer(survey: Survey, beginning: Beginning, *, budget: float, measure: M
         ]
     full = beginning.side
     per_image = measure(model, full)
-    a_class = survey.images / len(survey.classes)
-    recipe, passes = "transfer", _passes("transfer")
+    a_class = survey.trained_on / len(survey.classes)
+    tested = (survey.images - survey.trained_on) * per_image  # the rest is answered once
+    whole = survey.trained_on * _passes("transfer") * per_image + tested
+    recipe, seconds = "transfer-frozen", survey.images * per_image
     if a_class < FEW_A_CLASS:
-        recipe, passes = "transfer-frozen", 1
         reason = f"{a_class:.0f} images a class are few: the last layer alone learns from them"
-    elif survey.images * passes * per_image > budget:
-        reason = f"all layers would take {in_words(survey.images * passes * per_image)}, more than {in_words(budget)}"
-        recipe, passes = "transfer-frozen", 1
+    elif whole > budget:
+        reason = f"all layers would take {in_words(whole)}, more than {in_words(budget)}"
     else:
-        reason = f"{a_class:.0f} images a class, and all layers take {in_words(survey.images * passes * per_image)}"
-    seconds = survey.images * passes * per_image
+        reason = f"{a_class:.0f} images a class, and all layers take {in_words(whole)}"
+        recipe, seconds = "transfer", whole
     seen = full
     if seconds > budget and full > QUICK_SIDE and not any(word in model for word in ONE_SIZE):
         seen = QUICK_SIDE

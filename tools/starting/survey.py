@@ -1,7 +1,6 @@
 """Look at a folder of images: its classes, and the size, colour and faults of a sample of its files."""
 
 from collections import Counter
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from imageclf.datasets.folder import make_manifest, missed
+from imageclf.images.dataset import SPLITS
 from imageclf.images.decode import Picture, Unfit, decode
 from imageclf.images.kinds import cached_by_dvc
-from imageclf.runtime.errors import printable
+from imageclf.images.remarks import needed_window
+from imageclf.runtime.errors import DataError, printable
 from imageclf.runtime.platform import available_cores
 
 LOOKED_AT = 400  # files, evenly spread over the folder
 SIDE = 64  # pixels; the sample is decoded at this size
-WIDE_RANGE = 60_000  # 16-bit values up to here use most of their range
+FEWEST = 3  # images of a class, with which it has one in each split
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,12 @@ class Survey:
     """What was seen in a folder; sizes, colours and faults are those of the files that were looked at."""
 
     classes: dict[str, int]  # files by class
-    has_test: bool  # whether the folder gives a test split
+    given: dict[str, int]  # files by split, of those that the folder gives to one
     looked_at: int
     faults: Counter[str]
     side: int  # median of the shorter sides, in pixels
     grey: float  # fraction
-    values: tuple[int, int] | None  # the range of 16-bit grey values; None: there are none
+    window: tuple[int, int] | None  # that 16-bit grey values need; None: none do
     left_out: list[str]  # a sentence for each kind of file that was left out, and may be wanted
 
     @property
@@ -37,12 +38,25 @@ class Survey:
         """Files in all classes."""
         return sum(self.classes.values())
 
+    @property
+    def trained_on(self) -> int:
+        """Files that are not given to validation or test."""
+        return self.images - self.given.get("val", 0) - self.given.get("test", 0)
+
     def lines(self) -> list[str]:
         """What to tell about it."""
         names = sorted(self.classes, key=lambda name: -self.classes[name])
         few = names if len(names) <= 8 else [*names[:4], "...", *names[-3:]]
         each = ", ".join(f"{printable(name)} {self.classes[name]:,}" if name in self.classes else name for name in few)
         lines = [f"{self.images:,} images in {len(names)} classes: {each}"]
+        if self.given:
+            lines.append("given splits: " + ", ".join(f"{count:,} {split}" for split, count in self.given.items()))
+        small = [name for name in names if self.classes[name] < FEWEST]
+        if small:
+            which = ", ".join(map(printable, small[:FEWEST])) + (", ..." if len(small) > FEWEST else "")
+            lines.append(
+                f"too few images to train, validate and test on: {which}; {FEWEST} are needed, and 10 or more mean more"
+            )
         colour = "grey" if self.grey == 1 else "colour" if self.grey == 0 else f"{self.grey:.0%} grey"
         lines.append(f"{self.looked_at:,} looked at: {colour}, the shorter side {self.side} pixels in the middle")
         if self.faults:
@@ -57,6 +71,8 @@ def look_at(root: str) -> Survey:
     Raises:
         DataError: it is not a folder with images in at least two classes.
     """
+    if not Path(root).is_dir():
+        raise DataError(f"{printable(root)} is not a folder; give one with a sub-folder for each class")
     manifest = make_manifest([root])
     files = manifest.files
     chosen = np.unique(np.linspace(0, len(files) - 1, min(LOOKED_AT, len(files))).astype(int))
@@ -65,12 +81,12 @@ def look_at(root: str) -> Survey:
     pictures = [each for each in seen if isinstance(each, Picture)]
     return Survey(
         classes={str(name): int(count) for name, count in files["label"].value_counts().sort_index().items()},
-        has_test=bool((files["split"] == "test").any()),
+        given={name: int((files["split"] == name).sum()) for name in SPLITS if (files["split"] == name).any()},
         looked_at=len(seen),
         faults=Counter(each for each in seen if isinstance(each, str)),
         side=int(np.median([min(picture.width, picture.height) for picture in pictures])) if pictures else 0,
         grey=float(np.mean([_is_grey(picture.pixels) for picture in pictures])) if pictures else 0.0,
-        values=_range([picture.values for picture in pictures if picture.values]),
+        window=needed_window([picture.values for picture in pictures if picture.values]),
         left_out=missed(manifest.left_out),
     )
 
@@ -88,11 +104,3 @@ def _see(path: Path) -> Picture | str:
 
 def _is_grey(pixels: np.ndarray) -> bool:
     return bool((pixels == pixels[..., :1]).all())
-
-
-def _range(values: Sequence[tuple[int, int]]) -> tuple[int, int] | None:
-    """The range over all pictures, if it is a small part of 16 bits."""
-    if not values:
-        return None
-    low, high = min(low for low, _ in values), max(high for _, high in values)
-    return (low, high) if low < high < WIDE_RANGE else None
