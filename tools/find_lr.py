@@ -69,6 +69,8 @@ def main() -> None:
     content = io.BytesIO()
     draw_curve(curve, title=f"Range test: {recipe.model} on {data}, {recipe.optimizer}").save(content, "PNG")
     write_bytes(FOLDER / "curve.png", content.getvalue())
+    if len(curve.rates) < steps:
+        print(f"find_lr: stopped at a rate of {curve.rates[-1]:.2g}, where the loss diverged", flush=True)
     print(
         f"find_lr: the smoothed loss is lowest at {curve.lowest():.2g}; a tenth of it is the suggestion "
         f"({FOLDER / 'curve.png'})\n  dvc exp run -S train.lr={curve.suggestion():g}"

@@ -10,15 +10,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-from imageclf.config.section import PARAMS
-from imageclf.models.registry import check_known, has_published_weights
+from imageclf.config.params import checked
+from imageclf.config.section import NO_FILE, PARAMS
+from imageclf.models.registry import build_network, check_known, has_published_weights, last_layer
 from imageclf.models.zoo import TIMM, preprocessing
 from imageclf.runtime.errors import DataError, Fault, ParamsError, printable
 from imageclf.runtime.stage import project_root, run_tool
+from imageclf.runtime.yaml import load_yaml
+from imageclf.training.auto import chosen_values, resolve, words_of
 from imageclf.weights.initial import DOWNLOADS, StampedFile
-from tools.recipe import changed_text, difference, in_yaml, read_recipe, write_params
+from tools.recipe import DEFAULT, changed_text, difference, in_yaml, read_recipe, write_params
 from tools.repository import git
-from tools.starting.choice import PUBLISHED, Beginning, Choice, in_words, measured, named_in, plan
+from tools.starting.choice import PUBLISHED, Beginning, Choice, Plan, in_words, measured, named_in, plan
 from tools.starting.survey import Survey, look_at
 
 MINUTES = 10.0
@@ -28,6 +31,7 @@ REACHED_WITHIN = 5  # seconds
 def main() -> None:
     # 1. Look at the folder.
     asked = _arguments()
+    read_recipe(DEFAULT)  # first: elsewhere than in the project nothing else can succeed
     survey = look_at(asked.folder)
     print("\n".join(survey.lines()))
 
@@ -38,16 +42,20 @@ def main() -> None:
     print(f"recipe {chosen.recipe}: {chosen.reason}")
     for choice in choices:
         print(f"  {choice.key}: {in_yaml(choice.value)}  ({choice.reason})")
+    values = {choice.key: choice.value for choice in choices}
+    before, after = changed_text(read_recipe(chosen.recipe).values | values)
     print(
-        f"training takes about {in_words(chosen.seconds)} on this machine; `dvc repro` also prepares, tests and exports"
+        f"  auto then chooses: {_auto(after, survey, chosen)}  (the rates for these weights, the batch for the images)"
+    )
+    print(
+        f"training itself takes about {in_words(chosen.seconds)} on this machine; starting, testing and exporting add "
+        "a minute or two"
     )
     print(
         "if left and right differ in meaning, as in letters, set train.augment.flip to none and train.tta_flip to false"
     )
 
     # 3. Write.
-    values = {choice.key: choice.value for choice in choices}
-    before, after = changed_text(read_recipe(chosen.recipe).values | values)
     if asked.dry_run:
         print("\n".join([f"{PARAMS} would change:", *difference(before, after)]))
         return
@@ -73,12 +81,20 @@ def _arguments() -> argparse.Namespace:
     return asked
 
 
+def _auto(text: str, survey: Survey, chosen: Plan) -> str:
+    """What train makes of `auto` in this text of params.yaml, for about as many images as will be trained on."""
+    params = checked(load_yaml(text), PARAMS.name)
+    dealt = [f"{name}_fraction" for name in ("val", "test") if name not in survey.given]
+    images = round(survey.trained_on * (1 - sum(getattr(params.prepare, name) for name in dealt)))
+    begun = params.train.pretrained or params.train.weights != NO_FILE
+    recipe = resolve(params.train, images=max(1, images), size=(chosen.sees, chosen.sees), begun=begun)
+    return words_of(chosen_values(params.train, recipe))
+
+
 def _data(folder: str, survey: Survey) -> list[Choice]:
     """The params that follow from the folder alone."""
     choices = [Choice("data.name", "folder", "your own images"), Choice("data.path", folder, "given")]
-    if survey.faults:
-        words = f"{survey.faults.total()} of {survey.looked_at} files cannot be used; the report will name each"
-        choices.append(Choice("prepare.on_bad", "drop", words))
+    choices.append(Choice("prepare.on_bad", "drop", "what cannot be used is left out; the report names each file"))
     if survey.window:
         choices.append(Choice("prepare.window", list(survey.window), "16-bit grey values use only this range"))
     return choices
@@ -88,12 +104,12 @@ def _beginning(weights: Path | None, model: str | None) -> Beginning:
     """The weights to begin from.
 
     Raises:
-        DataError: the file is missing, or its network is not known.
+        DataError: the file is missing, is none of weights or of another network's, or its network is not known.
         ParamsError: there is no such network.
     """
     if weights is None:
         return _published(model or PUBLISHED)
-    from imageclf.weights.matching import read_metadata
+    from imageclf.weights.matching import begin_from, is_in_order, read_metadata, read_weights
 
     if not weights.is_file():
         raise DataError(f"{printable(weights)} is not there, or not a file; check the path")
@@ -104,7 +120,11 @@ def _beginning(weights: Path | None, model: str | None) -> Beginning:
     if name is None:
         raise DataError(f"{printable(weights)} does not name its network; add --model NAME, such as --model resnet18")
     check_known(name)
-    return Beginning(name, _side(name), weights)
+    side = _side(name)
+    network = build_network(name, classes=2, channels=3, size=(side, side))
+    states, in_order = read_weights(weights), is_in_order(weights)
+    begin_from(network, states, fresh=last_layer(network)[0], source=printable(weights.name), in_order=in_order)
+    return Beginning(name, side, weights)
 
 
 def _published(model: str) -> Beginning:
@@ -145,9 +165,13 @@ def _can_reach(url: str) -> bool:
 
 
 def _agreed() -> bool:
+    """Ask.
+
+    Raises:
+        ParamsError: there is nobody to ask.
+    """
     if not sys.stdin.isatty():
-        print("this is no terminal to ask on; add --yes to write, or --dry-run to see the params")
-        return False
+        raise ParamsError("this is no terminal to ask on, so nothing is written; add --yes to write")
     return input(f"Write {PARAMS}, and let DVC track the folder? [Y/n] ").strip().lower() in ("", "y", "yes")
 
 

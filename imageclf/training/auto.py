@@ -6,7 +6,7 @@ from imageclf.config.train import TrainParams
 from imageclf.models.classifier import scaled_size
 from imageclf.models.registry import auto_values
 from imageclf.models.spec import AutoValues
-from imageclf.training.optimizers import OPTIMIZERS
+from imageclf.training.optimizers import HEAD_LR, OPTIMIZERS
 
 LEAST_STEPS = 10  # of an epoch, with fewer there is little to spare
 TRAINED_STEPS = 8  # from trained weights, which need fewer: batch norm averages over a shard, and 4 images are too few
@@ -15,7 +15,6 @@ BATCH_SIZE, LEAST_BATCH_SIZE = 512, 8  # between which auto chooses
 LARGEST_SHARD = 256  # images
 SHARD_PIXELS = 2**19  # 128 images of 64x64
 SMALLEST_SHARD = 32  # images that batch norm is to average over, however large they are
-HEAD_LR = 5.0  # of a fresh last layer behind trained ones
 NEUTRAL = (0, 1, [1.0])  # values that switch something off, which nobody needs to read
 
 

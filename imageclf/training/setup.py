@@ -178,7 +178,7 @@ def enlargement(prepared: tuple[int, int], network: tuple[int, int]) -> str:
         return ""
     return (
         f"the prepared images of {prepared[1]}x{prepared[0]} pixels are enlarged to {network[1]}x{network[0]}; own "
-        f"pictures show more with prepare.size={max(network)}"
+        f"pictures that are larger show more with prepare.size={max(network)}"
     )
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from imageclf.config.params import read_params
-from imageclf.runtime.errors import UserError
+from imageclf.runtime.errors import DataError, ParamsError, UserError
 from tests.conftest import Project, environment_of
 from tests.imports import ROOT
 from tools import start
@@ -27,11 +28,13 @@ def survey(images: int, *, side: int, classes: int = 4, test: int = 0) -> Survey
     return Survey(
         each,
         given={"test": test} if test else {},
+        contradicted=0,
         looked_at=images,
         faults=Counter(),
         side=side,
         grey=0.0,
         window=None,
+        cut_away="",
         left_out=[],
     )
 
@@ -110,6 +113,18 @@ def test_a_folder_is_seen_as_it_is(folder: Path) -> None:
     assert (found.looked_at, found.faults, found.side, found.grey) == (11, {"truncated": 1}, 100, 0.0)
 
 
+def test_files_of_one_content_in_two_classes_are_counted(folder: Path) -> None:
+    shutil.copy(folder / "photos/cat/0.png", folder / "photos/dog/cat.png")
+    assert look_at("photos").contradicted == 2
+
+
+def test_weights_of_another_network_are_refused_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.save({"fc.weight": torch.zeros(2, 3)}, folder / "other.pth")
+    monkeypatch.setattr("sys.argv", ["start", "photos", "--weights", "other.pth", "--model", "resnet18", "--yes"])
+    with pytest.raises(DataError, match=r"other\.pth does not fit train\.model"):
+        start.main()
+
+
 def test_classes_that_no_split_can_share_are_named() -> None:
     found = replace(survey(8, side=100), classes={"oak": 3, "elm": 2, "ash": 1})
     assert (
@@ -146,14 +161,20 @@ def test_what_it_chooses_is_written_and_dvc_tracks_the_folder(
     start.main()  # again: nothing is in the way
 
 
-@pytest.mark.parametrize("arguments", [["photos"], ["photos", "--dry-run"]])
-def test_without_an_answer_nothing_is_written(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
-) -> None:
+def test_a_dry_run_writes_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = (folder / "params.yaml").read_text()
-    monkeypatch.setattr("sys.argv", ["start", *arguments])
-    monkeypatch.setattr("sys.stdin", open("/dev/null"))  # noqa: SIM115, PTH123
+    monkeypatch.setattr("sys.argv", ["start", "photos", "--dry-run"])
     start.main()
+    assert (folder / "params.yaml").read_text() == before
+    assert not (folder / "photos.dvc").exists()
+
+
+def test_without_a_terminal_it_fails_and_writes_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = (folder / "params.yaml").read_text()
+    monkeypatch.setattr("sys.argv", ["start", "photos"])
+    monkeypatch.setattr("sys.stdin", open("/dev/null"))  # noqa: SIM115, PTH123
+    with pytest.raises(ParamsError, match="no terminal to ask on, so nothing is written; add --yes to write"):
+        start.main()
     assert (folder / "params.yaml").read_text() == before
     assert not (folder / "photos.dvc").exists()
 
@@ -165,12 +186,20 @@ def test_without_an_answer_nothing_is_written(
         (["photos", "--weights", "none.pth"], "none.pth is not there, or not a file"),
         (["photos", "--weights", "params.yaml"], "params.yaml does not name its network; add --model NAME"),
         (["photos", "--weights", "params.yaml", "--model", "resnet81"], "train.model is 'resnet81'"),
+        (
+            ["photos", "--weights", "params.yaml", "--model", "resnet18"],
+            "params.yaml is neither a safetensors file nor",
+        ),
+        (["texts"], "texts: none of 2 files can be used: 2 not a picture; give a folder of pictures"),
         (["photos", "--model", "cifarnet"], "--model cifarnet needs --weights"),
     ],
 )
 def test_a_mistake_is_one_sentence(
     folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], sentence: str
 ) -> None:
+    for name in ("ant", "bee"):
+        (folder / "texts" / name).mkdir(parents=True)
+        (folder / "texts" / name / "notes.jpg").write_text(f"about the {name}")
     monkeypatch.setattr("sys.argv", ["start", *arguments, "--yes"])
     with pytest.raises(UserError) as refused:
         start.main()

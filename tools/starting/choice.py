@@ -37,6 +37,7 @@ class Plan:
     reason: str
     choices: list[Choice]
     seconds: float
+    sees: int  # pixels of the side that the network sees
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ def _scratch(survey: Survey, beginning: Beginning, measure: Measure) -> Plan | N
         recipe, reason = "cifar10", f"{survey.trained_on:,} images as small as CIFAR-10's"
     else:
         recipe, reason = "scratch-small", f"no pretrained weights: {beginning.why_not}"
-    return Plan(recipe, reason, choices, survey.trained_on * _passes(recipe) * measure("cifarnet", side))
+    choices.append(_epochs(recipe))
+    return Plan(recipe, reason, choices, survey.trained_on * _passes(recipe) * measure("cifarnet", side), side)
 
 
 def _transfer(survey: Survey, beginning: Beginning, *, budget: float, measure: Measure) -> Plan:
@@ -106,8 +108,18 @@ def _transfer(survey: Survey, beginning: Beginning, *, budget: float, measure: M
     words = f"the network sees {seen} pixels"
     if stored < seen:
         words = f"the images have {survey.side} pixels in the middle; the network enlarges them to {seen}"
-    choices.append(Choice("prepare.size", stored, words))
-    return Plan(recipe, reason, choices, seconds)
+    choices += [Choice("prepare.size", stored, words), _epochs(recipe)]
+    return Plan(recipe, reason, choices, seconds, seen)
+
+
+def _epochs(recipe: str) -> Choice:
+    reasons = {
+        "cifar10": "as measured on CIFAR-10",
+        "scratch-small": "random weights need many where images are few",
+        "transfer": "trained weights need few",
+        "transfer-frozen": "the last layer alone: an epoch takes milliseconds",
+    }
+    return Choice("train.epochs", read_recipe(recipe).values["train.epochs"], reasons[recipe])
 
 
 def _passes(recipe: str) -> int:

@@ -11,7 +11,7 @@ from imageclf.datasets.folder import make_manifest, missed
 from imageclf.images.dataset import SPLITS
 from imageclf.images.decode import Picture, Unfit, decode
 from imageclf.images.kinds import cached_by_dvc
-from imageclf.images.remarks import needed_window
+from imageclf.images.remarks import cut_away, needed_window
 from imageclf.runtime.errors import DataError, printable
 from imageclf.runtime.platform import available_cores
 
@@ -26,11 +26,13 @@ class Survey:
 
     classes: dict[str, int]  # files by class
     given: dict[str, int]  # files by split, of those that the folder gives to one
+    contradicted: int  # files whose content lies in several classes
     looked_at: int
     faults: Counter[str]
     side: int  # median of the shorter sides, in pixels
     grey: float  # fraction
     window: tuple[int, int] | None  # that 16-bit grey values need; None: none do
+    cut_away: str  # what a square in the middle leaves out, where it is much
     left_out: list[str]  # a sentence for each kind of file that was left out, and may be wanted
 
     @property
@@ -62,14 +64,16 @@ class Survey:
         if self.faults:
             kinds = ", ".join(f"{count} {kind}" for kind, count in self.faults.most_common())
             lines.append(f"{self.faults.total()} of them cannot be used: {kinds}")
-        return lines + self.left_out
+        if self.contradicted:
+            lines.append(f"{self.contradicted} files are copies of files in other classes, and cannot be used")
+        return lines + [self.cut_away] * bool(self.cut_away) + self.left_out
 
 
 def look_at(root: str) -> Survey:
     """Look at the folder `root`.
 
     Raises:
-        DataError: it is not a folder with images in at least two classes.
+        DataError: it is not a folder with images in at least two classes, or none of the files looked at is a picture.
     """
     if not Path(root).is_dir():
         raise DataError(f"{printable(root)} is not a folder; give one with a sub-folder for each class")
@@ -79,13 +83,20 @@ def look_at(root: str) -> Survey:
     with ThreadPoolExecutor(available_cores()) as pool:
         seen = list(pool.map(_see, [Path(root) / path for path in files["path"].iloc[chosen]]))
     pictures = [each for each in seen if isinstance(each, Picture)]
+    faults = Counter(each for each in seen if isinstance(each, str))
+    if not pictures:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in faults.most_common())
+        raise DataError(f"{printable(root)}: none of {len(seen)} files can be used: {kinds}; give a folder of pictures")
+    sizes = [(picture.width, picture.height) for picture in pictures]
     return Survey(
         classes={str(name): int(count) for name, count in files["label"].value_counts().sort_index().items()},
         given={name: int((files["split"] == name).sum()) for name in SPLITS if (files["split"] == name).any()},
         looked_at=len(seen),
-        faults=Counter(each for each in seen if isinstance(each, str)),
-        side=int(np.median([min(picture.width, picture.height) for picture in pictures])) if pictures else 0,
-        grey=float(np.mean([_is_grey(picture.pixels) for picture in pictures])) if pictures else 0.0,
+        contradicted=int((files.groupby("sha256")["label"].transform("nunique") > 1).sum()),
+        faults=faults,
+        side=int(np.median([min(size) for size in sizes])),
+        grey=float(np.mean([_is_grey(picture.pixels) for picture in pictures])),
+        cut_away=cut_away(sizes),
         window=needed_window([picture.values for picture in pictures if picture.values]),
         left_out=missed(manifest.left_out),
     )
