@@ -145,7 +145,8 @@ def draw_curve(curve: Curve, *, title: str) -> Image.Image:
     draw = ImageDraw.Draw(picture)
     font, large = ImageFont.load_default(16), ImageFont.load_default(TITLE)
     smoothed = [value for value in curve.smoothed() if math.isfinite(value)]
-    low, high = min(smoothed), min(max(smoothed), DIVERGED * min(smoothed))
+    # From the lowest loss to the first one; what diverges beyond it is cut off.
+    low, high = min(smoothed), min(max(smoothed), max(smoothed[0], DIVERGED * min(smoothed)))
     low, high = low - 0.05 * (high - low), high + 0.05 * (high - low) + 1e-6
     left, right = math.log10(curve.rates[0]), math.log10(curve.rates[-1]) + 1e-6
 

@@ -53,7 +53,7 @@ def test_what_is_advised_is_not_remarked_on() -> None:
 
 
 def test_a_last_layer_alone_takes_a_higher_rate_up_to_a_point() -> None:
-    alone = {"freeze": "backbone", "optimizer": "sgd", "head_lr": 5.0}
+    alone: dict[str, Any] = {"freeze": "backbone", "optimizer": "sgd", "head_lr": 5.0}
     assert advice_on_rate(recipe(**alone, lr=0.02), begun=True) == ""
     assert advice_on_rate(recipe(**alone, lr=0.1), begun=True) == (
         "train.lr 0.1 times train.head_lr 5 is a high rate for a last layer with sgd; try -S train.lr=auto (0.004)"
