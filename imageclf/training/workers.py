@@ -17,7 +17,7 @@ from imageclf.augment.transforms import Augmentation
 from imageclf.images.dataset import Split
 from imageclf.models.device import Compute, make_deterministic
 from imageclf.runtime.errors import MachineError
-from imageclf.runtime.platform import how_it_ended, keep_freed_memory, start_method
+from imageclf.runtime.platform import end_with_parent, how_it_ended, keep_freed_memory, start_method
 from imageclf.training.auto import Recipe
 from imageclf.training.optimizers import Hyperparameters
 from imageclf.training.shared import Board, Network, make_board
@@ -187,6 +187,7 @@ def _serve(make_worker: MakeWorker, rank: int, pipe: Connection, inherited: list
         other.close()  # a copy of the parent's end here would keep the end of file from coming
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the stage's handler, which prints
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends the others
+    end_with_parent()  # at once: the pipe is read only between two calls, of which the first takes seconds
     make_deterministic()  # a spawned process has inherited nothing
     keep_freed_memory()
     worker = make_worker(rank)
