@@ -12,12 +12,13 @@ from imageclf.images.dataset import SPLITS
 from imageclf.images.decode import Picture, Unfit, decode
 from imageclf.images.kinds import cached_by_dvc
 from imageclf.images.remarks import cut_away, needed_window
-from imageclf.runtime.errors import DataError, printable
+from imageclf.images.splits import LEAST
+from imageclf.runtime.errors import SHOWN, DataError, printable
 from imageclf.runtime.platform import available_cores
 
 LOOKED_AT = 400  # files, evenly spread over the folder
 SIDE = 64  # pixels; the sample is decoded at this size
-FEWEST = 3  # images of a class, with which it has one in each split
+FEWEST = max(LEAST.values())  # images of a class, with which it has one in each split
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Survey:
             lines.append("given splits: " + ", ".join(f"{count:,} {split}" for split, count in self.given.items()))
         small = [name for name in names if self.classes[name] < FEWEST]
         if small:
-            which = ", ".join(map(printable, small[:FEWEST])) + (", ..." if len(small) > FEWEST else "")
+            which = ", ".join(map(printable, small[:SHOWN])) + (", ..." if len(small) > SHOWN else "")
             lines.append(
                 f"too few images to train, validate and test on: {which}; {FEWEST} are needed, and 10 or more mean more"
             )
