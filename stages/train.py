@@ -20,10 +20,12 @@ from imageclf.runtime.yaml import flat
 from imageclf.training.checkpoint import CHECKPOINTS, fingerprint, held_checkpoints
 from imageclf.training.features import FEATURES
 from imageclf.training.frozen import on_features, solve
+from imageclf.training.launch import ranks_to_start, start_ranks
 from imageclf.training.log import RunLog, log_folder
 from imageclf.training.loop import fit
 from imageclf.training.optimizers import LBFGS
 from imageclf.training.outcome import ending_of, history_table, metrics_of
+from imageclf.training.ranks import Ranks, join_ranks
 from imageclf.training.setup import build, first_images, set_up
 from imageclf.training.trial import try_out
 from imageclf.weights.initial import DOWNLOADS
@@ -34,30 +36,40 @@ AUGMENTED = Path("metrics/augmented.png")
 
 
 def main() -> str:
-    # 1. Read the params and the data, and choose the device.
-    runtime = read_section(RuntimeParams)
-    setup = set_up(read_section(TrainParams), runtime, project_root() / DOWNLOADS)
-    card, recipe = setup.card, setup.recipe
-    for line in setup.opening():
-        print(f"train: {line}", flush=True)
+    params, runtime = read_section(TrainParams), read_section(RuntimeParams)
+    if (count := ranks_to_start(params, runtime)) > 1:
+        start_ranks(count, "stages.train")
+    with join_ranks() as ranks:
+        return train(params, runtime, ranks)
 
-    # 2. Build the classifier, from fresh or given weights. Features outlive a network that cannot be exported.
-    try_out(card, translate=recipe.freeze != "backbone")
-    whole = build(setup)
-    samples = first_images(whole, recipe)
 
-    # 3. With a frozen backbone, compute the features once.
-    task = whole
-    if recipe.freeze == "backbone":
-        task = on_features(whole, card, recipe, sha256=setup.dataset.sha256, folder=project_root() / FEATURES)
+def train(params: TrainParams, runtime: RuntimeParams, ranks: Ranks) -> str:
+    with ranks.first_ahead():
+        # 1. Read the data, resolve the params, and choose the device.
+        setup = set_up(params, runtime, project_root() / DOWNLOADS, ranks)
+        card, recipe = setup.card, setup.recipe
+        for line in setup.opening():
+            print(f"train: {line}", flush=True)
+
+        # 2. Build the classifier, from fresh or given weights. Features outlive a network that cannot be exported.
+        if ranks.first:
+            try_out(card, translate=recipe.freeze != "backbone")
+        whole = build(setup)
+        samples = first_images(whole, recipe)
+
+        # 3. With a frozen backbone, compute the features once.
+        task = whole
+        if recipe.freeze == "backbone":
+            task = on_features(whole, card, recipe, sha256=setup.dataset.sha256, folder=project_root() / FEATURES)
 
     # 4. Train, from the newest checkpoint if there is one.
     run = fingerprint(asdict(card))
-    with held_checkpoints(project_root() / CHECKPOINTS / run) as checkpoints:
+    ranks.check_same(flat(asdict(card)) | {"code": run})
+    with held_checkpoints(project_root() / CHECKPOINTS / run, ranks) as checkpoints:
         begun = checkpoints.newest()
         folder, first_step = log_folder(project_root(), run), begun.step if begun else 0
-        with RunLog(folder, first_step=first_step, histograms=runtime.histograms) as log:
-            if not begun:
+        with RunLog(folder if ranks.first else None, first_step=first_step, histograms=runtime.histograms) as log:
+            if ranks.first and not begun:
                 log.params({"data": card.data} | flat(card.params) | flat(card.auto))
                 log.samples(samples)
                 log.graph(whole.classifier, whole.train.images[:2])
@@ -73,6 +85,9 @@ def main() -> str:
                     log=log,
                     log_every=runtime.log_every,
                 )
+        ending = f"{CLASSIFIER}{ending_of(history, recipe)}"
+        if not ranks.first:
+            return ending
 
         # 5. Save the classifier and its history.
         check_source(card.model, card.made_from)
@@ -82,7 +97,7 @@ def main() -> str:
         metrics = metrics_of(history, keep=recipe.keep, parameters=parameters)
         write_json(METRICS, metrics | {"made_with": card.made_with})
         write_bytes(AUGMENTED, drawn(AUGMENTED, lambda: draw_augmented(samples)))
-    return f"{CLASSIFIER}{ending_of(history, recipe)}"
+    return ending
 
 
 if __name__ == "__main__":

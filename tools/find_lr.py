@@ -124,7 +124,7 @@ def measure(task: Task, recipe: Recipe, rates: list[float]) -> Curve:
             piece = slice(place * recipe.batch_size, (place + 1) * recipe.batch_size)
             indices = order[piece]
             batch = Batch(indices, epoch, step, recipe.scales[0], None if epochs is None else epochs[piece])
-            loss, _ = pool.compute(batch)
+            loss, _, _ = pool.compute(batch)
             curve.rates.append(rate)
             curve.losses.append(loss / len(indices))
             if curve.has_diverged():

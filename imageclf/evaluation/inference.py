@@ -36,7 +36,7 @@ def predict_logits(
     Raises:
         MachineError: the device is out of memory.
     """
-    size = chunk_size(getattr(classifier, "network_size", None) or images.shape[1:3], device)
+    size = chunk_of(classifier, images, device)
     logits = []
     for chunk in chunks_answered(
         classifier,
@@ -78,6 +78,11 @@ def chunks_answered(
 
     with _evaluating(classifier.to(device)), chunk_pool(threads if device.type == "cpu" else 1) as pool:
         yield from pool.map(answer, begins)
+
+
+def chunk_of(classifier: nn.Module, images: np.ndarray, device: torch.device) -> int:
+    """How many of these images (N, H, W, C) the classifier takes at once."""
+    return chunk_size(getattr(classifier, "network_size", None) or images.shape[1:3], device)
 
 
 def chunk_size(image_size: tuple[int, ...], device: torch.device) -> int:

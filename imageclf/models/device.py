@@ -46,16 +46,29 @@ def _asked_of_torch() -> str:
     return torch.backends.cpu.get_cpu_capability()
 
 
-def choose_device(asked: str) -> torch.device:
+def choose_device(asked: str, *, local_rank: int = 0, local_count: int = 1) -> torch.device:
     """Resolve `runtime.device`: auto is cuda, else mps, else the CPU.
 
+    Of `local_count` processes of a run on this machine, each takes a GPU of its own.
+
     Raises:
-        MachineError: the requested device does not exist.
+        MachineError: the requested device does not exist, or there are fewer GPUs than processes.
     """
+    if local_count > 1 and asked in ("auto", "cuda") and torch.cuda.is_available():
+        if local_count > torch.cuda.device_count():
+            raise MachineError(
+                f"params.yaml: runtime.processes is {local_count}, and here are {torch.cuda.device_count()} GPUs; "
+                "lower it, or set runtime.device to cpu"
+            )
+        return torch.device("cuda", local_rank)
+    if local_count > 1 and asked not in ("auto", "cpu"):
+        raise MachineError(
+            f"params.yaml: runtime.device is {asked}, and {local_count} processes need one each; set it to auto or cpu"
+        )
     if asked == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        return torch.device("mps" if torch.backends.mps.is_available() and local_count == 1 else "cpu")
     device = torch.device(asked)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise MachineError(
@@ -101,14 +114,24 @@ class Compute:
 
 
 def choose_compute(
-    device: str, precision: str, workers: int | str, *, shards: int, prefetch: int = 0, pin_memory: bool = False
+    device: str,
+    precision: str,
+    workers: int | str,
+    *,
+    shards: int,
+    prefetch: int = 0,
+    pin_memory: bool = False,
+    local_rank: int = 0,
+    local_count: int = 1,
 ) -> Compute:
     """Resolve every auto of `runtime` and `train.precision`, and make torch deterministic.
+
+    `shards` are those of this process, one of `local_count` of a run on this machine.
 
     Raises:
         MachineError: the requested device does not exist.
     """
-    chosen = choose_device(device)
+    chosen = choose_device(device, local_rank=local_rank, local_count=local_count)
     make_deterministic()
     keep_freed_memory()
     if precision == "auto":
@@ -116,7 +139,7 @@ def choose_compute(
     if chosen.type == "cpu":
         prefetch = 0  # on a CPU all cores train
     pinned = pin_memory and chosen.type == "cuda"
-    return Compute(chosen, precision, _choose_workers(chosen, workers, shards), prefetch, pinned)
+    return Compute(chosen, precision, _choose_workers(chosen, workers, shards, local_count), prefetch, pinned)
 
 
 def _has_bf16(device: torch.device) -> bool:
@@ -125,9 +148,9 @@ def _has_bf16(device: torch.device) -> bool:
     return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
 
 
-def _choose_workers(device: torch.device, asked: int | str, shards: int) -> int:
-    """The largest power of two within the request (or the cores) and the shards; 1 on an accelerator."""
+def _choose_workers(device: torch.device, asked: int | str, shards: int, local_count: int) -> int:
+    """The largest power of two within the request (or its part of the cores) and the shards; 1 on an accelerator."""
     if device.type != "cpu":
         return 1
-    limit = asked if isinstance(asked, int) else available_cores()
+    limit = asked if isinstance(asked, int) else max(1, available_cores() // local_count)
     return 2 ** (min(limit, shards).bit_length() - 1)

@@ -55,6 +55,12 @@ class Diverged(UserError):
     exit_code = 6
 
 
+class RankLost(UserError):
+    """Another process of a run on several has gone; those that are left end too, to be started again together."""
+
+    exit_code = 8
+
+
 class Fault(Exception):
     """A source failed. The message follows an address and a colon."""
 

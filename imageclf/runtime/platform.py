@@ -39,6 +39,19 @@ def is_alive(process: int) -> bool:
     return 0 < process < 2**31 and psutil.pid_exists(process)
 
 
+def is_first_rank() -> bool:
+    """Whether this process speaks for its run: it is the only one, or the first that torchrun has started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def loopback() -> str:
+    """The name of the network interface to this machine itself; empty on Windows, where gloo takes no names."""
+    if WINDOWS:
+        return ""
+    interfaces = psutil.net_if_addrs().items()
+    return next((name for name, found in interfaces if any(each.address == "127.0.0.1" for each in found)), "")
+
+
 ENDING = (signal.SIGINT, signal.SIGTERM)
 
 

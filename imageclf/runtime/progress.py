@@ -8,6 +8,8 @@ import time
 
 from tqdm import tqdm
 
+from imageclf.runtime.platform import is_first_rank
+
 LINE_EVERY = 15.0  # seconds between two lines
 
 
@@ -25,9 +27,8 @@ class Progress:
         self._done = self._skipped = 0
         self._begun = self._printed = time.monotonic()
         # leave=False: only the stage's closing line stays on the screen.
-        self._bar = tqdm(
-            total=total, desc=name, unit=unit, unit_scale=scale, leave=False, disable=not sys.stderr.isatty()
-        )
+        hidden = not (sys.stderr.isatty() and is_first_rank())
+        self._bar = tqdm(total=total, desc=name, unit=unit, unit_scale=scale, leave=False, disable=hidden)
 
     def __enter__(self) -> "Progress":
         return self

@@ -13,9 +13,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from imageclf.runtime.errors import DataError, UserError
+from imageclf.runtime.errors import DataError, RankLost, UserError
 from imageclf.runtime.files import sha256_of_file, write_json
-from imageclf.runtime.platform import SIGPIPE, end_with_dvc
+from imageclf.runtime.platform import ENDING, SIGPIPE, end_with_dvc, is_first_rank
 from imageclf.runtime.yaml import flat, load_yaml
 
 
@@ -131,7 +131,8 @@ def run_stage(name: str, main: Callable[[], str]) -> None:
         if changed:
             raise DataError(f"{name}: {changed} changed while it ran, so its result is discarded; run dvc repro again")
         print(f"{name}: {closing}, {seconds:.1f} s", flush=True)
-        _remember_seconds(name, seconds)
+        if is_first_rank():
+            _remember_seconds(name, seconds)
 
     run_tool(timed)
 
@@ -150,6 +151,8 @@ def run_tool(main: Callable[[], None]) -> None:
     pipe, as in a shell.
     """
     signal.signal(signal.SIGTERM, _stop)
+    if not is_first_rank():
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - to the end
     try:
         main()
     except UserError as error:
@@ -178,12 +181,16 @@ def _stop(number: int, frame: FrameType | None) -> None:
     # DVC and the kernel both send SIGTERM; the second one would interrupt the clean-up.
     signal.signal(number, signal.SIG_IGN)
     # sys.exit unwinds the stack, which removes temporary files and ends worker processes.
-    print("stopped by SIGTERM; run again to restart", file=sys.stderr, flush=True)
+    if is_first_rank():
+        print("stopped by SIGTERM; run again to restart", file=sys.stderr, flush=True)
     sys.exit(128 + number)
 
 
 def _fail(sentence: str, exit_code: int) -> None:
-    print(sentence, file=sys.stderr, flush=True)
+    if is_first_rank():
+        print(sentence, file=sys.stderr, flush=True)
+    elif exit_code not in (RankLost.exit_code, *(128 + number for number in ENDING)):  # which the first one tells
+        print(f"rank {os.environ['RANK']}: {sentence}", file=sys.stderr, flush=True)
     sys.exit(exit_code)
 
 

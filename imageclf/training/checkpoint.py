@@ -20,6 +20,7 @@ from imageclf import CODE_FOLDERS
 from imageclf.runtime.errors import Busy
 from imageclf.runtime.files import sha256_of_file, write_bytes
 from imageclf.runtime.platform import locked
+from imageclf.training.ranks import ALONE, Ranks
 
 
 def fingerprint(facts: dict[str, Any]) -> str:
@@ -47,12 +48,15 @@ class Checkpoint:
 
 
 @contextmanager
-def held_checkpoints(folder: Path) -> Iterator["Checkpoints"]:
-    """A run's checkpoints, for this process alone; removed when the block ends well, kept for a next try when not.
+def held_checkpoints(folder: Path, ranks: Ranks = ALONE) -> Iterator["Checkpoints"]:
+    """A run's checkpoints, for this run alone; removed when the block ends well, kept for a next try when not.
 
     Raises:
-        Busy: another process has been holding them for longer than an orphan would.
+        Busy: another run has been holding them for longer than an orphan would.
     """
+    if not ranks.first:
+        yield Checkpoints(folder, ranks)
+        return
     folder.parent.mkdir(parents=True, exist_ok=True)
     holder, file = folder / "process", folder.with_name(f"{folder.name}.lock")
     with ExitStack() as held:
@@ -65,20 +69,22 @@ def held_checkpoints(folder: Path) -> Iterator["Checkpoints"]:
             ) from None
         folder.mkdir(parents=True, exist_ok=True)
         holder.write_text(f"{os.getpid()}")
-        yield Checkpoints(folder)
+        yield Checkpoints(folder, ranks)
         shutil.rmtree(folder, ignore_errors=True)
         with suppress(OSError):  # Windows removes no file that is open; one that waits for it tries again
             file.unlink()
 
 
 class Checkpoints:
-    """Writes and reads the checkpoints in a folder."""
+    """Writes and reads the checkpoints in a folder: the first rank does, and tells the others what it has read."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, ranks: Ranks = ALONE) -> None:
+        self._folder, self._ranks = folder, ranks
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Add one and forget all but the newest two."""
+        if not self._ranks.first:
+            return
         facts = json.dumps({"step": checkpoint.step, "facts": checkpoint.facts})
         content = save({name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}, {"facts": facts})
         path = self._folder / f"step-{checkpoint.step:09d}.safetensors"
@@ -92,15 +98,21 @@ class Checkpoints:
 
     def newest(self) -> Checkpoint | None:
         """The newest whole one; a damaged one is named and passed over."""
+        content = self._ranks.from_first(self._newest() if self._ranks.first else b"")
+        if not content:
+            return None
+        length = int.from_bytes(content[:8], "little")
+        facts = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["facts"])
+        return Checkpoint(facts["step"], load(content), facts["facts"])
+
+    def _newest(self) -> bytes:
         for path in self._paths():
             content = path.read_bytes()
             content, digest = content[:-32], content[-32:]
             if hashlib.sha256(content).digest() == digest:
-                length = int.from_bytes(content[:8], "little")
-                facts = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["facts"])
-                return Checkpoint(facts["step"], load(content), facts["facts"])
+                return content
             print(f"train: {path.name} is damaged; the checkpoint before it is used", flush=True)
-        return None
+        return b""
 
     def _paths(self) -> list[Path]:
         return sorted(self._folder.glob("step-*.safetensors"), reverse=True)

@@ -95,7 +95,7 @@ def on_features(whole: Task, card: Card, recipe: Recipe, *, sha256: dict[str, st
             size=card.network_size,
             width=last.in_features,
             facts=facts,
-            compute=whole.compute,
+            compute=replace(whole.compute, workers=whole.compute.workers * whole.ranks.local_count),
         )
     chosen = Views(paths[:views])
     val = np.load(paths[-1], mmap_mode="r") if len(whole.val) else np.empty((0, 1, last.in_features), np.float32)
@@ -105,6 +105,7 @@ def on_features(whole: Task, card: Card, recipe: Recipe, *, sha256: dict[str, st
         Split(val, whole.val.labels),
         chosen,
         replace(whole.compute, precision="fp32"),  # a last layer alone is no faster in bf16
+        whole.ranks,
     )
 
 

@@ -30,12 +30,14 @@ def log_folder(root: Path, fingerprint: str) -> Path:
 class RunLog:
     """Writes a run's events to `folder`; where that fails a line says so, and no more is written."""
 
-    def __init__(self, folder: Path, *, first_step: int, histograms: bool = False) -> None:
-        """What an earlier try wrote from `first_step` on is hidden; at 0 the folder is emptied."""
+    def __init__(self, folder: Path | None, *, first_step: int, histograms: bool = False) -> None:
+        """What an earlier try wrote from `first_step` on is hidden; at 0 the folder is emptied. None writes nothing."""
+        self._writer: Any = _NoWriter()
+        self._histograms = histograms and folder is not None
+        if folder is None:
+            return
         if first_step == 0:
             shutil.rmtree(folder, ignore_errors=True)
-        self._writer: Any = _NoWriter()
-        self._histograms = histograms
         with self._tried():
             self._writer = SummaryWriter(str(folder), purge_step=first_step)
 

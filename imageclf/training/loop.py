@@ -4,11 +4,13 @@ import math
 import signal
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
+from torch import Tensor
 
 from imageclf.augment.transforms import Augmentation
-from imageclf.evaluation.inference import predict_logits
+from imageclf.evaluation.inference import chunk_of, predict_logits
 from imageclf.evaluation.scores import top_k_accuracy
 from imageclf.images.dataset import Split
 from imageclf.models.classifier import Classifier
@@ -20,10 +22,11 @@ from imageclf.training.auto import Recipe
 from imageclf.training.checkpoint import Checkpoint, Checkpoints
 from imageclf.training.log import RunLog
 from imageclf.training.outcome import Row
+from imageclf.training.ranks import ALONE, Ranks
 from imageclf.training.run import Run, diverged
 from imageclf.training.shared import Network
 from imageclf.training.step import choose_loss
-from imageclf.training.workers import start_pool
+from imageclf.training.workers import Asked, start_pool
 
 PICTURED = 4  # images whose feature maps are shown
 
@@ -37,6 +40,7 @@ class Task:
     val: Split
     augment: Augmentation
     compute: Compute
+    ranks: Ranks = ALONE
 
 
 def fit(
@@ -57,17 +61,18 @@ def fit(
     Raises:
         Diverged: the loss is nan or infinite.
         MachineError: a worker process has gone, or there is too little shared memory.
+        RankLost: another rank has gone.
         Stopped: Ctrl-C or SIGTERM came, and a checkpoint is written.
     """
     # 1. The network, as it was if this run was stopped before.
-    classifier, train, compute = task.classifier, task.train, task.compute
+    classifier, train, compute, ranks = task.classifier, task.train, task.compute, task.ranks
     network = Network(
         classifier, head_lr=recipe.head_lr, layer_decay=recipe.layer_decay, head_first=recipe.freeze_epochs > 0
     )
     memory = begun.tensors if begun else {}
     if begun:
         network.restore(begun.tensors)
-    pool = start_pool(network, train, task.augment, recipe=recipe, compute=compute, memory=memory)
+    pool = start_pool(network, train, task.augment, recipe=recipe, compute=compute, ranks=ranks, memory=memory)
     with pool, StopWish() as wish:
         # A thread ahead would share torch's one generator, which the policies draw from, with the network.
         prefetch = compute.prefetch if recipe.augment.policy == "none" else 0
@@ -80,10 +85,14 @@ def fit(
         with Progress("train", total=run.total * run.batch_size, unit="img") as progress:
             progress.skip(run.position.step * run.batch_size)
             saved = time.monotonic()
+
+            def asks() -> Asked:
+                return Asked(wish.number, time.monotonic() - saved >= checkpoint_every)
+
             while not run.is_over:
                 began = time.monotonic()
                 batch, rate = run.next_batch(), run.rate()
-                loss, correct = pool.compute(batch)
+                loss, correct, asked = pool.compute(batch, asks)
                 if not math.isfinite(loss):
                     raise diverged(f"the loss became {loss} at step {batch.step + 1}", rate)
                 pool.update(rate, clip_norm=recipe.clip_norm)
@@ -101,12 +110,12 @@ def fit(
                     progress.line(words_of(row, recipe.epochs))
                     log.epoch(run.position.step, row)
                     log.insides(run.position.step, classifier, train.images[:PICTURED])
-                if wish.number or time.monotonic() - saved >= checkpoint_every:
+                if asked.stop or asked.save:
                     log.flush()  # first: what is taken up again from there has been logged
                     checkpoints.save(run.checkpoint())
                     saved = time.monotonic()
-                if wish.number:
-                    raise Stopped(_farewell(wish.number, run), wish.number)
+                if asked.stop:
+                    raise Stopped(_farewell(asked.stop, run), asked.stop)
         run.outcome.settle()
     return run.position.history
 
@@ -116,16 +125,35 @@ def validate(task: Task, recipe: Recipe) -> Row:
 
     Mirror images are left to evaluate: here they would cost as much as a tenth of the training.
     """
-    classifier, val, compute = task.classifier, task.val, task.compute
-    if len(val) == 0:
+    if len(task.val) == 0:
         return {}
-    with classifier.one_look():
-        logits = predict_logits(
-            classifier, val.images, device=compute.device, threads=compute.workers, autocast=compute.autocast
-        )
+    with task.classifier.one_look():
+        logits = _answers(task)
     loss_fn = choose_loss(recipe.loss, label_smoothing=recipe.label_smoothing)
-    loss = loss_fn(logits, torch.from_numpy(val.labels)).double().mean().item()
-    return {"val_loss": loss, "val_top1": top_k_accuracy(logits.numpy(), val.labels, 1)}
+    loss = loss_fn(logits, torch.from_numpy(task.val.labels)).double().mean().item()
+    return {"val_loss": loss, "val_top1": top_k_accuracy(logits.numpy(), task.val.labels, 1)}
+
+
+def _answers(task: Task) -> Tensor:
+    """Logits (N, classes) of the validation images: each rank computes some chunks, if there are enough for all."""
+    images, compute, ranks = task.val.images, task.compute, task.ranks
+    chunk = chunk_of(task.classifier, images, compute.device)
+    chunks = -(-len(images) // chunk)
+    count, rank = (ranks.count, ranks.rank) if chunks >= ranks.count else (1, 0)
+    cuts = [min(chunk * (chunks * each // count), len(images)) for each in range(count + 1)]
+    own = predict_logits(
+        task.classifier,
+        images[cuts[rank] : cuts[rank + 1]],
+        device=compute.device,
+        threads=compute.workers,
+        autocast=compute.autocast,
+    )
+    if count == 1:
+        return own
+    logits = own.new_zeros(len(images), own.shape[1])
+    logits[cuts[rank] : cuts[rank + 1]] = own
+    ranks.share((logits.view(-1), [(end - begin) * own.shape[1] for begin, end in pairwise(cuts)]))
+    return logits
 
 
 def words_of(row: Row, epochs: int) -> str:

@@ -22,6 +22,7 @@ from imageclf.runtime.errors import DataError, ParamsError
 from imageclf.training.auto import Recipe, chosen_values, resolve, words_of
 from imageclf.training.loop import Task
 from imageclf.training.optimizers import LBFGS, advice_on_rate
+from imageclf.training.ranks import ALONE, Ranks
 from imageclf.training.schedule import Course, least_shard, plan_course
 from imageclf.weights.freezing import freeze
 from imageclf.weights.initial import Beginning, begun_classifier, choose_beginning
@@ -42,6 +43,7 @@ class Setup:
     recipe: Recipe
     course: Course
     compute: Compute
+    ranks: Ranks
     card: Card
 
     def opening(self) -> list[str]:
@@ -51,12 +53,14 @@ class Setup:
         if recipe.optimizer == LBFGS:
             how = "logistic regression by L-BFGS, without epochs, batches and rates"
         line = f"{recipe.model} on {self.dataset.name}, {len(self.train):,} images, {how}; "
-        line += f"{compute.device}, {compute.precision}, {compute.workers} workers"
+        line += f"{compute.device}, {compute.precision}, "
+        line += f"{self.ranks.count} processes, each with " if self.ranks.count > 1 else ""
+        line += f"{compute.workers} worker{'s' if compute.workers > 1 else ''}"
         chosen = words_of(self.card.auto["train"])
         return [line, *([f"auto: {chosen}"] if chosen else [])]
 
 
-def set_up(params: TrainParams, runtime: RuntimeParams, downloads: Path) -> Setup:
+def set_up(params: TrainParams, runtime: RuntimeParams, downloads: Path, ranks: Ranks = ALONE) -> Setup:
     """Read the prepared data, resolve the params and choose the device; published weights come to `downloads`.
 
     Raises:
@@ -75,16 +79,19 @@ def set_up(params: TrainParams, runtime: RuntimeParams, downloads: Path) -> Setu
     )
     course = plan_course(len(train), recipe)
     check_counts(recipe, course, len(train), len(val))
+    check_ranks(ranks.count, recipe)
     compute = choose_compute(
         runtime.device,
         recipe.precision,
         runtime.workers,
-        shards=recipe.shards,
+        shards=recipe.shards // ranks.count,
         prefetch=runtime.prefetch,
         pin_memory=runtime.pin_memory,
+        local_rank=ranks.local_rank,
+        local_count=ranks.local_count,
     )
     card = _card(params, recipe, dataset, beginning, compute)
-    return Setup(dataset, train, val, beginning, recipe, course, compute, card)
+    return Setup(dataset, train, val, beginning, recipe, course, compute, ranks, card)
 
 
 def check_counts(recipe: Recipe, course: Course, train: int, val: int) -> None:
@@ -115,6 +122,19 @@ def check_counts(recipe: Recipe, course: Course, train: int, val: int) -> None:
                 f"params.yaml: train.{name} is {getattr(recipe, name)}, and there are no validation images; "
                 "raise prepare.val_fraction above 0"
             )
+
+
+def check_ranks(count: int, recipe: Recipe) -> None:
+    """Refuse more processes than a batch has shards.
+
+    Raises:
+        ParamsError: there are more.
+    """
+    if count > recipe.shards:
+        raise ParamsError(
+            f"train: {count} processes cannot share the {recipe.shards} shards of a batch; start at most "
+            f"{recipe.shards}, or set train.shards to {count}, which gives another classifier"
+        )
 
 
 def _card(params: TrainParams, recipe: Recipe, dataset: Dataset, beginning: Beginning, compute: Compute) -> Card:
@@ -169,7 +189,7 @@ def build(setup: Setup) -> Task:
     if not on_weights:
         _see(classifier, setup.train, setup.compute)
     _check_sizes(classifier, setup)
-    return Task(classifier, setup.train, setup.val, Augment(recipe.seed, recipe.augment), setup.compute)
+    return Task(classifier, setup.train, setup.val, Augment(recipe.seed, recipe.augment), setup.compute, setup.ranks)
 
 
 def enlargement(prepared: tuple[int, int], network: tuple[int, int]) -> str:

@@ -1,7 +1,9 @@
 """What the processes of a run share: tensors laid one behind another, and the network whose tensors they are."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor, nn
@@ -113,13 +115,21 @@ def move_into(flat: Tensor, tensors: Sequence[Tensor]) -> None:
         tensor.data = view
 
 
+def owned_by(ranks: int, tensors: Sequence[Tensor]) -> list[range]:
+    """The tensors that each rank updates, by their positions: neighbours, of about the same size in all."""
+    ends = list(accumulate(_slot(tensor) for tensor in tensors))
+    owners = [int((end - _slot(tensor) / 2) * ranks / ends[-1]) for end, tensor in zip(ends, tensors, strict=True)]
+    cuts = [bisect_left(owners, rank) for rank in range(ranks + 1)]
+    return [range(*pair) for pair in pairwise(cuts)]
+
+
 def _slot(tensor: Tensor) -> int:
     return -(-tensor.numel() // ALIGNMENT) * ALIGNMENT
 
 
 @dataclass(frozen=True)
 class Board:
-    """Tensors that every process reads and writes.
+    """Tensors that every worker of a rank reads and writes. Between two steps those of all ranks are equal.
 
     Shapes: P parameters, B running statistics, S shards, K workers, N training images.
     """
@@ -130,17 +140,28 @@ class Board:
     shard_statistics: Tensor  # (S, B) as each shard leaves them
     shard_scores: Tensor  # (S, 2) sum of losses, number of correct answers
     losses: Tensor  # (N,) of each image when it was last trained on; infinite before
+    rank: int = 0
+    ranks: int = 1
 
     @property
     def shards(self) -> int:
+        """Of a batch, over all ranks."""
         return len(self.shard_scores)
 
     @property
     def workers(self) -> int:
         return len(self.gradients)
 
+    def block(self, worker: int) -> range:
+        """The shards that one of this rank's workers computes."""
+        count = self.shards // (self.ranks * self.workers)
+        begin = (self.rank * self.workers + worker) * count
+        return range(begin, begin + count)
 
-def make_board(network: Network, *, images: int, shards: int, workers: int, device: torch.device) -> Board:
+
+def make_board(
+    network: Network, *, images: int, shards: int, workers: int, device: torch.device, rank: int = 0, ranks: int = 1
+) -> Board:
     """Move the trainable parameters onto a board, which several workers share; `images` is the training split's size.
 
     Raises:
@@ -155,7 +176,14 @@ def make_board(network: Network, *, images: int, shards: int, workers: int, devi
         return tensor.share_memory_() if workers > 1 else tensor
 
     board = Board(
-        zeros(size), zeros(width), zeros(workers, size), zeros(shards, width), zeros(shards, 2), zeros(images)
+        zeros(size),
+        zeros(width),
+        zeros(workers, size),
+        zeros(shards, width),
+        zeros(shards, 2),
+        zeros(images),
+        rank=rank,
+        ranks=ranks,
     )
     board.losses.fill_(float("inf"))
     move_into(board.parameters, network.trainable)

@@ -48,12 +48,17 @@ class Loaded:
     mixed: Mixed | None
 
 
+def cut(batch: Batch, shards: int) -> list[np.ndarray]:
+    """The positions in the batch of each shard's images."""
+    return np.array_split(np.arange(len(batch.indices)), shards)
+
+
 class ShardWorker:
     """Computes its block of every batch's shards and leaves the sum of their gradients on the board."""
 
     def __init__(
         self,
-        rank: int,
+        worker: int,
         board: Board,
         network: Network,
         split: Split,
@@ -66,7 +71,7 @@ class ShardWorker:
         seed: int,
     ) -> None:
         """`weighted` makes every class count alike in the loss."""
-        self._rank, self._board, self._network, self._split = rank, board, network, split
+        self._block, self._board, self._network, self._split = board.block(worker), board, network, split
         self._augment, self._loss_fn, self._compute, self._seed = augment, loss_fn, compute, seed
         self._mixing = mixing
         self._weights = image_weights(split.labels) if weighted else None
@@ -78,10 +83,9 @@ class ShardWorker:
         # A forward pass changes the running statistics in place: each process needs its own.
         self.statistics = torch.empty_like(board.statistics)
         move_into(self.statistics, network.statistics)
-        block = board.shards // board.workers
         # sums[0] is this worker's place on the board; the tree needs one more tensor a level.
-        spare = [torch.empty_like(self.gradient) for _ in range(block.bit_length() - 1)]
-        self._sums = [board.gradients[rank], *spare]
+        spare = [torch.empty_like(self.gradient) for _ in range(len(self._block).bit_length() - 1)]
+        self._sums = [board.gradients[worker], *spare]
 
     def catch_up(self) -> None:
         """Give this process's network the running statistics of the board."""
@@ -89,9 +93,10 @@ class ShardWorker:
 
     def expect(self, batch: Batch) -> None:
         """Have a thread load this worker's shards of a batch that will be computed later."""
-        first, count = self._block()
-        shards = self._cut(batch)
-        for shard in range(first, first + min(count, len(batch.indices) - first)):  # the others have no images
+        shards = cut(batch, self._board.shards)
+        for shard in self._block:
+            if len(shards[shard]) == 0:  # nor have those after it
+                break
             self._expected[batch.step, shard] = self._thread.submit(self._load, batch, shards[shard], shard)
 
     def compute(self, batch: Batch) -> None:
@@ -99,10 +104,9 @@ class ShardWorker:
         self._network.freeze_body(batch.head_only)
         self._network.classifier.train()
         counters = [counter.clone() for counter in self._network.counters]
-        shards = self._cut(batch)
-        first, count = self._block()
-        for number in range(count):
-            self._compute_shard(batch, shards[first + number], first + number, counters)
+        shards = cut(batch, self._board.shards)
+        for number, shard in enumerate(self._block):
+            self._compute_shard(batch, shards[shard], shard, counters)
             # As many sums wait for their other half as `number` has ones in binary.
             depth, done = number.bit_count(), number + 1
             self._sums[depth].copy_(self.gradient)
@@ -137,15 +141,6 @@ class ShardWorker:
         correct = (logits.detach().argmax(1) == answers).sum()
         self._board.shard_scores[shard] = torch.stack([losses.detach().sum(), correct.float()])
         self._board.shard_statistics[shard] = self.statistics
-
-    def _block(self) -> tuple[int, int]:
-        """The first of this worker's shards, and how many they are."""
-        count = self._board.shards // self._board.workers
-        return self._rank * count, count
-
-    def _cut(self, batch: Batch) -> list[np.ndarray]:
-        """The positions in the batch of each shard's images."""
-        return np.array_split(np.arange(len(batch.indices)), self._board.shards)
 
     def _load(self, batch: Batch, positions: np.ndarray, shard: int) -> Loaded:
         indices = batch.indices[positions]

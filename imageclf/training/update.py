@@ -1,7 +1,11 @@
-"""The update: gradients of all workers added as a fixed tree, clipped, and a step of the optimiser along the sum."""
+"""The update: gradients of all workers added as a fixed tree, clipped, and a step of the optimiser along the sum.
+
+With several ranks, add_up first leaves each worker's share of this rank's sum on the board; the ranks add those.
+"""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,9 +13,19 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from imageclf.training.optimizers import OPTIMIZERS, Hyperparameters, Parameters
-from imageclf.training.shared import Board, Network, views
+from imageclf.training.shared import Board, Network, owned_by, views
 
 MakeOptimizers = Callable[[Sequence[Tensor], Sequence[float]], list[Optimizer]]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step of the optimisers needs to know."""
+
+    rate: float  # the learning rate
+    head_only: bool  # only the last layer is trained
+    added: bool  # the gradients are added up already
+    factor: float | None  # what they are multiplied by, if by anything
 
 
 class Updater:
@@ -19,21 +33,26 @@ class Updater:
 
     def __init__(
         self,
-        rank: int,
+        worker: int,
         board: Board,
         network: Network,
         make: MakeOptimizers,
         memory: dict[str, Tensor],
     ) -> None:
         """`memory` is what updaters kept when a run was stopped, or empty."""
-        self._rank, self._board = rank, board
+        self._worker, self._board = worker, board
         like, rates = network.trainable, network.rates
-        self._mine = mine = sorted(range(len(like)), key=lambda index: like[index].numel())[rank :: board.workers]
+
+        def dealt(indices: Iterable[int]) -> list[int]:
+            return sorted(indices, key=lambda index: like[index].numel())[worker :: board.workers]
+
         partial = [views(gradient, like) for gradient in board.gradients]  # of each worker
-        self._sums = [[tensors[index] for tensors in partial] for index in mine]
+        self._sums = [[tensors[index] for tensors in partial] for index in dealt(range(len(like)))]
+        mine = dealt(owned_by(board.ranks, like)[board.rank])
+        self._gradients = {index: partial[0][index] for index in mine}
         parameters = {index: nn.Parameter(views(board.parameters, like)[index]) for index in mine}
-        for index, sums in zip(mine, self._sums, strict=True):
-            parameters[index].grad = sums[0]
+        for index, gradient in self._gradients.items():
+            parameters[index].grad = gradient
 
         def made(indices: list[int]) -> list[Optimizer]:
             return make([parameters[index] for index in indices], [rates[index] for index in indices])
@@ -45,49 +64,43 @@ class Updater:
         restore_optimizers(self._optimizers, memory, base=board.parameters)
 
     @torch.no_grad()
-    def squares(self, _: None) -> dict[int, float]:
-        """Add up the gradients ahead of `update`: the squared norm of each tensor of this part, by its position."""
-        self._add_up()
-        return {index: sums[0].square().sum().item() for index, sums in zip(self._mine, self._sums, strict=True)}
-
-    @torch.no_grad()
-    def update(self, step: tuple[float, float | None, bool]) -> None:
-        """Add up the gradients and take a step along the sum, given the learning rate, None, and whether head-only.
-
-        Given a factor in place of None, the gradients are added up already, and are multiplied by it. The running
-        statistics after a step are the mean of those that its shards leave.
-        """
-        rate, factor, head_only = step
-        if factor is None:
-            self._add_up()
-        else:
-            for sums in self._sums:
-                sums[0].mul_(factor)
-        set_rate(self._optimizers, rate)
-        for optimizer in self._head if head_only else self._optimizers:
-            optimizer.step()
-        if self._rank == 0:
-            torch.mean(self._board.shard_statistics, 0, out=self._board.statistics)
-
-    def _add_up(self) -> None:
+    def add_up(self, _: None = None) -> None:
         """Leave the workers' gradients in the first one's, added as a fixed tree."""
         for sums in self._sums:
             level = sums
             while len(level) > 1:
                 level = [left.add_(right) for left, right in zip(level[::2], level[1::2], strict=True)]
 
+    @torch.no_grad()
+    def squares(self, _: None) -> dict[int, float]:
+        """The squared norm of each added-up gradient of this part, by its position."""
+        return {index: gradient.square().sum().item() for index, gradient in self._gradients.items()}
+
+    @torch.no_grad()
+    def update(self, step: Step) -> None:
+        """Take a step along the gradients.
+
+        The running statistics after a step are the mean of those that its shards leave.
+        """
+        if not step.added:
+            self.add_up()
+        if step.factor is not None:
+            for gradient in self._gradients.values():
+                gradient.mul_(step.factor)
+        set_rate(self._optimizers, step.rate)
+        for optimizer in self._head if step.head_only else self._optimizers:
+            optimizer.step()
+        if self._worker == 0:
+            torch.mean(self._board.shard_statistics, 0, out=self._board.statistics)
+
     def memory(self) -> dict[str, Tensor]:
         """The optimisers' state for this part, by names that no other part has."""
         return optimizer_tensors(self._optimizers, base=self._board.parameters)
 
 
-def clip_factor(squares: Iterable[dict[int, float]], clip_norm: float) -> float:
-    """What the gradient is multiplied by to have at most the norm `clip_norm`, from the workers' `squares`.
-
-    They are added in the order of the tensors, whoever computed them.
-    """
-    each = {index: square for part in squares for index, square in part.items()}
-    norm = math.sqrt(sum(each[index] for index in sorted(each)))
+def clip_factor(squares: Iterable[float], clip_norm: float) -> float:
+    """What the gradient is multiplied by to have at most the norm `clip_norm`, from each tensor's squared norm."""
+    norm = math.sqrt(sum(squares))
     return min(1.0, clip_norm / norm) if norm else 1.0
 
 

@@ -1,7 +1,8 @@
 """Processes that compute a batch's shards together and update the weights: this one and its children, a thread each."""
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
@@ -20,9 +21,19 @@ from imageclf.runtime.errors import MachineError
 from imageclf.runtime.platform import end_with_parent, how_it_ended, keep_freed_memory, start_method
 from imageclf.training.auto import Recipe
 from imageclf.training.optimizers import Hyperparameters
-from imageclf.training.shared import Board, Network, make_board
-from imageclf.training.step import Batch, ShardWorker, choose_loss
-from imageclf.training.update import Updater, clip_factor, make_optimizers
+from imageclf.training.ranks import ALONE, Ranks
+from imageclf.training.shared import Board, Network, flat_size, make_board, owned_by
+from imageclf.training.step import Batch, ShardWorker, choose_loss, cut
+from imageclf.training.update import Step, Updater, clip_factor, make_optimizers
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be done after a step."""
+
+    stop: int = 0  # the signal that asks for an end, if any
+    save: bool = False  # a checkpoint, by the first rank's clock
+
 
 ENDING = 10  # seconds that a process has for its end when its pipe is closed
 
@@ -31,8 +42,9 @@ class Worker:
     """The part of one process in every step."""
 
     def __init__(self, shards: ShardWorker, updater: Updater) -> None:
-        self._shards, self._updater = shards, updater
-        self.compute, self.squares, self.update = shards.compute, updater.squares, updater.update
+        self._updater = updater
+        self.compute, self.add_up = shards.compute, updater.add_up
+        self.squares, self.update = updater.squares, updater.update
         self.catch_up, self.expect = shards.catch_up, shards.expect
 
     def memory(self, _: None) -> bytes:
@@ -41,7 +53,7 @@ class Worker:
 
 
 def make_worker(
-    rank: int,
+    number: int,
     *,
     board: Board,
     network: Network,
@@ -51,9 +63,9 @@ def make_worker(
     recipe: Recipe,
     memory: dict[str, Tensor],
 ) -> Worker:
-    """The worker `rank` of a run; `memory` is what optimisers kept when it was stopped, or empty."""
+    """The worker `number` of a rank; `memory` is what optimisers kept when it was stopped, or empty."""
     shards = ShardWorker(
-        rank,
+        number,
         board,
         network,
         split,
@@ -66,7 +78,7 @@ def make_worker(
     )
     hyper = Hyperparameters(recipe.lr, recipe.momentum, recipe.nesterov, recipe.weight_decay)
     make = partial(make_optimizers, recipe.optimizer, hyper=hyper)
-    return Worker(shards, Updater(rank, board, network, make, memory))
+    return Worker(shards, Updater(number, board, network, make, memory))
 
 
 MakeWorker = Callable[[int], Worker]
@@ -79,6 +91,7 @@ def start_pool(
     *,
     recipe: Recipe,
     compute: Compute,
+    ranks: Ranks = ALONE,
     memory: dict[str, Tensor] | None = None,
 ) -> "WorkerPool":
     """The processes of a run over the training images `split`; `memory` is what optimisers kept when it was stopped.
@@ -86,9 +99,19 @@ def start_pool(
     Raises:
         MachineError: there is too little shared memory.
     """
-    board = make_board(network, images=len(split), shards=recipe.shards, workers=compute.workers, device=compute.device)
+    board = make_board(
+        network,
+        images=len(split),
+        shards=recipe.shards,
+        workers=compute.workers,
+        device=compute.device,
+        rank=ranks.rank,
+        ranks=ranks.count,
+    )
     return WorkerPool(
         board,
+        network,
+        ranks,
         partial(
             make_worker,
             board=board,
@@ -103,16 +126,19 @@ def start_pool(
 
 
 class WorkerPool:
-    """`board.workers` processes, of which this is the first. Leaving the block ends the others."""
+    """`board.workers` processes of a rank, of which this is the first. Leaving the block ends the others."""
 
-    def __init__(self, board: Board, make_worker: MakeWorker) -> None:
-        self._board, self._step, self._head_only = board, 0, False
+    def __init__(self, board: Board, network: Network, ranks: Ranks, make_worker: MakeWorker) -> None:
+        self._board, self._ranks, self._owned = board, ranks, owned_by(ranks.count, network.trainable)
+        self._parts = [flat_size(network.trainable[part.start : part.stop]) for part in self._owned]
+        self._step, self._head_only = 0, False
         context: Any = multiprocessing.get_context(start_method())
         self._pipes: list[Connection] = []
         self._children = []
-        for rank in range(1, board.workers):
+        for number in range(1, board.workers):
             ours, theirs = context.Pipe()
-            child = context.Process(target=_serve, args=(make_worker, rank, theirs, [*self._pipes, ours]), daemon=True)
+            arguments = (make_worker, number, theirs, [*self._pipes, ours])
+            child = context.Process(target=_serve, args=arguments, daemon=True)
             child.start()
             theirs.close()
             self._pipes.append(ours)
@@ -139,26 +165,76 @@ class WorkerPool:
         """Of each training image when it was last trained on, (N,); infinite before."""
         return self._board.losses
 
-    def compute(self, batch: Batch) -> tuple[float, float]:
-        """Compute a batch's gradients; return its sum of losses and its number of correct answers.
+    def compute(self, batch: Batch, asks: Callable[[], Asked] = Asked) -> tuple[float, float, Asked]:
+        """Compute a batch's gradients; return its sum of losses, its number of correct answers, and what is asked for.
+
+        All of it is the same in every rank; `asks` tells what this one asks for.
 
         Raises:
             MachineError: a worker process has gone.
+            RankLost: another rank has gone.
         """
         self._step, self._head_only = batch.step, batch.head_only
         self._all("compute", batch)
+        asked = self._exchange(batch, asks())
         loss, correct = self._board.shard_scores.cpu().double().sum(0).tolist()
-        return loss, correct
+        return loss, correct, asked
 
     def update(self, rate: float, *, clip_norm: float = 0.0) -> None:
-        """Change parameters and running statistics by what was computed, its norm at most `clip_norm` if above 0."""
-        factor = clip_factor(self._all("squares", None), clip_norm) if clip_norm else None
-        self._all("update", (rate, factor, self._head_only))
+        """Change parameters and running statistics by what was computed, its norm at most `clip_norm` if above 0.
+
+        Raises:
+            MachineError: a worker process has gone.
+            RankLost: another rank has gone.
+        """
+        board, ranks = self._board, self._ranks
+        added = bool(clip_norm) or ranks.count > 1
+        if added:
+            self._all("add_up", None)
+            ranks.add_up(board.gradients[0], self._parts)
+        factor = clip_factor(self._squares(), clip_norm) if clip_norm else None  # in the tensors' order
+        self._all("update", Step(rate, self._head_only, added, factor))
+        ranks.share((board.parameters, self._parts))
         self._own.catch_up()  # the classifier of this process is whole again
 
     def memory(self) -> dict[str, Tensor]:
-        """The state of the optimisers, by name."""
-        return {name: tensor for part in self._all("memory", None) for name, tensor in load(part).items()}
+        """The state of the optimisers, by name; in the first rank that of all ranks.
+
+        Raises:
+            MachineError: a worker process has gone.
+            RankLost: another rank has gone.
+        """
+        own = _loaded(self._all("memory", None))
+        return _loaded(self._ranks.to_first(save(own))) if self._ranks.count > 1 else own
+
+    def _exchange(self, batch: Batch, asked: Asked) -> Asked:
+        """Give all ranks what the shards of all leave on the board but their gradients; what any of them asks for."""
+        ranks, board = self._ranks, self._board
+        if ranks.count == 1:
+            return asked
+        own = board.shards // ranks.count
+        shards = cut(batch, board.shards)
+        images = [sum(map(len, shards[rank * own : (rank + 1) * own])) for rank in range(ranks.count)]
+        indices = torch.from_numpy(batch.indices).to(board.losses.device)
+        losses, asking = board.losses[indices], board.losses.new_zeros(ranks.count, 2)
+        asking[ranks.rank] = asking.new_tensor([asked.stop, asked.save])
+        ranks.share(
+            (board.shard_statistics.view(-1), [own * board.statistics.numel()] * ranks.count),
+            (board.shard_scores.view(-1), [own * 2] * ranks.count),
+            (losses, images),
+            (asking.view(-1), [2] * ranks.count),
+        )
+        board.losses[indices] = losses
+        return Asked(int(asking[:, 0].max()), bool(asking[0, 1]))
+
+    def _squares(self) -> list[float]:
+        """The squared norm of each gradient, from the workers of all ranks."""
+        squares = torch.zeros(sum(map(len, self._owned)), dtype=torch.float64)
+        for part in self._all("squares", None):
+            for index, square in part.items():
+                squares[index] = square
+        self._ranks.share((squares, list(map(len, self._owned))))
+        return squares.tolist()
 
     def _all(self, call: str, argument: object) -> list[Any]:
         """The answers of every worker to one call."""
@@ -181,7 +257,11 @@ class WorkerPool:
             ) from None
 
 
-def _serve(make_worker: MakeWorker, rank: int, pipe: Connection, inherited: list[Connection]) -> None:
+def _loaded(parts: Iterable[bytes]) -> dict[str, Tensor]:
+    return {name: tensor for part in parts for name, tensor in load(part).items()}
+
+
+def _serve(make_worker: MakeWorker, number: int, pipe: Connection, inherited: list[Connection]) -> None:
     """A child's life: answer every call that comes, until the pipe closes."""
     for other in inherited:
         other.close()  # a copy of the parent's end here would keep the end of file from coming
@@ -190,7 +270,7 @@ def _serve(make_worker: MakeWorker, rank: int, pipe: Connection, inherited: list
     end_with_parent()  # at once: the pipe is read only between two calls, of which the first takes seconds
     make_deterministic()  # a spawned process has inherited nothing
     keep_freed_memory()
-    worker = make_worker(rank)
+    worker = make_worker(number)
     try:
         while True:
             call, argument = pipe.recv()

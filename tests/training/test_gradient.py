@@ -18,7 +18,7 @@ def gradient_of(**changes: Any) -> tuple[list[torch.Tensor], float, float]:
     """The sharded gradient of 40 images, the sum of losses, the number of right answers."""
     classifier = small_classifier(random=False)
     with make_pool(classifier, workers=2, shards=2, **changes) as pool:
-        loss, right = pool.compute(Batch(np.arange(40), epoch=1, step=6))
+        loss, right, _ = pool.compute(Batch(np.arange(40), epoch=1, step=6))
         pool.update(0.0)
         return [each.clone() for each in views(pool._board.gradients[0], Network(classifier).trainable)], loss, right
 
@@ -116,7 +116,7 @@ def test_the_gradient_is_that_of_the_whole_batch() -> None:
     classifier = small_classifier(random=False)
     indices = np.arange(40)
     with make_pool(classifier, workers=2, shards=8) as pool:
-        loss, right = pool.compute(Batch(indices, epoch=1, step=0))
+        loss, right, _ = pool.compute(Batch(indices, epoch=1, step=0))
         pool.update(0.0)
         sharded = views(pool._board.gradients[0], Network(classifier).trainable)
 
