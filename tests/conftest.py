@@ -100,14 +100,18 @@ class Project:
 
 
 def environment_of(folder: Path) -> dict[str, str]:
-    """For the commands in a project: this Python's programs, and nothing that leads out of the folder."""
+    """For the commands in a project: this Python's programs, and nothing that leads out of the folder.
+
+    Python keeps compiled code in it, as it does for users unless they ask it not to.
+    """
     ours = {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "DVC_SITE_CACHE_DIR": str(folder.with_name(f"{folder.name}-site")),
         "DVC_NO_ANALYTICS": "1",
         **{f"GIT_{who}_{what}": "someone@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
     }
-    return {name: value for name, value in os.environ.items() if name not in ("DVC_ROOT", "DVC_EXP_NAME")} | ours
+    foreign = ("DVC_ROOT", "DVC_EXP_NAME", "PYTHONDONTWRITEBYTECODE")
+    return {name: value for name, value in os.environ.items() if name not in foreign} | ours
 
 
 def make_project(folder: Path) -> Project:

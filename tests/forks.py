@@ -72,6 +72,7 @@ def _become(command: list[str], folder: str, environment: dict[str, str], log: s
     module, *arguments = command if command[0] == "dvc" else command[2:]
     sys.path[0] = folder
     sys.modules.pop("imageclf", None)  # the project's own is meant
+    sys.dont_write_bytecode = "PYTHONDONTWRITEBYTECODE" in environment
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 

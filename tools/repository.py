@@ -8,9 +8,11 @@ import subprocess
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from imageclf.datasets.walk import Keep, dvc_filter
 from imageclf.runtime.errors import DataError
 from imageclf.runtime.files import setting
 from imageclf.runtime.platform import available_cores
@@ -84,8 +86,17 @@ def folder_hash(listing: Listing) -> str:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Every file below a folder, in no particular order."""
-    return [Path(parent, name) for parent, _, names in os.walk(folder) for name in names]
+    """Every file below a folder that .dvcignore does not hide, in no particular order."""
+    keep, found = _filter(Path.cwd()), []
+    for parent, folders, files in os.walk(folder):
+        folders[:], files = keep(parent, folders, files)
+        found += [Path(parent, name) for name in files]
+    return found
+
+
+@cache
+def _filter(repository: Path) -> Keep:
+    return dvc_filter(repository)
 
 
 def _md5(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 import tempfile
 from typing import NoReturn
@@ -48,8 +49,7 @@ def start_ranks(count: int, module: str) -> NoReturn:
     Raises:
         MachineError: processes were killed again and again.
     """
-    # Its log and its table of errors would hide the one sentence of a rank.
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    logging.disable()  # the engine's: it would hide the one sentence of a rank
     if name := loopback():
         os.environ.setdefault("GLOO_SOCKET_IFNAME", name)  # gloo would look up the host's name, which some cannot
     with tempfile.TemporaryDirectory() as folder:
@@ -69,16 +69,17 @@ def start_ranks(count: int, module: str) -> NoReturn:
             try:
                 elastic_launch(config, sys.executable)("-m", module)
                 sys.exit(0)
-            except SignalException as signal:
-                sys.exit(128 + signal.sigval)
+            except SignalException as asked:
+                sys.exit(128 + asked.sigval)
             except ChildFailedError as failed:
                 codes = [failure.exitcode for failure in failed.failures.values()]
             told = [code for code in codes if code > 0 and code != RankLost.exit_code]
             if told:
                 sys.exit(told[0])
             if left:
-                how = how_it_ended(min(codes))
-                print(f"train: a process {how}; all {count} go on from the last checkpoint", flush=True)
+                # Those that are left are ended with SIGTERM.
+                first = next((code for code in codes if code < 0 and code != -signal.SIGTERM), codes[0])
+                print(f"train: a process {how_it_ended(first)}; all {count} go on from the last checkpoint", flush=True)
     raise MachineError(
         f"train: one of {count} processes was killed {RESTARTS + 1} times; lower runtime.processes or runtime.workers"
     )

@@ -131,11 +131,12 @@ def _slot(tensor: Tensor) -> int:
 class Board:
     """Tensors that every worker of a rank reads and writes. Between two steps those of all ranks are equal.
 
-    Shapes: P parameters, B running statistics, S shards, K workers, N training images.
+    Shapes: P parameters, B running statistics, C counters, S shards, K workers, N training images.
     """
 
     parameters: Tensor  # (P,)
     statistics: Tensor  # (B,) as they stand before the step
+    counters: Tensor  # (C,) int64, likewise
     gradients: Tensor  # (K, P) the sum over each worker's shards; after an update, in [0], over the whole batch
     shard_statistics: Tensor  # (S, B) as each shard leaves them
     shard_scores: Tensor  # (S, 2) sum of losses, number of correct answers
@@ -171,13 +172,14 @@ def make_board(
     if workers > 1:
         _check_shared_memory(4 * ((1 + workers) * size + (1 + shards) * width + images))
 
-    def zeros(*shape: int) -> Tensor:
-        tensor = torch.zeros(*shape, device=device)
+    def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        tensor = torch.zeros(*shape, device=device, dtype=dtype)
         return tensor.share_memory_() if workers > 1 else tensor
 
     board = Board(
         zeros(size),
         zeros(width),
+        zeros(flat_size(network.counters), dtype=torch.int64),
         zeros(workers, size),
         zeros(shards, width),
         zeros(shards, 2),
@@ -187,8 +189,9 @@ def make_board(
     )
     board.losses.fill_(float("inf"))
     move_into(board.parameters, network.trainable)
-    for view, tensor in zip(views(board.statistics, network.statistics), network.statistics, strict=True):
-        view.copy_(tensor)
+    for flat, tensors in ((board.statistics, network.statistics), (board.counters, network.counters)):
+        for view, tensor in zip(views(flat, tensors), tensors, strict=True):
+            view.copy_(tensor)
     return board
 
 

@@ -80,12 +80,18 @@ class ShardWorker:
         self.gradient = torch.zeros_like(board.parameters)  # (P,)
         for parameter, view in zip(network.trainable, views(self.gradient, network.trainable), strict=True):
             parameter.grad = view
-        # A forward pass changes the running statistics in place: each process needs its own.
+        # A forward pass changes statistics and counters in place: each process needs its own.
+        self._counters = views(board.counters, network.counters)
         self.statistics = torch.empty_like(board.statistics)
         move_into(self.statistics, network.statistics)
         # sums[0] is this worker's place on the board; the tree needs one more tensor a level.
         spare = [torch.empty_like(self.gradient) for _ in range(len(self._block).bit_length() - 1)]
         self._sums = [board.gradients[worker], *spare]
+
+    def count(self) -> None:
+        """Leave on the board the counters after this process's shards, once every process has computed its own."""
+        for before, counter in zip(self._counters, self._network.counters, strict=True):
+            before.copy_(counter)
 
     def catch_up(self) -> None:
         """Give this process's network the running statistics of the board."""
@@ -103,10 +109,9 @@ class ShardWorker:
         """Sum the gradients of this worker's shards of a batch, as a balanced binary tree, in sums[0]."""
         self._network.freeze_body(batch.head_only)
         self._network.classifier.train()
-        counters = [counter.clone() for counter in self._network.counters]
         shards = cut(batch, self._board.shards)
         for number, shard in enumerate(self._block):
-            self._compute_shard(batch, shards[shard], shard, counters)
+            self._compute_shard(batch, shards[shard], shard)
             # As many sums wait for their other half as `number` has ones in binary.
             depth, done = number.bit_count(), number + 1
             self._sums[depth].copy_(self.gradient)
@@ -114,16 +119,16 @@ class ShardWorker:
                 depth, done = depth - 1, done // 2
                 self._sums[depth].add_(self._sums[depth + 1])
 
-    def _compute_shard(self, batch: Batch, positions: np.ndarray, shard: int, counters: list[Tensor]) -> None:
+    def _compute_shard(self, batch: Batch, positions: np.ndarray, shard: int) -> None:
         """Forward and backward of one shard, from the parameters, statistics and counters of before the step."""
         self.gradient.zero_()
         self.statistics.copy_(self._board.statistics)
-        for counter, before in zip(self._network.counters, counters, strict=True):
-            counter.copy_(before)
         if len(positions) == 0:  # the last batch of an epoch can have fewer images than shards
             self._board.shard_scores[shard] = 0
             self._board.shard_statistics[shard] = self.statistics
             return
+        for counter, before in zip(self._network.counters, self._counters, strict=True):
+            counter.copy_(before)
         loaded = self._loaded(batch, positions, shard)
         indices, mixed = loaded.indices, loaded.mixed
         images = loaded.images.to(self._compute.device, non_blocking=self._compute.pinned)

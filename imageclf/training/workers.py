@@ -45,7 +45,7 @@ class Worker:
         self._updater = updater
         self.compute, self.add_up = shards.compute, updater.add_up
         self.squares, self.update = updater.squares, updater.update
-        self.catch_up, self.expect = shards.catch_up, shards.expect
+        self.count, self.catch_up, self.expect = shards.count, shards.catch_up, shards.expect
 
     def memory(self, _: None) -> bytes:
         """The state of its optimisers, as safetensors."""
@@ -176,6 +176,7 @@ class WorkerPool:
         """
         self._step, self._head_only = batch.step, batch.head_only
         self._all("compute", batch)
+        self._own.count()  # the first shard is this process's in the first rank, and it always has images
         asked = self._exchange(batch, asks())
         loss, correct = self._board.shard_scores.cpu().double().sum(0).tolist()
         return loss, correct, asked
@@ -216,6 +217,7 @@ class WorkerPool:
         shards = cut(batch, board.shards)
         images = [sum(map(len, shards[rank * own : (rank + 1) * own])) for rank in range(ranks.count)]
         indices = torch.from_numpy(batch.indices).to(board.losses.device)
+        counters = board.counters.float()  # exact up to 2**24 steps
         losses, asking = board.losses[indices], board.losses.new_zeros(ranks.count, 2)
         asking[ranks.rank] = asking.new_tensor([asked.stop, asked.save])
         ranks.share(
@@ -223,8 +225,10 @@ class WorkerPool:
             (board.shard_scores.view(-1), [own * 2] * ranks.count),
             (losses, images),
             (asking.view(-1), [2] * ranks.count),
+            (counters, [len(counters)] + [0] * (ranks.count - 1)),  # the first rank's: others can lack images
         )
         board.losses[indices] = losses
+        board.counters.copy_(counters)
         return Asked(int(asking[:, 0].max()), bool(asking[0, 1]))
 
     def _squares(self) -> list[float]:

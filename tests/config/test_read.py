@@ -73,6 +73,7 @@ def test_a_leading_zero_is_decimal(tmp_path: Path) -> None:
         ("  also: data/none ", "  also: ~me/cats ", "data.also is '~me/cats'; DVC does not know ~; write out"),
         ("  weights: data/none", "  weights: ~/a.pth #", "train.weights is '~/a.pth'; DVC does not know ~; write out"),
         ("device: auto", "device: cuda:256", "runtime.device is 'cuda:256'; it can be auto, cpu, cuda, cuda:N or mps"),
+        ("processes: auto", "processes: 3", "runtime.processes is 3; it must be a power of two, or auto"),
         ("device: auto", "device: gpu", "runtime.device is 'gpu'; it can be auto, cpu, cuda, cuda:N or mps"),
         ("    flip: alternate", "    flip: 3", "train.augment.flip is 3; it can be none, random or alternate"),
         ("crop_scale: 1.0", "crop_scale: 0", "train.augment.crop_scale is 0; it must be above 0"),

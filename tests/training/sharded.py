@@ -11,6 +11,7 @@ from torch import nn
 from imageclf.images.dataset import Split
 from imageclf.models.classifier import Classifier
 from imageclf.models.device import Compute
+from imageclf.training.ranks import ALONE, Ranks
 from imageclf.training.shared import Network
 from imageclf.training.step import Batch
 from imageclf.training.workers import WorkerPool, start_pool
@@ -41,13 +42,14 @@ def make_pool(
     layer_decay: float = 1.0,
     head_first: bool = False,
     device: torch.device = CPU,
+    ranks: Ranks = ALONE,
     **changes: Any,
 ) -> WorkerPool:
     compute = Compute(device, precision, workers)
     network = Network(classifier, head_lr=head_lr, layer_decay=layer_decay, head_first=head_first)
     small = {"seed": 3, "momentum": 0.9, "weight_decay": 0.01, "label_smoothing": 0.1, "shards": shards}
     augment = augmenting(0, flip="random", translate=1)
-    return start_pool(network, SPLIT, augment, recipe=recipe(**small | changes), compute=compute)
+    return start_pool(network, SPLIT, augment, recipe=recipe(**small | changes), compute=compute, ranks=ranks)
 
 
 def train_a_little(

@@ -195,3 +195,7 @@ def test_auto_shards_of_large_images_are_smaller_but_not_under_32(side: int, cou
 @pytest.mark.parametrize(("asked", "workers"), [(1, 1), (2, 2), (3, 2), (4, 4), (100, 8)])
 def test_workers_are_a_power_of_two_that_the_shards_can_feed(asked: int, workers: int) -> None:
     assert choose_compute("cpu", "fp32", asked, shards=8).workers == workers
+
+
+def test_nor_do_shards_without_images() -> None:
+    assert len({train_a_little(workers=workers, batch=6, shards=8) for workers in (1, 2, 4)}) == 1

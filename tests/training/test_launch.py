@@ -1,0 +1,77 @@
+"""`runtime.processes`: the train stage under torchrun's engine, and what becomes of it when a process is killed."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from imageclf.runtime.files import sha256_of_file
+from tests.conftest import Project, environment_of
+
+WEIGHTS = "models/classifier/weights.safetensors"
+TRAIN = (sys.executable, "-m", "stages.train")
+
+
+@pytest.fixture
+def several(project: Project, tmp_path: Path) -> Project:
+    """The project as it is to be trained by two processes, for some epochs."""
+    folder = tmp_path / "several"
+    shutil.copytree(project.folder, folder, symlinks=True)
+    copy = Project(folder, environment_of(folder))
+    copy.change("params.yaml", "processes: auto", "processes: 2")
+    copy.change("params.yaml", "epochs: 2 ", "epochs: 6 ")
+    copy.change("params.yaml", "checkpoint_every: 10 ", "checkpoint_every: 0.1 ")
+    return copy
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_bytes_of_one_also_when_one_is_killed(several: Project) -> None:
+    several.change("params.yaml", "processes: 2", "processes: 1")
+    several.run(*TRAIN)
+    alone = sha256_of_file(several.folder / WEIGHTS)
+
+    several.change("params.yaml", "processes: 1", "processes: 2")
+    shutil.rmtree(several.folder / "models/classifier")
+    printed = _killed_after_an_epoch(several, signal.SIGKILL, expect=0)
+    assert "killed by signal 9" in printed
+    assert "resuming at step" in printed
+    assert sha256_of_file(several.folder / WEIGHTS) == alone
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_all_and_one_process_goes_on(several: Project) -> None:
+    printed = _killed_after_an_epoch(several, signal.SIGINT, expect=130)
+    assert "stopped by Ctrl-C" in printed
+    assert len(printed.splitlines()[-1].split()) > 1
+    several.change("params.yaml", "processes: 2", "processes: 1")
+    assert "resuming at step" in several.run(*TRAIN)
+
+
+@pytest.mark.slow
+def test_a_refusal_is_one_sentence_whatever_the_number_of_processes(several: Project) -> None:
+    several.change("params.yaml", "processes: 2", "processes: 4")
+    several.change("params.yaml", "shards: auto", "shards: 2   ")
+    printed = several.run(*TRAIN, expect=2)
+    assert printed.count("\n") == 1
+    assert "4 processes cannot share the 2 shards" in printed
+
+
+def _killed_after_an_epoch(project: Project, number: int, *, expect: int) -> str:
+    """What train prints, whose last process (or, by Ctrl-C, whose first) gets a signal after the first epoch."""
+    log = project.folder / "printed"
+    with log.open("w") as file:
+        run = subprocess.Popen(TRAIN, cwd=project.folder, env=project.environment, stdout=file, stderr=file)
+        while "\nepoch 1/" not in log.read_text():
+            assert run.poll() is None, log.read_text()
+            time.sleep(0.05)
+        ranks = sorted(child.pid for child in psutil.Process(run.pid).children())
+        os.kill(run.pid if number == signal.SIGINT else ranks[-1], number)
+        assert run.wait() == expect, log.read_text()
+    assert not any(psutil.pid_exists(rank) for rank in ranks)
+    return log.read_text()
