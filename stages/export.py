@@ -18,7 +18,7 @@ import torch
 from imageclf.config.export import ExportParams
 from imageclf.config.section import read_section
 from imageclf.evaluation.inference import predict_logits, read_held_out
-from imageclf.evaluation.scores import log_softmax
+from imageclf.evaluation.scores import Answers
 from imageclf.export.agreement import agreement, check_agreement, fresh_answers
 from imageclf.export.model_card import model_card
 from imageclf.export.registry import Material, all_formats
@@ -49,7 +49,8 @@ def main() -> str:
     files = ", ".join(f"classifier.{kind}" for kind in formats)
     print(f"export: {card.model} as {files} (ONNX opset {opset}); {len(test):,} test images must agree", flush=True)
     make_deterministic()
-    trained = _trained_answers(classifier, test, card.classes)
+    temperature = scores.get("calibration", {}).get("temperature")
+    trained = _trained_answers(classifier, test, card.classes, temperature)
 
     with (
         replaced_folder(EXPORT) as folder,
@@ -58,7 +59,7 @@ def main() -> str:
     ):
         # 2. Write the files, and start each in a process of its own.
         asked = {}
-        material = Material(traced(classifier, card), card, _facts(card, scores), opset)
+        material = Material(traced(classifier, card, temperature), card, _facts(card, scores), opset)
         # ONNX is the last one: it takes longest to write, and the others are run meanwhile.
         for kind in sorted(formats, key=lambda kind: kind == "onnx"):
             file = folder / f"classifier.{kind}"
@@ -84,7 +85,7 @@ def _read_scores() -> dict[str, Any]:
     return json.loads(_there(TEST_SCORES).read_text())
 
 
-def _trained_answers(classifier: Classifier, test: Split, classes: list[str]) -> np.ndarray:
+def _trained_answers(classifier: Classifier, test: Split, classes: list[str], temperature: float | None) -> np.ndarray:
     """The trained model's probabilities (N, classes): from predictions.csv, or computed again for many classes."""
     table = pd.read_csv(_there(PREDICTIONS), keep_default_na=False)  # a class may be called NA
     answers = table.iloc[:, -len(classes) :]
@@ -93,7 +94,8 @@ def _trained_answers(classifier: Classifier, test: Split, classes: list[str]) ->
     if len(table) != len(test) or "label_probability" not in table:
         raise DataError(f"{PREDICTIONS} is not of these test images and classes; run dvc repro evaluate")
     logits = predict_logits(classifier, test.images, device=torch.device("cpu"), threads=available_cores())
-    return np.exp(log_softmax(logits.numpy()))
+    computed = Answers(logits.numpy(), test.labels)
+    return (computed.at(temperature) if temperature else computed).probabilities
 
 
 def _there(path: Path) -> Path:

@@ -5,8 +5,6 @@ import math
 import numpy as np
 import pandas as pd
 
-from imageclf.evaluation.scores import log_softmax
-
 BINS = 15  # of equal width, as in Guo et al. 2017 (arXiv:1706.04599)
 LIMITS = (0.01, 100.0)  # of the temperature
 HALVINGS = 40  # bisection steps on a log scale; the last interval is 1e-11 wide
@@ -32,11 +30,6 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         else:
             high = middle
     return round(math.exp((low + high) / 2), 6)
-
-
-def calibrated(logits: np.ndarray, temperature: float) -> np.ndarray:
-    """Class probabilities float64 (N, classes) at a temperature."""
-    return np.exp(log_softmax(logits.astype(np.float64) / temperature))
 
 
 def reliability_table(probabilities: np.ndarray, labels: np.ndarray) -> pd.DataFrame:

@@ -6,7 +6,6 @@ from typing import Any
 import pandas as pd
 
 from imageclf.evaluation.calibration import (
-    calibrated,
     choose_threshold,
     expected_calibration_error,
     fit_temperature,
@@ -47,19 +46,19 @@ def accuracy_figures(test: Answers) -> dict[str, Any]:
     return figures
 
 
-def calibration_figures(test: Answers, val: Answers) -> dict[str, Any]:
-    """The temperature fitted on validation, and the test split's loss and ece with it.
+def temperature_of(val: Answers) -> float | None:
+    """The temperature fitted on validation; None without images or mistakes there: then none is too low."""
+    return None if val.correct.all() else fit_temperature(val.logits, val.labels)
 
-    Empty if validation has no images, or no mistakes: then no temperature is too low.
-    """
-    if val.correct.all():
+
+def calibration_figures(test: Answers, temperature: float | None) -> dict[str, float]:
+    """The temperature, and the loss and ece of the test split's answers as trained; nothing without a temperature."""
+    if temperature is None:
         return {}
-    temperature = fit_temperature(val.logits, val.labels)
-    table = reliability_table(calibrated(test.logits, temperature), test.labels)
     return {
         "temperature": temperature,
-        "loss": round(abs(cross_entropy(test.logits.astype(float) / temperature, test.labels)), 6),  # abs: no -0.0
-        "ece": round(expected_calibration_error(table), 6),
+        "loss_as_trained": round(loss(test), 6),
+        "ece_as_trained": round(ece(test), 6),
     }
 
 
@@ -76,14 +75,12 @@ def selective_figures(test: Answers, val: Answers, precision: float) -> dict[str
     return figures | _with_interval("precision", correct, kept)
 
 
-def both_reliabilities(test: Answers, temperature: float | None) -> pd.DataFrame:
-    """metrics/reliability.csv: the reliability table as trained and, if there is one, with the temperature."""
-    tables = {"as trained": test.probabilities}
-    if temperature is not None:
-        tables["with temperature"] = calibrated(test.logits, temperature)
+def both_reliabilities(test: Answers, shipped: Answers) -> pd.DataFrame:
+    """metrics/reliability.csv: the reliability table as shipped and, if a temperature makes another one, as trained."""
+    tables = {"as shipped": shipped} | ({} if shipped is test else {"as trained": test})
     return pd.concat(
-        reliability_table(probabilities, test.labels).assign(probabilities=name)
-        for name, probabilities in tables.items()
+        reliability_table(answers.probabilities, answers.labels).assign(probabilities=name)
+        for name, answers in tables.items()
     )
 
 

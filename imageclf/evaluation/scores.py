@@ -50,6 +50,10 @@ class Answers:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def at(self, temperature: float) -> "Answers":
+        """These answers with the logits divided by a temperature, in fp32 as in the exported files."""
+        return Answers(self.logits / np.float32(temperature), self.labels)
+
     @cached_property
     def probabilities(self) -> np.ndarray:
         """The probability of each class, float64 (N, classes)."""

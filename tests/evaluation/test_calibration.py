@@ -3,8 +3,12 @@
 import numpy as np
 import pytest
 
-from imageclf.evaluation.calibration import calibrated, expected_calibration_error, fit_temperature, reliability_table
-from imageclf.evaluation.scores import cross_entropy
+from imageclf.evaluation.calibration import expected_calibration_error, fit_temperature, reliability_table
+from imageclf.evaluation.scores import Answers, cross_entropy
+
+
+def calibrated(logits: np.ndarray, temperature: float) -> np.ndarray:
+    return Answers(logits, np.zeros(len(logits), int)).at(temperature).probabilities
 
 
 def drawn(temperature: float, count: int = 60_000) -> tuple[np.ndarray, np.ndarray]:

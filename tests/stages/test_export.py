@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 
 from imageclf.evaluation.predictions import prediction_table
+from imageclf.evaluation.scores import Answers
 from imageclf.export.registry import all_formats
 from imageclf.models.card import Card
 from imageclf.models.classifier import load_classifier
@@ -30,12 +31,13 @@ from tests.imports import ROOT
 from tests.small_run import make_card, make_run, random_images
 
 FILES = ("classifier.onnx", "classifier.pt2", "labels.txt", "README.md")
+TEMPERATURE = 0.5
 SCORES = {
     "loss": 1.25,
     "top1": 0.25,
     "top5": 1.0,
     "per_class": {},
-    "calibration": {"temperature": 0.5, "loss": 1.0, "ece": 0.0},
+    "calibration": {"temperature": TEMPERATURE, "loss_as_trained": 1.0, "ece_as_trained": 0.0},
     "selective": {"threshold": 0.625, "asked": 0.9, "coverage": 0.5, "precision": 0.875},
 }
 # One process has one core, the other all, and reads its files itself; each has another hash seed, home, user and host.
@@ -72,7 +74,7 @@ def make_ready(folder: Path, card: Card | None = None) -> None:
     (folder / "metrics/evaluate.json").write_text(json.dumps(SCORES))
     classifier, _ = load_classifier(folder / "models/classifier")
     with torch.no_grad():
-        probabilities = classifier(torch.from_numpy(images)).softmax(1).numpy()
+        probabilities = Answers(classifier(torch.from_numpy(images)).numpy(), labels).at(TEMPERATURE).probabilities
     samples = pd.read_csv(folder / "data/prepared/samples.csv").query("split == 'test'")
     table = prediction_table(samples, probabilities, card.classes)
     table.to_csv(folder / "metrics/predictions.csv", index=False, float_format="%.6f")
@@ -237,7 +239,8 @@ def test_of_many_classes_every_probability_is_still_held_to_the_trained_model(
     assert "p_c0" not in Path("metrics/predictions.csv").read_text().splitlines()[0]
     classifier, _ = load_classifier()
     with torch.no_grad():
-        answers = classifier(torch.from_numpy(np.load("data/prepared/test_images.npy"))).softmax(1).numpy()
+        logits = classifier(torch.from_numpy(np.load("data/prepared/test_images.npy"))).numpy()
+    answers = Answers(logits, np.zeros(len(logits), int)).at(TEMPERATURE).probabilities.astype(np.float32)
     least = answers[0].argmin()
     answers[0, least] -= 0 if sound else 0.002
     monkeypatch.setattr(export, "fresh_answers", lambda *_: answers)
