@@ -1,7 +1,7 @@
 """The export formats by name. Every module of imageclf/export/formats is one."""
 
 import importlib
-import pkgutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -30,7 +30,6 @@ class Format(Protocol):
         """The file's content, byte-identical from any folder."""
 
 
-def all_formats() -> dict[str, Format]:
-    """Formats by file extension, sorted."""
-    names = [found.name for found in pkgutil.iter_modules(formats.__path__)]
+def chosen_formats(names: Sequence[str]) -> dict[str, Format]:
+    """These formats by file extension, sorted."""
     return {name: importlib.import_module(f"{formats.__name__}.{name}") for name in sorted(names)}

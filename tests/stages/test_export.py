@@ -20,7 +20,7 @@ from PIL import Image
 
 from imageclf.evaluation.predictions import prediction_table
 from imageclf.evaluation.scores import Answers
-from imageclf.export.registry import all_formats
+from imageclf.export.registry import chosen_formats
 from imageclf.models.card import Card
 from imageclf.models.classifier import load_classifier
 from imageclf.runtime.errors import DataError, UserError
@@ -30,7 +30,7 @@ from tests.conftest import HANGS
 from tests.imports import ROOT
 from tests.small_run import make_card, make_run, random_images
 
-FILES = ("classifier.onnx", "classifier.pt2", "labels.txt", "README.md")
+FILES = ("classifier.onnx", "classifier.pt2", "classifier.json", "labels.txt", "README.md")
 TEMPERATURE = 0.5
 SCORES = {
     "loss": 1.25,
@@ -71,6 +71,8 @@ def make_ready(folder: Path, card: Card | None = None) -> None:
     card = card or make_card()
     images, labels = random_images(300, card), np.arange(300) % 3
     make_run(folder, card, images=images, labels=labels)
+    params = folder / "params.yaml"
+    params.write_text(params.read_text().replace("formats: [onnx] ", "formats: [onnx, pt2] "))
     (folder / "metrics/evaluate.json").write_text(json.dumps(SCORES))
     classifier, _ = load_classifier(folder / "models/classifier")
     with torch.no_grad():
@@ -134,7 +136,7 @@ def test_the_terminal_shows_an_opening_and_a_closing_line(run: Exported) -> None
     assert all(
         re.match(r"export: \d+ img, ", line) for line in progress
     )  # after every 15 seconds, if there are as many
-    files = ", ".join(f"classifier.{kind}" for kind in all_formats())
+    files = ", ".join(f"classifier.{kind}" for kind in chosen_formats(["onnx", "pt2"]))
     assert opening == f"export: cifarnet as {files} (ONNX opset 18); 300 test images must agree"
     assert re.fullmatch(
         r"export: models/export, same answers as the trained model on 300 of 300 test images, [\d.]+ s", closing
@@ -150,7 +152,10 @@ def test_the_onnx_file_is_valid_whole_and_says_what_it_classifies(run: Exported)
     facts = json.loads(model.metadata_props[0].value)
     assert facts.pop("pictures")
     assert {name: facts.pop(name) for name in ("threshold", "temperature")} == {"threshold": 0.625, "temperature": 0.5}
-    assert facts == {"classes": ["ant", "bee", "cat"], "size": [16, 16], "channels": 3, "data": "tiny"}
+    origin = {"model": "cifarnet", "data": "tiny", "data_sha256": {}}
+    assert facts == {"classes": ["ant", "bee", "cat"], "size": [16, 16], "channels": 3} | origin
+    beside = json.loads((run.folder / "models/export/classifier.json").read_text())
+    assert beside == json.loads(model.metadata_props[0].value)
     parts = [model.graph, *model.graph.node, *model.graph.input, *model.graph.output, *model.graph.initializer]
     assert not any(part.doc_string or part.metadata_props for part in parts)
 
@@ -199,7 +204,7 @@ def exported(monkeypatch: pytest.MonkeyPatch) -> None:
     """In place of the seconds that torch takes, where the answers are a test's own."""
     format_ = SimpleNamespace(READER="none", write=lambda material: b"exported")
     monkeypatch.setattr(export, "traced", lambda *_: None)
-    monkeypatch.setattr(export, "all_formats", lambda: {"onnx": format_, "pt2": format_})
+    monkeypatch.setattr(export, "chosen_formats", lambda names: dict.fromkeys(names, format_))
 
 
 @pytest.mark.usefixtures("exported")
