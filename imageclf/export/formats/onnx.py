@@ -24,6 +24,7 @@ def write(material: Material) -> bytes:
     del model.graph.value_info[:]  # shapes between the nodes: every runtime infers them
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    model.ir_version = onnx.helper.find_min_ir_version_for(list(model.opset_import))  # so that old runtimes load it
     model.metadata_props.add(key=FACTS, value=json.dumps(material.facts, sort_keys=True))
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString(deterministic=True)
