@@ -43,7 +43,7 @@ class Store:
 @pytest.fixture(scope="module")
 def s3() -> Iterator[Store]:
     for module in ("moto", "dvc_s3"):
-        pytest.importorskip(module, reason="requirements-dev.lock has moto, and requirements-s3.lock has dvc-s3")
+        pytest.importorskip(module, reason="requirements-dev.lock has moto and dvc-s3")
     command = [sys.executable, "-m", "tests.s3_server"]
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
