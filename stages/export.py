@@ -46,7 +46,7 @@ def main() -> str:
     test, scores = read_held_out(card), _read_scores()
     params = read_section(ExportParams)
     opset, formats = params.opset, chosen_formats(params.formats)
-    files = ", ".join(f"classifier.{kind}" for kind in formats)
+    files = ", ".join(chosen.FILE for chosen in formats.values())
     print(f"export: {card.model} as {files} (ONNX opset {opset}); {len(test):,} test images must agree", flush=True)
     make_deterministic()
     temperature = scores.get("calibration", {}).get("temperature")
@@ -61,23 +61,30 @@ def main() -> str:
         asked = {}
         facts = _facts(card, scores)
         write_json(folder / "classifier.json", facts)
-        material = Material(traced(classifier, card, temperature), card, facts, opset)
-        # ONNX is the last one: it takes longest to write, and the others are run meanwhile.
-        for kind in sorted(formats, key=lambda kind: kind == "onnx"):
-            file = folder / f"classifier.{kind}"
-            file.write_bytes(formats[kind].write(material))
+        material = Material(traced(classifier, card, temperature), card, facts, opset, scores)
+        # ONNX takes longest to write: what does not contain it is made before, and run meanwhile.
+        for kind in sorted(formats, key=lambda kind: (formats[kind].AFTER_ONNX, kind == "onnx")):
+            material.made[kind] = formats[kind].write(material)
+            file = folder / formats[kind].FILE
+            file.write_bytes(material.made[kind])
             asked[kind] = pool.submit(fresh_answers, formats[kind].READER, file, PREPARED / "test_images.npy")
         (folder / "labels.txt").write_text("".join(f"{printable(name)}\n" for name in card.classes), encoding="utf-8")
 
         # 3. Compare their predictions with the trained model's.
         reports: dict[str, dict[str, Any]] = {}
         for kind in formats:
-            file, answers = folder / f"classifier.{kind}", asked[kind].result()
+            file, answers = folder / formats[kind].FILE, asked[kind].result()
             check_agreement(file.name, answers, trained)
             reports[kind] = agreement(answers, trained, test.labels) | {"bytes": file.stat().st_size}
             progress.advance(len(test))
         (folder / "README.md").write_text(
-            model_card(card, test=scores, exports=reports, pictures=rule(card.fit)), encoding="utf-8"
+            model_card(
+                card,
+                test=scores,
+                exports={formats[kind].FILE: report for kind, report in reports.items()},
+                pictures=rule(card.fit),
+            ),
+            encoding="utf-8",
         )
     write_json(METRICS, reports)
     return f"{EXPORT}, same answers as the trained model on {_fewest_same(reports):,} of {len(test):,} test images"

@@ -58,14 +58,14 @@ def _score_rows(test: Mapping[str, Any], data: str) -> str:
 
 def _file_rows(exports: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(
-        f"| classifier.{kind} | {report['bytes'] / 1e6:.1f} MB | {100 * report['top1']:.2f} % "
+        f"| {name} | {report['bytes'] / 1e6:.1f} MB | {100 * report['top1']:.2f} % "
         f"| {report['same']:,} of {report['images']:,} images |"
-        for kind, report in sorted(exports.items())
+        for name, report in sorted(exports.items())
     )
 
 
 def _program_words(exports: Mapping[str, Mapping[str, Any]]) -> str:
-    if "pt2" not in exports:
+    if "classifier.pt2" not in exports:
         return ""
     return """
 The .pt2 file runs in PyTorch: `torch.export.load("classifier.pt2").module()(images)` with a uint8 tensor. Loading one

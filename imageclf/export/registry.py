@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from torch.export import ExportedProgram
@@ -19,11 +19,15 @@ class Material:
     card: Card
     facts: dict[str, Any]  # metadata for readers: classes, size, channels and more
     opset: int  # ONNX only
+    scores: dict[str, Any]  # of the trained model, on the test split
+    made: dict[str, bytes] = field(default_factory=dict)  # the files so far, by format: a demo contains ONNX
 
 
 class Format(Protocol):
     """The interface of a module of formats."""
 
+    FILE: str  # its name
+    AFTER_ONNX: bool  # it contains the ONNX file
     READER: str  # a module that runs the file: python -m READER file images.npy probabilities.npy
 
     def write(self, material: Material) -> bytes:
@@ -31,5 +35,5 @@ class Format(Protocol):
 
 
 def chosen_formats(names: Sequence[str]) -> dict[str, Format]:
-    """These formats by file extension, sorted."""
+    """These formats by name, sorted."""
     return {name: importlib.import_module(f"{formats.__name__}.{name}") for name in sorted(names)}

@@ -20,7 +20,6 @@ from PIL import Image
 
 from imageclf.evaluation.predictions import prediction_table
 from imageclf.evaluation.scores import Answers
-from imageclf.export.registry import chosen_formats
 from imageclf.models.card import Card
 from imageclf.models.classifier import load_classifier
 from imageclf.runtime.errors import DataError, UserError
@@ -136,7 +135,7 @@ def test_the_terminal_shows_an_opening_and_a_closing_line(run: Exported) -> None
     assert all(
         re.match(r"export: \d+ img, ", line) for line in progress
     )  # after every 15 seconds, if there are as many
-    files = ", ".join(f"classifier.{kind}" for kind in chosen_formats(["onnx", "pt2"]))
+    files = "classifier.onnx, classifier.pt2"
     assert opening == f"export: cifarnet as {files} (ONNX opset 18); 300 test images must agree"
     assert re.fullmatch(
         r"export: models/export, same answers as the trained model on 300 of 300 test images, [\d.]+ s", closing
@@ -203,9 +202,14 @@ def test_the_model_cards_snippet_runs(run: Exported, tmp_path: Path) -> None:
 @pytest.fixture
 def exported(monkeypatch: pytest.MonkeyPatch) -> None:
     """In place of the seconds that torch takes, where the answers are a test's own."""
-    format_ = SimpleNamespace(READER="none", write=lambda material: b"exported")
+    formats = {
+        name: SimpleNamespace(
+            FILE=f"classifier.{name}", AFTER_ONNX=False, READER="none", write=lambda material: b"exported"
+        )
+        for name in ("onnx", "pt2")
+    }
     monkeypatch.setattr(export, "traced", lambda *_: None)
-    monkeypatch.setattr(export, "chosen_formats", lambda names: dict.fromkeys(names, format_))
+    monkeypatch.setattr(export, "chosen_formats", lambda names: formats)
 
 
 @pytest.mark.usefixtures("exported")
