@@ -50,7 +50,7 @@ def damages(files: Sequence[File], outcomes: Outcomes) -> dict[int, Finding]:
 def contradictions(files: Files, pictures: np.ndarray) -> dict[int, Finding]:
     """Images with two labels, or with a copy in a held-out split, by index.
 
-    `pictures` int64 (N,) has a number for each file, equal for copies, -1 for a file that cannot be decoded.
+    `pictures` int32 (N,) has a number for each file, equal for copies, -1 for a file that cannot be decoded.
     """
     labels, ranks = files.labels, RANK[files.given]
     faulty: dict[int, Finding] = {}
@@ -68,7 +68,7 @@ def contradictions(files: Files, pictures: np.ndarray) -> dict[int, Finding]:
 
 
 def copies(pictures: np.ndarray) -> list[np.ndarray]:
-    """The indices of each picture that is there several times, ascending, from the numbers of pictures int64 (N,)."""
+    """The indices of each picture that is there several times, ascending, from the numbers of pictures (N,)."""
     sound = pictures >= 0
     counts = np.bincount(pictures[sound], minlength=1)
     several = np.flatnonzero(sound & (counts > 1)[pictures])
@@ -103,24 +103,18 @@ def set_remarks(shown: np.ndarray, *, has_window: bool, fit: str, side: int) -> 
     if blank:
         words = f"{blank:,} of {len(shown):,} pictures are one colour all over; look at them"
         found.append(Finding(ALL, "blank", words, USED))
-    sizes = sizes_of(shown)
     for kind, words in (
-        ("cut away", cut_away(sizes) if fit == "crop" else ""),
-        ("enlarged", enlarged(sizes, side, fit=fit)),
+        ("cut away", cut_away(shown["size"]) if fit == "crop" else ""),
+        ("enlarged", enlarged(shown["size"], side, fit=fit)),
     ):
         if words:
             found.append(Finding(ALL, kind, words, USED))
     return found
 
 
-def sizes_of(facts: np.ndarray) -> np.ndarray:
-    """Width and height, int32 (n, 2), from FACTS (n,)."""
-    return np.stack([facts["width"], facts["height"]], axis=1)
-
-
 def _range_remarks(shown: np.ndarray, *, has_window: bool) -> list[Finding]:
     """A remark if most pictures are too dark, with the window that fixes it."""
-    sixteen = np.stack([shown["low"], shown["high"]], axis=1)[shown["low"] >= 0]
+    sixteen = shown["values"][shown["values"][:, 0] >= 0]
     if has_window and not len(sixteen):
         words = "prepare.window is for 16-bit grey pictures, and there are none; set it to null"
         return [Finding(ALL, "no use for a window", words, USED)]

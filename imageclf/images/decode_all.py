@@ -147,15 +147,10 @@ class Outcome:
     found: str = ""  # description of the fault, and what to do
 
 
-# What is kept of every outcome, 35 bytes; a picture without 16-bit values has -1 for them. Half a sha256 tells pictures
-# apart as well as the whole.
-FACTS = np.dtype(
+FACTS = np.dtype(  # of a picture; one without 16-bit values has -1 for them
     [
-        ("digest", "S16"),
-        ("width", np.int32),
-        ("height", np.int32),
-        ("low", np.int32),
-        ("high", np.int32),
+        ("size", np.int32, 2),  # width, height
+        ("values", np.int32, 2),
         ("mode", np.int8),
         ("brightest", np.uint8),
         ("blank", np.bool_),
@@ -166,9 +161,10 @@ FACTS = np.dtype(
 class Outcomes:
     """The outcomes of N files: facts FACTS (N,), with modes as places in `modes`; faults and oddities by index."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, *, modes: Sequence[str] = ()) -> None:
+        self._digests = np.zeros(number, "S16")  # half a sha256 tells pictures apart as well as the whole
         self.facts = np.zeros(number, FACTS)
-        self.modes: list[str] = []
+        self.modes = [*modes]
         self.faulty: dict[int, Outcome] = {}
         self.odd: dict[int, tuple[str, ...]] = {}
 
@@ -181,11 +177,10 @@ class Outcomes:
             self.odd[index] = outcome.oddities
         if outcome.mode not in self.modes:
             self.modes.append(outcome.mode)
+        self._digests[index] = outcome.digest
         self.facts[index] = (
-            outcome.digest,
-            outcome.width,
-            outcome.height,
-            *(outcome.values or (-1, -1)),
+            (outcome.width, outcome.height),
+            outcome.values or (-1, -1),
             self.modes.index(outcome.mode),
             outcome.brightest,
             outcome.blank,
@@ -196,10 +191,14 @@ class Outcomes:
         counts = np.bincount(self.facts["mode"][used], minlength=len(self.modes)).tolist()
         return +Counter(dict(zip(self.modes, counts, strict=True)))
 
-    def pictures(self) -> np.ndarray:
-        """A number for each file, int64 (N,), that is the same for the same picture; -1 for a faulty one."""
-        numbers = np.unique(self.facts["digest"], return_inverse=True)[1]
+    def number_pictures(self) -> np.ndarray:
+        """A number for each file, int32 (N,), that is the same for the same picture; -1 for a faulty one.
+
+        It can be asked for once: to spare memory, the hashes of the pictures are then dropped.
+        """
+        numbers = np.unique(self._digests, return_inverse=True)[1].astype(np.int32)
         numbers[list(self.faulty)] = -1
+        del self._digests
         return numbers
 
 

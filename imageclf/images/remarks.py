@@ -71,7 +71,7 @@ def needed_window(ranges: Pairs) -> tuple[int, int] | None:
 
 
 def _array(pairs: Pairs) -> np.ndarray:
-    return np.asarray(pairs, int).reshape(-1, 2)
+    return np.asarray(pairs).reshape(-1, 2)
 
 
 def _narrow(ranges: Pairs) -> np.ndarray:

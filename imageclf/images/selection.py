@@ -25,7 +25,6 @@ from imageclf.images.checks import (
     refusal,
     remarks,
     set_remarks,
-    sizes_of,
     write_report,
 )
 from imageclf.images.counts import group_remarks
@@ -141,7 +140,7 @@ def look_at_folder(
     shape = (side, side, CHANNELS)
     check_room(folder, len(files) * side * side * CHANNELS)
     arrays = image_files(folder, shape)
-    guess = _plan(files, np.unique(files.sha256, return_inverse=True)[1], {}, params)
+    guess = _plan(files, np.unique(files.sha256, return_inverse=True)[1].astype(np.int32), {}, params)
     for split, array in arrays.items():
         array.resize(len(guess.of(split)))
     read = partial(decode_files, size=shape[:2], fit=params.fit, window=params.window, workers=workers)
@@ -150,7 +149,7 @@ def look_at_folder(
         outcomes.put(index, outcome)
 
     # 2. Drop or refuse unusable files.
-    pictures = outcomes.pictures()
+    pictures = outcomes.number_pictures()
     plan = _plan(files, pictures, damages(files, outcomes), params)
     faulty, used = plan.faulty, plan.used
     if faulty and params.on_bad == "fail":
@@ -183,10 +182,10 @@ def look_at_folder(
     _move(guess, plan, arrays)
     news = np.flatnonzero((plan.split != guess.split) & (plan.split != NONE)).tolist()
     if news:
-        again = Outcomes(len(files))
+        again = Outcomes(len(news), modes=outcomes.modes)
         for at, outcome in read([files[index] for index in news], lambda at: plan.slot(arrays, news[at])):
-            again.put(news[at], outcome)
-        assert (again.facts["digest"][news] == outcomes.facts["digest"][news]).all()
+            again.put(at, outcome)
+        assert (again.facts == outcomes.facts[news]).all()
 
     # 5. Return the splits.
     return Found(
@@ -194,21 +193,22 @@ def look_at_folder(
         shape,
         seen=seen,
         findings=findings,
-        sizes=sizes_of(shown),
+        sizes=shown["size"],
         modes=outcomes.modes_of(used),
     )
 
 
 def _plan(files: Files, pictures: np.ndarray, damaged: dict[int, Finding], params: PrepareParams) -> _Plan:
-    """Where each file's image goes; `pictures` int64 (N,) is equal for copies, -1 for a damaged file.
+    """Where each file's image goes; `pictures` int32 (N,) is equal for copies, -1 for a damaged file.
 
     Raises:
         DataError: images that must stay together are given to several splits.
     """
     faulty = damaged | contradictions(files, pictures)
-    sound = np.setdiff1d(np.arange(len(files)), list(faulty)) if faulty else np.arange(len(files))
-    labels, given, contents = files.labels[sound], files.given[sound], _contents(files.sha256, pictures, sound)
-    unit, key = find_units(contents, files.group[sound], files.groups)
+    sound = np.ones(len(files), bool)
+    sound[list(faulty)] = False
+    labels, given = files.labels[sound], files.given[sound]
+    unit, key = find_units(_contents(files, pictures, sound), files.group[sound], files.groups)
     _check_given(unit, given, files, sound)
     places = split_units(
         unit,
@@ -221,16 +221,18 @@ def _plan(files: Files, pictures: np.ndarray, damaged: dict[int, Finding], param
     )
     pairs = np.unique(labels * np.int64(len(key)) + unit)
     units = np.bincount(pairs // max(len(key), 1), minlength=len(files.classes))
-    training = np.flatnonzero(places == TRAIN)
-    few = few_of_each(labels[training], contents[training], count=params.per_class, seed=params.seed)
-    places[training[~few]] = NONE
+    spare = np.zeros(len(places), bool)
+    if params.per_class is not None:
+        training, contents = places == TRAIN, _contents(files, pictures, sound)
+        spare[training] = ~few_of_each(labels[training], contents[training], count=params.per_class, seed=params.seed)
+        places[spare] = NONE
     split = np.full(len(files), NONE, np.int8)
     split[sound] = places
     position = np.zeros(len(files), np.int32)
     for place in range(len(SPLITS)):
         its = split == place
         position[its] = np.arange(its.sum(), dtype=np.int32)
-    return _Plan(faulty, sound[training[~few]], split, position, units)
+    return _Plan(faulty, np.flatnonzero(sound)[spare], split, position, units)
 
 
 def _move(guess: _Plan, plan: _Plan, arrays: dict[str, ImageFile]) -> None:
@@ -277,17 +279,18 @@ def _check_given(unit: np.ndarray, given: np.ndarray, files: Files, sound: np.nd
     of_unit[unit[first]] = first
     torn = which[given[of_unit[unit[which]]] != given[which]]
     if len(torn):
-        file, other = files[sound[torn[0]]], files[sound[of_unit[unit[torn[0]]]]]
+        indices = np.flatnonzero(sound)
+        file, other = files[indices[torn[0]]], files[indices[of_unit[unit[torn[0]]]]]
         raise DataError(
             f"{other.path} is given to {other.split} and {file.path} to {file.split}, and copies of a picture join "
             f"their groups {other.group!r} and {file.group!r}; give both to one split"
         )
 
 
-def _contents(sha256: np.ndarray, pictures: np.ndarray, sound: np.ndarray) -> np.ndarray:
+def _contents(files: Files, pictures: np.ndarray, sound: np.ndarray) -> np.ndarray:
     """uint64 for each usable image: the beginning of the lowest sha256 of the files that show the same."""
     lowest = np.full(pictures.max(initial=0) + 1, np.iinfo(np.uint64).max)
-    np.minimum.at(lowest, pictures[sound], sha256[sound])
+    np.minimum.at(lowest, pictures[sound], files.sha256[sound])
     return lowest[pictures[sound]]
 
 

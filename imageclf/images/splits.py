@@ -35,6 +35,7 @@ def find_units(contents: np.ndarray, group: np.ndarray, names: list[str]) -> tup
     when images join it: the smallest hash of its groups' names, or else its content.
     """
     different, copies = np.unique(contents, return_inverse=True)
+    copies = copies.astype(np.int32)
     named = group >= 0
     if not named.any():
         return copies, different
@@ -97,8 +98,7 @@ def split_units(
     split = np.full(len(key), NONE, np.int8)
     for held in (VAL, TEST):
         split[unit[given == held]] = held
-    dealt = np.flatnonzero(split == NONE)
-    classes = [np.intersect1d(members, dealt) for members in sorted(_by_class(unit, labels, len(key)), key=len)]
+    classes = [members[split[members] == NONE] for members in sorted(_by_class(unit, labels, len(key)), key=len)]
     classes = [members[np.argsort(place[members])] for members in classes if len(members)]
     for members in classes:
         _deal(split, members, place, fractions)
@@ -110,9 +110,13 @@ def split_units(
 
 def _by_class(unit: np.ndarray, labels: np.ndarray, units: int) -> list[np.ndarray]:
     """The units of each class, in the order of the classes' names."""
-    names, number = np.unique(labels, return_inverse=True)
-    pairs = np.unique(number * units + unit)
-    return np.split(pairs % max(units, 1), np.searchsorted(pairs, np.arange(1, len(names)) * units))
+    names, pairs = np.unique(labels, return_inverse=True)
+    pairs *= units  # in place: this is where prepare needs most memory
+    pairs += unit
+    pairs = np.unique(pairs)
+    borders = np.searchsorted(pairs, np.arange(1, len(names)) * units)
+    pairs %= max(units, 1)
+    return np.split(pairs, borders)
 
 
 def _deal(split: np.ndarray, its: np.ndarray, place: np.ndarray, fractions: dict[int, float]) -> None:
