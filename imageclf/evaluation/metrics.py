@@ -1,19 +1,19 @@
 """metrics/evaluate.json: test scores, and the temperature and threshold that come from validation."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
 from imageclf.evaluation.calibration import (
-    calibrated,
     choose_threshold,
     expected_calibration_error,
     fit_temperature,
     reliability_table,
     selected,
 )
-from imageclf.evaluation.scores import Answers, cross_entropy, top_k_accuracy, wilson_interval
+from imageclf.evaluation.scores import Answers, wilson_interval
 
 Metric = Callable[[Answers], float]
 METRICS: dict[str, Metric] = {}
@@ -28,13 +28,13 @@ def metric(function: Metric) -> Metric:
 @metric
 def loss(answers: Answers) -> float:
     """Mean cross-entropy, in nats."""
-    return cross_entropy(answers.logits, answers.labels)
+    return float(answers.losses.mean())
 
 
 @metric
 def ece(answers: Answers) -> float:
     """Expected calibration error."""
-    return expected_calibration_error(reliability_table(answers.probabilities, answers.labels))
+    return expected_calibration_error(reliability_table(answers.highest, answers.correct))
 
 
 def accuracy_figures(test: Answers) -> dict[str, Any]:
@@ -42,8 +42,7 @@ def accuracy_figures(test: Answers) -> dict[str, Any]:
     figures: dict[str, Any] = {name: round(measure(test), 6) for name, measure in METRICS.items()}
     figures["images"] = len(test)
     for k in (1, 5) if test.logits.shape[1] > 5 else (1,):
-        accuracy = top_k_accuracy(test.probabilities, test.labels, k)
-        figures |= _with_interval(f"top{k}", round(accuracy * len(test)), len(test))
+        figures |= _with_interval(f"top{k}", int((test.ahead < k).sum()), len(test))
     return figures
 
 
@@ -55,11 +54,11 @@ def calibration_figures(test: Answers, val: Answers) -> dict[str, Any]:
     if val.correct.all():
         return {}
     temperature = fit_temperature(val.logits, val.labels)
-    table = reliability_table(calibrated(test.logits, temperature), test.labels)
+    calibrated = replace(test, temperature=temperature)
     return {
         "temperature": temperature,
-        "loss": round(abs(cross_entropy(test.logits.astype(float) / temperature, test.labels)), 6),  # abs: no -0.0
-        "ece": round(expected_calibration_error(table), 6),
+        "loss": round(abs(loss(calibrated)), 6),  # abs: no -0.0
+        "ece": round(ece(calibrated), 6),
     }
 
 
@@ -78,12 +77,11 @@ def selective_figures(test: Answers, val: Answers, precision: float) -> dict[str
 
 def both_reliabilities(test: Answers, temperature: float | None) -> pd.DataFrame:
     """metrics/reliability.csv: the reliability table as trained and, if there is one, with the temperature."""
-    tables = {"as trained": test.probabilities}
+    answers = {"as trained": test}
     if temperature is not None:
-        tables["with temperature"] = calibrated(test.logits, temperature)
+        answers["with temperature"] = replace(test, temperature=temperature)
     return pd.concat(
-        reliability_table(probabilities, test.labels).assign(probabilities=name)
-        for name, probabilities in tables.items()
+        reliability_table(those.highest, those.correct).assign(probabilities=name) for name, those in answers.items()
     )
 
 
