@@ -21,7 +21,7 @@ from imageclf.runtime.files import replaced_folder, sha256_of_array, write_json
 from imageclf.runtime.stage import project_root, run_stage
 
 RAW = Path("data/raw")
-DOWNLOADS = Path(".downloads")  # in the main checkout, so that any run can resume a download
+DOWNLOADS = Path(".downloads")  # in the main checkout, so that any run can resume a download or hashing
 
 
 def main() -> str:
@@ -80,8 +80,8 @@ def _keep_folder(roots: list[str], *, by_folder: bool) -> str:
         raise ParamsError("params.yaml: data.name is folder and data.path is not set; set it to a folder of images")
     print(f"download: own images in {' and '.join(map(printable, roots))}: listing and hashing them", flush=True)
     manifest = make_manifest(roots, by_folder=by_folder)
-    with replaced_folder(RAW) as folder:
-        manifest.write(folder)
+    with held_folder(project_root() / DOWNLOADS / "folder") as kept, replaced_folder(RAW) as folder:
+        manifest.write(folder, kept)
         name = Path(roots[0]).resolve().name
         facts = {"name": name, "kind": "files", "classes": manifest.classes, "roots": roots}
         write_json(folder / "dataset.json", facts)

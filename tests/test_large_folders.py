@@ -52,7 +52,7 @@ def names(count: int) -> list[str]:
 
 
 def test_download_keeps_little_more_than_the_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder, "available_cores", lambda: 1)  # each has some files in work
+    monkeypatch.setattr(folder, "PART", 256)  # files at a time
     for count in (SMALL, LARGE):
         for name in CLASSES:
             (tmp_path / str(count) / name).mkdir(parents=True)

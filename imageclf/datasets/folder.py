@@ -1,19 +1,18 @@
 """The manifest of own images: every file with its class, split and hash."""
 
 import csv
-import hashlib
-import os
 import tarfile
 import zipfile
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice, permutations
+from itertools import count, islice, permutations
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from imageclf import CODE_FOLDERS
+from imageclf.datasets.hashes import sizes_and_hashes
 from imageclf.datasets.labels_csv import LABELS, Row
 from imageclf.datasets.layout import HOW, NOT_NAMED, OTHER_TABLE, lay_out, wrapped
 from imageclf.datasets.names import cleaned, difference, look, split_of
@@ -35,10 +34,8 @@ MISSED = {
     OTHER_TABLE: f"if it names the classes, save it as {LABELS} at the top, with the columns path,label",
 }
 LEFT_OUT = ("path", "problem", "action")
-CHUNK = 256  # files that a thread hashes at a time
+PART = 4096  # files whose hashes are kept together
 Listed = tuple[int, Path, str, Row]  # the number of a root, its folder, the path of a file in it, what is known of it
-Question = TypeVar("Question")
-Answer = TypeVar("Answer")
 OURS = ("data/raw", "data/prepared", "models", "metrics", *CODE_FOLDERS)  # folders that cannot hold a user's images
 
 
@@ -65,18 +62,26 @@ class Manifest:
     said: list[str]  # console lines
     listed: Callable[[], Iterator[Listed]] = field(repr=False)
 
-    def rows(self) -> Iterator[Line]:
-        """Hash each file; sorted by root and path."""
-        with Progress("download", total=self.number, unit="file") as progress:
-            chunks = _chunks(self.listed())
-            for chunk, found in _answers_ahead(_facts_of_files, chunks, threads=available_cores()):
-                for (number, _, path, row), facts in zip(chunk, found, strict=True):
-                    yield Line(number, path, cleaned(row.label), row.split, row.group, *facts)
-                progress.advance(len(chunk))
+    def rows(self, kept: Path | None = None) -> Iterator[Line]:
+        """Hash each file; sorted by root and path. After a kill, a run goes on with the hashes in the folder `kept`."""
+        listed = self.listed()
+        with (
+            Progress("download", total=self.number, unit="file") as progress,
+            ThreadPoolExecutor(available_cores()) as pool,
+        ):
+            for number in count():
+                part = list(islice(listed, PART))
+                if not part:
+                    return
+                place = kept / f"{number:06d}.part" if kept and len(part) == PART else None
+                facts = sizes_and_hashes([f"{folder}/{path}" for _, folder, path, _ in part], pool, place)
+                for (root, _, path, row), (size, sha256) in zip(part, facts, strict=True):
+                    yield Line(root, path, cleaned(row.label), row.split, row.group, size, sha256)
+                progress.advance(len(part))
 
-    def write(self, folder: Path) -> None:
-        """Write files.csv and left_out.csv."""
-        for name, columns, rows in (("files", Line._fields, self.rows()), ("left_out", LEFT_OUT, self.left_out)):
+    def write(self, folder: Path, kept: Path | None = None) -> None:
+        """Write files.csv and left_out.csv; for `kept` see `rows`."""
+        for name, columns, rows in (("files", Line._fields, self.rows(kept)), ("left_out", LEFT_OUT, self.left_out)):
             with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
                 writer = csv.writer(file, lineterminator="\n")
                 writer.writerow(columns)
@@ -117,36 +122,6 @@ def make_manifest(roots: Sequence[str], *, by_folder: bool = False) -> Manifest:
     _check_classes(roots, labels, listed, left_out)
     said += groups.said(number, by_folder=by_folder)
     return Manifest(sorted(set(map(cleaned, labels))), number, splits, left_out, said, listed)
-
-
-def _chunks(listed: Iterator[Listed]) -> Iterator[list[Listed]]:
-    while chunk := list(islice(listed, CHUNK)):
-        yield chunk
-
-
-def _facts_of_files(chunk: list[Listed]) -> list[tuple[int, str]]:
-    """Bytes and sha256 of each file."""
-    return [_facts_of_file(f"{place}/{path}") for _, place, path, _ in chunk]
-
-
-def _facts_of_file(path: str) -> tuple[int, str]:
-    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a Path would take as long as the hash of a small file
-        return os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _answers_ahead(
-    work: Callable[[Question], Answer], questions: Iterable[Question], *, threads: int
-) -> Iterator[tuple[Question, Answer]]:
-    """Each question with its answer, in order, from threads that are only a few questions ahead."""
-    waiting: deque[tuple[Question, Future[Answer]]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        for question in questions:
-            waiting.append((question, pool.submit(work, question)))
-            if len(waiting) > 2 * threads:
-                asked, answer = waiting.popleft()
-                yield asked, answer.result()
-        for asked, answer in waiting:
-            yield asked, answer.result()
 
 
 class _Groups:

@@ -3,12 +3,14 @@
 import os
 import shutil
 import socket
+from itertools import islice
 from pathlib import Path
 
 import pytest
 from dvc.fs import localfs
 from dvc.ignore import DvcIgnoreFilter
 
+from imageclf.datasets import folder, hashes
 from imageclf.datasets.folder import Manifest, make_manifest, missed
 from imageclf.runtime.errors import DataError
 
@@ -554,3 +556,21 @@ def test_one_changed_file_is_one_changed_line(tmp_path: Path) -> None:
     (tmp_path / "ant/2.jpg").write_text("other")
     after = set(make_manifest([str(tmp_path)]).rows())
     assert [row.path for row in after - before] == [row.path for row in before - after] == ["ant/2.jpg"]
+
+
+def test_a_run_that_was_killed_goes_on_with_the_hashes_of_unchanged_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder, "PART", 2)
+    paths = [f"{name}/{number}.jpg" for name in ("ant", "bee") for number in range(3)]
+    manifest = make_manifest([str(made(tmp_path / "own", paths))])
+    whole, kept = list(manifest.rows()), tmp_path / "kept"
+    kept.mkdir()
+    assert list(islice(manifest.rows(kept), 5)) == whole[:5]  # three parts
+    (tmp_path / "own/ant/2.jpg").write_text("changed")
+
+    monkeypatch.setattr(hashes, "_sha256", lambda _: "hashed again")
+    again = list(manifest.rows(kept))
+    assert [row.path for row in again if row.sha256 == "hashed again"] == ["ant/2.jpg", "bee/0.jpg"]  # the second part
+    assert again[:2] + again[4:] == whole[:2] + whole[4:]
+    assert again[2].bytes == len("changed")
