@@ -32,9 +32,7 @@ def write_photos(folder: Path, count: int) -> None:
 def write_manifest(folder: Path, raw: Path) -> None:
     """What download leaves in data/raw for such a folder."""
     raw.mkdir(parents=True)
-    manifest = make_manifest([str(folder)])
-    manifest.files.to_csv(raw / "files.csv", index=False, lineterminator="\n")
-    manifest.left_out.to_csv(raw / "left_out.csv", index=False, lineterminator="\n")
+    make_manifest([str(folder)]).write(raw)
     facts = {"name": folder.name, "classes": CLASSES, "roots": [str(folder)], "kind": "files"}
     (raw / "dataset.json").write_text(json.dumps(facts))
     write_sums(raw)

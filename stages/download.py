@@ -17,11 +17,11 @@ from imageclf.datasets.fetch import from_archive, from_sources, held_folder
 from imageclf.datasets.folder import NONE, make_manifest, missed
 from imageclf.datasets.source import Arrays, Entry
 from imageclf.runtime.errors import DataError, ParamsError, printable
-from imageclf.runtime.files import replaced_folder, sha256_of_array, write_json, write_text
+from imageclf.runtime.files import replaced_folder, sha256_of_array, write_json
 from imageclf.runtime.stage import project_root, run_stage
 
 RAW = Path("data/raw")
-DOWNLOADS = Path(".downloads")  # in the main checkout, so that any run can resume a download
+DOWNLOADS = Path(".downloads")  # in the main checkout, so that any run can resume a download or hashing
 
 
 def main() -> str:
@@ -80,15 +80,14 @@ def _keep_folder(roots: list[str], *, by_folder: bool) -> str:
         raise ParamsError("params.yaml: data.name is folder and data.path is not set; set it to a folder of images")
     print(f"download: own images in {' and '.join(map(printable, roots))}: listing and hashing them", flush=True)
     manifest = make_manifest(roots, by_folder=by_folder)
-    with replaced_folder(RAW) as folder:
-        for name, table in (("files", manifest.files), ("left_out", manifest.left_out)):
-            write_text(folder / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+    with held_folder(project_root() / DOWNLOADS / "folder") as kept, replaced_folder(RAW) as folder:
+        manifest.write(folder, kept)
         name = Path(roots[0]).resolve().name
         facts = {"name": name, "kind": "files", "classes": manifest.classes, "roots": roots}
         write_json(folder / "dataset.json", facts)
     for line in [*manifest.said, *missed(manifest.left_out)]:
         print(f"download: {line}", flush=True)
-    found = f"{len(manifest.files):,} files in {len(manifest.classes)} classes"
+    found = f"{manifest.number:,} files in {len(manifest.classes)} classes"
     return f"{found}, {len(manifest.left_out):,} left out by rule, listed in {RAW}/left_out.csv"
 
 

@@ -7,8 +7,14 @@ takes about 12 seconds on two cores. It always computes in fp32. Temperature and
 split.
 """
 
+import csv
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
 from html import escape
+from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -20,7 +26,7 @@ from imageclf.config.evaluate import EvaluateParams
 from imageclf.config.runtime import RuntimeParams
 from imageclf.config.section import read_section
 from imageclf.evaluation.calibration import coverage_table
-from imageclf.evaluation.inference import predict_logits, read_held_out
+from imageclf.evaluation.inference import chunk_of, chunks_answered, read_held_out
 from imageclf.evaluation.metrics import (
     accuracy_figures,
     both_reliabilities,
@@ -32,13 +38,13 @@ from imageclf.evaluation.predictions import most_confident_mistakes, prediction_
 from imageclf.evaluation.report import remarks_by_kind, render_report
 from imageclf.evaluation.scores import Answers
 from imageclf.evaluation.tables import class_table, confusion_counts, confusion_table
-from imageclf.images.dataset import PREPARED, Split, read_split
+from imageclf.images.dataset import PREPARED, SPLITS, Split, read_split
 from imageclf.images.grid import Mistake, draw_mistakes, drawn
-from imageclf.models.card import Card
+from imageclf.models.card import CLASSIFIER, Card
 from imageclf.models.classifier import Classifier, load_classifier
 from imageclf.models.device import choose_device, make_deterministic
 from imageclf.runtime.errors import DataError, Diverged
-from imageclf.runtime.files import made, write_bytes, write_json, write_text
+from imageclf.runtime.files import made, replaced_file, write_bytes, write_json, write_text
 from imageclf.runtime.platform import available_cores
 from imageclf.runtime.progress import Progress
 from imageclf.runtime.stage import run_stage
@@ -58,6 +64,7 @@ PICTURES = {
     "Training images, class by class": Path("metrics/preview.png"),
     "Training images as the network sees them": Path("metrics/augmented.png"),
 }
+AS_CSV: dict[str, Any] = {"index": False, "float_format": "%.6f", "lineterminator": "\n"}
 LISTED = 20  # classes; with more, their scores are in per_class.csv only
 
 
@@ -65,7 +72,7 @@ def main() -> str:
     # 1. Read the classifier and the test split.
     params = read_section(EvaluateParams)
     classifier, card = load_classifier()
-    held_out, samples = read_held_out(card), _read_text(PREPARED / "samples.csv")
+    held_out = read_held_out(card)
     device = choose_device(read_section(RuntimeParams).device)
     threads = available_cores()
     print(
@@ -87,24 +94,25 @@ def main() -> str:
     reliability = both_reliabilities(test_trained, test)
     coverage = coverage_table(test.confidence, test.correct)
     write_json(METRICS, scores | trust | _per_class(classes))
-    of_test = samples[samples["split"] == "test"]
     _write_table(CONFUSION, confusion_table(counts, card.classes))
     _write_table(PER_CLASS, classes)
     _write_table(RELIABILITY, reliability)
     _write_table(COVERAGE, coverage)
-    _write_table(PREDICTIONS, prediction_table(of_test, test.probabilities, card.classes))
+    _write_predictions(test, card.classes)
 
     # 4. Draw the most confident mistakes, and write the report.
     most = params.mistakes
-    write_bytes(MISTAKES, drawn(MISTAKES, lambda: _draw(test, held_out, of_test, card, most)))
+    write_bytes(MISTAKES, drawn(MISTAKES, lambda: _draw(test, held_out, card, most)))
     for path in (HISTORY, DATA_REPORT, *PICTURES.values()):
         _check_there(path)
+
+    counted = Counter(line["split"] for line in _samples())
 
     def page() -> bytes:
         return render_report(
             card,
             scores | trust,
-            images={split: int((samples["split"] == split).sum()) for split in ("train", "val", "test")},
+            images={split: counted[split] for split in SPLITS},
             parameters=sum(parameter.numel() for parameter in classifier.parameters()),
             history=pd.read_csv(HISTORY),
             classes=classes,
@@ -129,16 +137,32 @@ def _answers(
     classifier: Classifier, splits: list[Split], classes: int, device: torch.device, threads: int
 ) -> list[Answers]:
     make_deterministic()
+    found = []
     with Progress("evaluate", total=sum(map(len, splits)), unit="img") as progress:
-        found = [
-            predict_logits(classifier, split.images, device=device, threads=threads, advance=progress.advance).numpy()
-            if len(split)
-            else np.empty((0, classes), np.float32)
-            for split in splits
-        ]
-    if not all(np.isfinite(logits).all() for logits in found):
-        raise Diverged("models/classifier answers with nan or infinity; train again with a smaller train.lr")
-    return [Answers(logits, split.labels) for logits, split in zip(found, splits, strict=True)]
+        for split in splits:
+            logits, size = _in_a_file((len(split), classes)), chunk_of(classifier, split.images, device)
+            begins = range(0, len(split), size)
+            load = partial(_copied, split.images, size)
+            chunks = chunks_answered(classifier, load, begins, device=device, threads=threads)
+            for begin, chunk in zip(begins, chunks, strict=True):
+                if not chunk.isfinite().all():
+                    raise Diverged(f"{CLASSIFIER} answers with nan or infinity; train again with a smaller train.lr")
+                logits[begin : begin + size] = chunk.numpy()
+                progress.advance(len(chunk))
+            found.append(Answers(logits, split.labels))
+    return found
+
+
+def _in_a_file(shape: tuple[int, int]) -> np.ndarray:
+    """A float32 array whose pages the system can write to a disk: 1,000 classes take 4 kB per image."""
+    if not shape[0]:
+        return np.empty(shape, np.float32)
+    with TemporaryFile(dir=METRICS.parent) as file:
+        return np.memmap(file, np.float32, "w+", shape=shape)
+
+
+def _copied(images: np.ndarray, size: int, begin: int) -> np.ndarray:
+    return np.array(images[begin : begin + size])  # the array may be read-only
 
 
 def _per_class(classes: pd.DataFrame) -> dict[str, Any]:
@@ -173,24 +197,45 @@ def _check_there(path: Path) -> None:
         raise DataError(f"{path} is missing; run dvc repro, or dvc checkout")
 
 
-def _draw(test: Answers, split: Split, samples: pd.DataFrame, card: Card, most: int) -> Image.Image:
+def _samples() -> Iterator[dict[str, str]]:
+    with (PREPARED / "samples.csv").open(encoding="utf-8", newline="") as file:
+        yield from csv.DictReader(file)
+
+
+def _test_samples() -> Iterator[dict[str, str]]:
+    """The lines of samples.csv about the test split, in the order of its array."""
+    return (line for line in _samples() if line["split"] == "test")
+
+
+def _write_predictions(test: Answers, classes: list[str]) -> None:
+    samples = _test_samples()
+    with replaced_file(PREDICTIONS) as path, path.open("w", encoding="utf-8", newline="") as file:
+        for rows, probabilities in test.probabilities():
+            some = pd.DataFrame(islice(samples, len(probabilities)))
+            prediction_table(some, probabilities, classes).to_csv(file, header=not rows.start, **AS_CSV)
+
+
+def _draw(test: Answers, split: Split, card: Card, most: int) -> Image.Image:
     wrong = int((~test.correct).sum())
+    shown = most_confident_mistakes(test.correct, test.highest, most)
+    wanted = set(shown.tolist())
+    names = {place: line["id"] for place, line in enumerate(_test_samples()) if place in wanted}
     mistakes = [
         Mistake(
             image=split.images[index],
-            name=samples["id"].iloc[index],
+            name=names[index],
             label=card.classes[test.labels[index]],
             prediction=card.classes[test.predictions[index]],
-            probability=float(test.probabilities[index].max()),
+            probability=float(test.highest[index]),
         )
-        for index in most_confident_mistakes(test.labels, test.probabilities, most)
+        for index in shown.tolist()
     ]
     title = f"The {len(mistakes)} most confident of {wrong:,} mistakes" if wrong else "No mistakes"
     return draw_mistakes(mistakes, title=title, subtitle=f"{len(test):,} test images of {card.data} · {card.model}")
 
 
 def _write_table(path: Path, table: pd.DataFrame) -> None:
-    write_text(path, table.to_csv(index=False, float_format="%.6f", lineterminator="\n"))
+    write_text(path, table.to_csv(**AS_CSV))
 
 
 if __name__ == "__main__":

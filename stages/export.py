@@ -18,7 +18,7 @@ import torch
 from imageclf.config.export import ExportParams
 from imageclf.config.section import read_section
 from imageclf.evaluation.inference import predict_logits, read_held_out
-from imageclf.evaluation.scores import Answers
+from imageclf.evaluation.scores import log_softmax
 from imageclf.export.agreement import agreement, check_agreement, fresh_answers
 from imageclf.export.model_card import model_card
 from imageclf.export.registry import Material, chosen_formats
@@ -103,8 +103,7 @@ def _trained_answers(classifier: Classifier, test: Split, classes: list[str], te
     if len(table) != len(test) or "label_probability" not in table:
         raise DataError(f"{PREDICTIONS} is not of these test images and classes; run dvc repro evaluate")
     logits = predict_logits(classifier, test.images, device=torch.device("cpu"), threads=available_cores())
-    computed = Answers(logits.numpy(), test.labels)
-    return (computed.at(temperature) if temperature else computed).probabilities
+    return np.exp(log_softmax(logits.numpy().astype(np.float64) / (temperature or 1.0)))
 
 
 def _there(path: Path) -> Path:

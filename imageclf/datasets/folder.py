@@ -1,23 +1,24 @@
 """The manifest of own images: every file with its class, split and hash."""
 
+import csv
 import tarfile
 import zipfile
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import permutations
+from dataclasses import dataclass, field
+from itertools import count, islice, permutations
 from pathlib import Path, PurePosixPath
-
-import pandas as pd
+from typing import NamedTuple
 
 from imageclf import CODE_FOLDERS
-from imageclf.datasets.labels_csv import LABELS
+from imageclf.datasets.hashes import sizes_and_hashes
+from imageclf.datasets.labels_csv import LABELS, Row
 from imageclf.datasets.layout import HOW, NOT_NAMED, OTHER_TABLE, lay_out, wrapped
 from imageclf.datasets.names import cleaned, difference, look, split_of
 from imageclf.datasets.walk import HIDDEN_FILE, HIDDEN_FOLDER, walk
 from imageclf.images.kinds import DEAD_LINK, LINK, LINKED_FOLDER
 from imageclf.runtime.errors import DataError, printable, some
-from imageclf.runtime.files import sha256_of_file
 from imageclf.runtime.platform import available_cores
 from imageclf.runtime.progress import Progress
 
@@ -32,90 +33,144 @@ MISSED = {
     NOT_NAMED: "name its class there if it is wanted",
     OTHER_TABLE: f"if it names the classes, save it as {LABELS} at the top, with the columns path,label",
 }
+LEFT_OUT = ("path", "problem", "action")
+PART = 4096  # files whose hashes are kept together
+Listed = tuple[int, Path, str, Row]  # the number of a root, its folder, the path of a file in it, what is known of it
 OURS = ("data/raw", "data/prepared", "models", "metrics", *CODE_FOLDERS)  # folders that cannot hold a user's images
+
+
+class Line(NamedTuple):
+    """A row of files.csv, about a file of the folder number `root`."""
+
+    root: int
+    path: str
+    label: str
+    split: str  # train, val, test; empty: not given
+    group: str  # empty: none
+    bytes: int
+    sha256: str
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """files: root, path, label, split, group, bytes, sha256; left_out: path, problem, action; said: console lines."""
+    """What is in the folders. A row per file is made when it is asked for: a million of them never are at once."""
 
     classes: list[str]
-    files: pd.DataFrame
-    left_out: pd.DataFrame
-    said: list[str]
+    number: int  # of files
+    splits: set[str]  # that are given; with an empty one if some files have none
+    left_out: list[tuple[str, str, str]]  # path, problem, action; sorted
+    said: list[str]  # console lines
+    listed: Callable[[], Iterator[Listed]] = field(repr=False)
+
+    def rows(self, kept: Path | None = None) -> Iterator[Line]:
+        """Hash each file; sorted by root and path. After a kill, a run goes on with the hashes in the folder `kept`."""
+        listed = self.listed()
+        with (
+            Progress("download", total=self.number, unit="file") as progress,
+            ThreadPoolExecutor(available_cores()) as pool,
+        ):
+            for number in count():
+                part = list(islice(listed, PART))
+                if not part:
+                    return
+                place = kept / f"{number:06d}.part" if kept and len(part) == PART else None
+                facts = sizes_and_hashes([f"{folder}/{path}" for _, folder, path, _ in part], pool, place)
+                for (root, _, path, row), (size, sha256) in zip(part, facts, strict=True):
+                    yield Line(root, path, cleaned(row.label), row.split, row.group, size, sha256)
+                progress.advance(len(part))
+
+    def write(self, folder: Path, kept: Path | None = None) -> None:
+        """Write files.csv and left_out.csv; for `kept` see `rows`."""
+        for name, columns, rows in (("files", Line._fields, self.rows(kept)), ("left_out", LEFT_OUT, self.left_out)):
+            with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
+                writer = csv.writer(file, lineterminator="\n")
+                writer.writerow(columns)
+                writer.writerows(rows)
 
 
 def make_manifest(roots: Sequence[str], *, by_folder: bool = False) -> Manifest:
-    """List every root, and hash each file that should be an image; `by_folder` makes groups of the classes' folders.
+    """List every root; `by_folder` makes groups of the classes' folders.
 
     Raises:
         DataError: a root is not a folder with images in at least two classes, or a group is in several splits.
     """
-    lines, passed_over, places, said = [], [], [], []
     folders = [located(root) for root in roots]
     _check_apart(roots, folders)
-    for number, (root, place) in enumerate(zip(roots, folders, strict=True)):
+    layouts, passed_over, said = [], [], []
+    for root, place in zip(roots, folders, strict=True):
         found = walk(place)
         layout = lay_out(place, found, by_folder=by_folder)
+        layouts.append(layout)
         said += [layout.said] * bool(layout.said)
-        for candidate in layout.candidates:
-            lines.append((number, str(candidate.path), candidate.label, candidate.split, candidate.group))
-            places.append(place / candidate.path)
         above = f"{printable(root)}/" if len(roots) > 1 else ""
         reasons = found.passed_over | {printable(path): reason for path, reason in layout.others.items()}
         passed_over += [(above + path, reason, "left out") for path, reason in reasons.items()]
-    left_out = pd.DataFrame(passed_over, columns=["path", "problem", "action"]).sort_values("path")
-    paths = [PurePosixPath(path) for _, path, *_ in lines]
-    _check_classes(roots, paths, {label for _, _, label, *_ in lines}, left_out)
-    files = pd.DataFrame(lines, columns=["root", "path", "label", "split", "group"])
-    files["label"] = files["label"].map(cleaned)
-    said += _groups(files, by_folder=by_folder)
-    files["bytes"] = [path.stat().st_size for path in places]
-    files["sha256"] = _hashes(places)
-    return Manifest(
-        sorted(set(files["label"])),
-        files.sort_values(["root", "path"]),
-        left_out,
-        said,
-    )
+    left_out = sorted(passed_over)
+
+    def listed() -> Iterator[Listed]:
+        for number, (place, layout) in enumerate(zip(folders, layouts, strict=True)):
+            for path, row in layout.candidates():
+                yield number, place, path, row
+
+    number, labels, splits, groups = 0, set[str](), set[str](), _Groups()
+    for _, _, path, row in listed():
+        number += 1
+        labels.add(row.label)
+        splits.add(row.split)
+        if row.group:
+            groups.add(path, row)
+    _check_classes(roots, labels, listed, left_out)
+    said += groups.said(number, by_folder=by_folder)
+    return Manifest(sorted(set(map(cleaned, labels))), number, splits, left_out, said, listed)
 
 
-def _groups(files: pd.DataFrame, *, by_folder: bool) -> list[str]:
-    """A console line about the groups, if there are any.
+class _Groups:
+    """What is in each group of files."""
 
-    Raises:
-        DataError: a group is in several of the given splits, or the folders make none.
-    """
-    grouped = files[files["group"] != ""]
-    if by_folder and grouped.empty:
-        raise DataError(
-            "data.group is folder, and no image lies in a folder inside its class folder, as in cat/tom/1.jpg; make "
-            "such folders, or set data.group to none"
-        )
-    given = grouped[grouped["split"] != ""]
-    for name, its in given.groupby("group"):
-        first, *others = its.drop_duplicates("split").itertuples()
-        if others:
+    def __init__(self) -> None:
+        self._files = 0
+        self._labels = defaultdict[str, set[str]](set)
+        self._given = defaultdict[str, dict[str, str]](dict)  # the first path in each given split
+
+    def add(self, path: str, row: Row) -> None:
+        self._files += 1
+        self._labels[row.group].add(cleaned(row.label))
+        if row.split:
+            self._given[row.group].setdefault(row.split, path)
+
+    def said(self, files: int, *, by_folder: bool) -> list[str]:
+        """A console line about the groups among `files`, if there are any.
+
+        Raises:
+            DataError: a group is in several of the given splits, or the folders make none.
+        """
+        if by_folder and not self._files:
             raise DataError(
-                f"the group {name!r} reaches over given splits: {printable(first.path)} is for {first.split} and "
-                f"{printable(others[0].path)} for {others[0].split}; give all of it to one, or rename one part if they "
-                "are two groups"
+                "data.group is folder, and no image lies in a folder inside its class folder, as in cat/tom/1.jpg; "
+                "make such folders, or set data.group to none"
             )
-    if grouped.empty:
-        return []
-    classes = grouped.groupby("group")["label"].nunique()
-    mixed = int((classes > 1).sum())
-    several = f"; {mixed:,} of them with several classes" if mixed else ""
-    number = "1 group holds" if len(classes) == 1 else f"{len(classes):,} groups hold"
-    each = "" if len(classes) == 1 else "each "
-    return [f"{number} {len(grouped):,} of {len(files):,} files, and {each}stays in one split{several}"]
+        for name, given in sorted(self._given.items()):
+            (split, path), *others = given.items()
+            for other_split, other in others[:1]:
+                raise DataError(
+                    f"the group {name!r} reaches over given splits: {printable(path)} is for {split} and "
+                    f"{printable(other)} for {other_split}; give all of it to one, or rename one part if they are two "
+                    "groups"
+                )
+        if not self._files:
+            return []
+        mixed = sum(len(labels) > 1 for labels in self._labels.values())
+        several = f"; {mixed:,} of them with several classes" if mixed else ""
+        one = len(self._labels) == 1
+        number = "1 group holds" if one else f"{len(self._labels):,} groups hold"
+        return [f"{number} {self._files:,} of {files:,} files, and {'' if one else 'each '}stays in one split{several}"]
 
 
-def missed(left_out: pd.DataFrame) -> list[str]:
+def missed(left_out: Sequence[tuple[str, str, str]]) -> list[str]:
     """Console lines, one per reason, about files that were left out but may be wanted."""
     lines = []
     for reason, remedy in MISSED.items():
-        paths = left_out["path"][left_out["problem"] == reason].tolist()
+        paths = [path for path, problem, _ in left_out if problem == reason]
         if paths:
             lines.append(f"left out {some(paths)}: {reason}; {remedy}")
     return lines
@@ -177,7 +232,10 @@ def _check_apart(roots: Sequence[str], folders: Sequence[Path]) -> None:
 
 
 def _check_classes(
-    roots: Sequence[str], paths: Sequence[PurePosixPath], classes: set[str], left_out: pd.DataFrame
+    roots: Sequence[str],
+    classes: set[str],
+    listed: Callable[[], Iterator[Listed]],
+    left_out: Sequence[tuple[str, str, str]],
 ) -> None:
     where = " and ".join(printable(root) for root in roots)
     if not classes:
@@ -186,6 +244,7 @@ def _check_classes(
         if not cleaned(name):
             raise DataError(f"{where}: the class {name!r} has an invisible name; rename it")
     if len(classes) == 1:
+        paths = [PurePosixPath(path) for _, _, path, _ in listed()]
         place, below = wrapped(paths)
         inner = "".join(f"; {line}" for line in missed(left_out)[:1])
         if len(roots) == 1 and place.parts and place / LABELS in paths:
@@ -203,15 +262,3 @@ def _check_classes(
             raise DataError(
                 f"{where}: the classes {shown(other)} and {shown(name)} differ only in {kind}; merge or rename one"
             )
-
-
-def _hashes(places: Sequence[Path]) -> list[str]:
-    with (
-        Progress("download", total=len(places), unit="file") as progress,
-        ThreadPoolExecutor(available_cores()) as pool,
-    ):
-        hashes = []
-        for digest in pool.map(sha256_of_file, places):
-            hashes.append(digest)
-            progress.advance(1)
-    return hashes

@@ -49,15 +49,16 @@ class Row(NamedTuple):
     group: str
 
 
-def read_labels(table: Path, found: Walk) -> tuple[dict[PurePosixPath, Row], str]:
-    """The row of each file in the table, and how its columns were taken; `found` are the files in its folder.
+def read_labels(table: Path, found: Walk) -> tuple[dict[str, Row], str]:
+    """The row of each file in the table, by its path, and how its columns were taken; `found`: what is in its folder.
 
     Raises:
         DataError: the header is unclear, or a line is wrong.
     """
     files = NamedFiles(table.parent, found)
     columns, lines = _lines(table, files)
-    named, loose = dict[PurePosixPath, Row](), 0
+    named, loose = dict[str, Row](), 0
+    rows: dict[Row, Row] = {}  # equal ones are one object
     for number, cells in lines:
         line = {column: cells[place] for column, place in columns.at.items()}
         text, label, word = line["path"], line["label"].strip(), line.get("split", "").strip()
@@ -74,8 +75,9 @@ def read_labels(table: Path, found: Walk) -> tuple[dict[PurePosixPath, Row], str
         split = split_of(word)
         if word and not split:
             raise DataError(f"{where}: split is {word!r}; it can be train, val, test or empty")
-        loose += len(path.parts) > 1 > len(set(text) & {"/", "\\"}) or look(path.suffix) not in look(text)
+        loose += ("/" in path and not {"/", "\\"} & set(text)) or look(PurePosixPath(path).suffix) not in look(text)
         row = Row(label, split, cleaned(line.get("group", "")))
+        row = rows.setdefault(row, row)
         if named.setdefault(path, row) != row:
             other = printable(" ".join(named[path]).strip())
             raise DataError(f"{where}: {shown} is listed twice, and is {other} above; keep one line")

@@ -4,13 +4,14 @@ torchvision's ImageFolder and Hugging Face's imagefolder read fewer layouts, and
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path, PurePosixPath
 
-from imageclf.datasets.labels_csv import LABELS, read_labels
+from imageclf.datasets.labels_csv import LABELS, Row, read_labels
 from imageclf.datasets.names import cleaned, look, split_of, splits_of, subject_of
-from imageclf.datasets.walk import Walk
+from imageclf.datasets.walk import TOP, Walk
 from imageclf.images.kinds import LINK, LINKED_FOLDER, OF_DVC, SUFFIXES
 from imageclf.runtime.errors import DataError, printable
 
@@ -20,24 +21,13 @@ HOW = "put the images into a folder for each class, or name their classes in lab
 ARCHIVES = {".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"}
 TABLES = {".csv", ".tsv", ".xls", ".xlsx", ".ods", ".json", ".jsonl", ".parquet"}
 PARTS = {"labels", "annotations", "masks", "boxes", "jsons", "xmls"}  # folders of detection and segmentation data sets
-TOP = PurePosixPath()
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A file that should be an image."""
-
-    path: PurePosixPath  # relative to the folder
-    label: str
-    split: str  # train, val, test; empty: not given
-    group: str = ""  # what stays in one split; empty: none
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The candidates, why the other files are not candidates, and what to say of the table."""
+    """The files that should be images, why the others are not among them, and what to say of the table."""
 
-    candidates: list[Candidate]
+    candidates: Callable[[], Iterator[tuple[str, Row]]]  # with their paths relative to the folder, in sorted order
     others: dict[str, str]
     said: str = ""
 
@@ -53,7 +43,7 @@ def lay_out(root: Path, found: Walk, *, by_folder: bool = False) -> Layout:
         DataError: the files cannot be assigned to classes.
     """
     name = printable(str(root))
-    table = next((path for path in found.files if str(path).lower() == LABELS), None)
+    table = next((name for name in found.names_in(TOP) if name.lower() == LABELS), None)
     if table:
         if by_folder:
             raise DataError(
@@ -61,38 +51,50 @@ def lay_out(root: Path, found: Walk, *, by_folder: bool = False) -> Layout:
                 "and name groups in a column group"
             )
         named, said = read_labels(root / table, found)
-        unnamed = [path for path in found.files if path not in named]
-        listed = [Candidate(path, *row) for path, row in named.items()]
-        reasons = {path: NOT_NAMED if _is_image(path) else f"no picture, and {NOT_NAMED}" for path in unnamed}
-        others = {str(path): reason for path, reason in reasons.items()} | {str(table): "the table of classes"}
-        return Layout(listed, others, said and f"{printable(str(root / table))}: {said}")
+        unnamed = (path for path in found.paths() if path not in named)
+        others = {path: NOT_NAMED if _is_image(path) else f"no picture, and {NOT_NAMED}" for path in unnamed}
+        said = said and f"{printable(str(root / table))}: {said}"
+        return Layout(lambda: _named(found, named), others | {table: "the table of classes"}, said)
 
     below = _folders_below(found)
     if not below[TOP]:
-        what = f"{len(found.files):,} files" if found.files else "no files"
+        what = f"{len(found):,} files" if len(found) else "no files"
         raise DataError(f"{name} has {what} and no subfolders{_but_for(found, '')}; {_instead(found)}")
     splits = _splits(name, found, below)
     above = {top: _above_classes(top, split, found, below) for top, split in splits.items()}
     _check_folders(name, found, below, splits, above)
-    candidates: list[Candidate] = []
+    rows: dict[PurePosixPath, Row] = {}  # of all files in a folder
     others = {}
-    for path in found.files:
-        top = path.parts[0]
+    for batch in found.batches:
+        folders = batch.folder.parts
+        top = folders[0] if folders else ""
         place = above.get(top, TOP)
         depth = len(place.parts)
-        if len(path.parts) > depth + 1 and path.is_relative_to(place):
-            group = cleaned(path.parts[depth + 1]) if by_folder and len(path.parts) > depth + 2 else ""
-            candidates.append(Candidate(path, path.parts[depth], splits.get(top, ""), group))
-        elif not _is_image(path):
-            others[str(path)] = OTHER_TABLE if path.suffix.lower() in TABLES else "beside the class folders"
-        elif top in splits:
-            raise DataError(
-                f"{name} has images in {printable(str(path.parent))} and not in a class folder there "
-                f"({printable(path.name)}); {HOW}, and move unlabelled ones elsewhere"
-            )
-        else:
-            raise DataError(f"{name} has images beside its class folders ({printable(str(path))}); {HOW}")
-    return Layout(candidates, others)
+        if len(folders) > depth and batch.folder.is_relative_to(place):
+            group = cleaned(folders[depth + 1]) if by_folder and len(folders) > depth + 1 else ""
+            rows[batch.folder] = Row(folders[depth], splits.get(top, ""), group)
+            continue
+        for file, path in zip(batch.names, batch.paths, strict=True):
+            if not _is_image(file):
+                others[path] = OTHER_TABLE if _suffix(file) in TABLES else "beside the class folders"
+            elif top in splits:
+                raise DataError(
+                    f"{name} has images in {printable(str(batch.folder))} and not in a class folder there "
+                    f"({printable(file)}); {HOW}, and move unlabelled ones elsewhere"
+                )
+            else:
+                raise DataError(f"{name} has images beside its class folders ({printable(path)}); {HOW}")
+    return Layout(lambda: _in_folders(found, rows), others)
+
+
+def _named(found: Walk, rows: Mapping[str, Row]) -> Iterator[tuple[str, Row]]:
+    return ((path, rows[path]) for path in found.paths() if path in rows)
+
+
+def _in_folders(found: Walk, rows: Mapping[PurePosixPath, Row]) -> Iterator[tuple[str, Row]]:
+    for batch in found.batches:
+        if batch.folder in rows:
+            yield from zip(batch.paths, repeat(rows[batch.folder]))
 
 
 def wrapped(found: Sequence[PurePosixPath]) -> tuple[PurePosixPath, list[str]]:
@@ -158,7 +160,7 @@ def _check_unknown_splits(name: str, found: Walk, below: Mapping[PurePosixPath, 
     """Refuse top folders that all have the same subfolders: they are hardly classes."""
     tops = below[TOP]
     inner = [below.get(PurePosixPath(top), []) for top in tops]
-    if not all(inner) or any(len(path.parts) == 2 and _is_image(path) for path in found.files):
+    if not all(inner) or any(_has_image(found, PurePosixPath(top)) for top in tops):
         return
     if all(split_of(folder) for folders in inner for folder in folders):
         raise DataError(
@@ -178,14 +180,22 @@ def _above_classes(top: str, split: str, found: Walk, below: Mapping[PurePosixPa
     while len(below.get(place, [])) == 1:
         inner = place / below[place][0]
         repeats = split_of(inner.name) == split or inner.name == place.name or not subject_of(inner.name)
-        if not repeats or not below.get(inner) or any(path.parent == place and _is_image(path) for path in found.files):
+        if not repeats or not below.get(inner) or _has_image(found, place):
             break
         place = inner
     return place
 
 
-def _is_image(path: PurePosixPath) -> bool:
-    return path.suffix.lower() in SUFFIXES
+def _has_image(found: Walk, folder: PurePosixPath) -> bool:
+    return any(map(_is_image, found.names_in(folder)))
+
+
+def _is_image(path: str) -> bool:
+    return _suffix(path) in SUFFIXES
+
+
+def _suffix(path: str) -> str:
+    return PurePosixPath(path).suffix.lower()
 
 
 def _some(names: Sequence[str]) -> str:
@@ -204,10 +214,10 @@ def _but_for(found: Walk, above: str) -> str:
 
 def _instead(found: Walk) -> str:
     """What to do without subfolders."""
-    for path in found.files:
-        if path.suffix.lower() in ARCHIVES:
+    for path in found.paths():
+        if _suffix(path) in ARCHIVES:
             return f"unpack {printable(path)} here"
-        if path.suffix.lower() in TABLES:
+        if _suffix(path) in TABLES:
             return f"if {printable(path)} names the classes, rename it to {LABELS} (columns path,label); else {HOW}"
     return _remedy(found, "", HOW)
 
@@ -226,7 +236,8 @@ def _check_folders(
     splits: Mapping[str, str],
     above: Mapping[str, PurePosixPath],
 ) -> None:
-    if splits and not any(splits.get(path.parts[0]) == "train" for path in found.files):
+    filled = {batch.folder for batch in found.batches}
+    if splits and not any(splits.get(folder.parts[0]) == "train" for folder in filled - {TOP}):
         passed_over = (
             f" ({path} is {reason})" for path, reason in found.passed_over.items() if split_of(path) == "train"
         )
@@ -242,7 +253,7 @@ def _check_folders(
         raise DataError(
             f"{name} has {_some(sorted(names))}, as in detection or segmentation data sets, not classes; {HOW}"
         )
-    held = {path.parents[at] for path in found.files for at in range(len(path.parents))}
+    held = filled.union(*(folder.parents for folder in filled))
     for folder in folders:
         if folder not in held:
             path = printable(str(folder))

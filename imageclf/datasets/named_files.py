@@ -21,16 +21,15 @@ class NamedFiles:
     """Finds the files of `found` below `root` by their names in a table."""
 
     def __init__(self, root: Path, found: Walk) -> None:
-        self._files = found.files
-        self._there = set(found.files)
-        self._folders = set(found.folders)
+        self._there = dict.fromkeys(found.paths())  # a set that keeps their order
+        self._folders = set(map(str, found.folders))
         self._passed_over = found.passed_over
         places = (root, root.resolve(), project_root() / root)  # the last for a table in a temporary workspace
         self._places = [f"{os.path.abspath(place)}/" for place in places]  # noqa: PTH100 - follows no link
         self._prefixes = [f"{root}/", f"{root.name}/"]
 
-    def find(self, text: str) -> PurePosixPath | None:
-        """The only file that `text` can mean; None if there is none, or several."""
+    def find(self, text: str) -> str | None:
+        """The path of the only file that `text` can mean; None if there is none, or several."""
         for path in self._readings(text):
             if path in self._there:
                 return path
@@ -43,7 +42,7 @@ class NamedFiles:
         if alike:
             return f"may be {printable(alike[0])} or {printable(alike[1])}; write the correct one"
         for path in self._readings(text):
-            for part in (path, *path.parents):
+            for part in (path, *PurePosixPath(path).parents):
                 reason = self._passed_over.get(printable(str(part)))
                 if reason:
                     return f"is left out ({reason}); remove the line, or move the file"
@@ -55,36 +54,39 @@ class NamedFiles:
             return f"is not in the folder of the table; write paths relative to it{example}"
         if near:
             return f"is not there, but {printable(near)} is; if you mean that file, use its name"
-        if len(self._files) == 1:
+        if len(self._there) == 1:
             return "is not there, and the table is the only file; if DVC tracks the images, run dvc pull"
         return "is not there; remove the line or fix it"
 
-    def _readings(self, text: str) -> Iterator[PurePosixPath]:
+    def _readings(self, text: str) -> Iterator[str]:
         """All paths that `text` can mean, the most literal first."""
-        yield PurePosixPath(text)
+        return (str(PurePosixPath(reading)) for reading in self._written(text))
+
+    def _written(self, text: str) -> Iterator[str]:
+        yield text
         slashes = text.strip().replace("\\", "/")
         for way in (text.strip(), slashes, unquote(slashes.removeprefix("file://"))):
             plain = posixpath.normpath(way)
-            yield PurePosixPath(plain)
-            yield from (PurePosixPath(plain.removeprefix(place)) for place in self._places if plain.startswith(place))
-            yield PurePosixPath(plain.lstrip("/"))
-            yield from (PurePosixPath(plain.removeprefix(own)) for own in self._prefixes if plain.startswith(own))
+            yield plain
+            yield from (plain.removeprefix(place) for place in self._places if plain.startswith(place))
+            yield plain.lstrip("/")
+            yield from (plain.removeprefix(own) for own in self._prefixes if plain.startswith(own))
 
-    def _meant(self, text: str) -> list[PurePosixPath]:
+    def _meant(self, text: str) -> list[str]:
         """The files that `text` can mean, of the reading that is nearest to it."""
         readings = list(self._readings(text))
         for path in readings:
-            if self._looks[look(str(path))]:
-                return self._looks[look(str(path))]
-        if any(path in self._folders or printable(str(path)) in self._passed_over for path in readings):
+            if self._looks[look(path)]:
+                return self._looks[look(path)]
+        if any(path in self._folders or printable(path) in self._passed_over for path in readings):
             return []
         for path in readings:
-            if self._whole[look(str(path))]:
-                return self._whole[look(str(path))]
+            if self._whole[look(path)]:
+                return self._whole[look(path)]
         name = look(text.strip())
         return [] if {"/", "\\"} & set(name) else self._names[name] or self._stems[name]
 
-    def _nearest(self, text: str) -> PurePosixPath | None:
+    def _nearest(self, text: str) -> str | None:
         """The only file with this name elsewhere in the folder, or with this name and another extension."""
         path = PurePosixPath(text.strip().replace("\\", "/"))
         for names, name in ((self._names, path.name), (self._stems, path.name), (self._stems, path.stem)):
@@ -93,23 +95,23 @@ class NamedFiles:
         return None
 
     @cached_property
-    def _looks(self) -> dict[str, list[PurePosixPath]]:
+    def _looks(self) -> dict[str, list[str]]:
         return self._by(str)
 
     @cached_property
-    def _whole(self) -> dict[str, list[PurePosixPath]]:
+    def _whole(self) -> dict[str, list[str]]:
         return self._by(lambda path: str(path.with_suffix("")))
 
     @cached_property
-    def _names(self) -> dict[str, list[PurePosixPath]]:
+    def _names(self) -> dict[str, list[str]]:
         return self._by(lambda path: path.name)
 
     @cached_property
-    def _stems(self) -> dict[str, list[PurePosixPath]]:
+    def _stems(self) -> dict[str, list[str]]:
         return self._by(lambda path: path.stem)
 
-    def _by(self, name: Callable[[PurePosixPath], str]) -> dict[str, list[PurePosixPath]]:
-        files: dict[str, list[PurePosixPath]] = defaultdict(list)
-        for path in self._files:
-            files[look(name(path))].append(path)
+    def _by(self, name: Callable[[PurePosixPath], str]) -> dict[str, list[str]]:
+        files: dict[str, list[str]] = defaultdict(list)
+        for path in self._there:
+            files[look(name(PurePosixPath(path)))].append(path)
         return files

@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pandas as pd
 
+from imageclf.evaluation.scores import chunks_of_rows
+
 BINS = 15  # of equal width, as in Guo et al. 2017 (arXiv:1706.04599)
 LIMITS = (0.01, 100.0)  # of the temperature
 HALVINGS = 40  # bisection steps on a log scale; the last interval is 1e-11 wide
@@ -17,28 +19,32 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     bisection on the sign of its slope finds the minimum, bit-identical every time. The search stays within 0.01 to
     100: without any mistake the minimum is at 0.
     """
-    shifted = (logits - logits.max(axis=1, keepdims=True)).astype(np.float64)
-    own = shifted[np.arange(len(labels)), labels]
+    slopes = np.empty(len(labels))
     low, high = (math.log(limit) for limit in LIMITS)
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        weights = np.exp(shifted / math.exp(middle))
-        expected = (weights * shifted).sum(axis=1) / weights.sum(axis=1)
-        # The slope in 1 / temperature: above 0, the model is overconfident.
-        if (expected - own).sum() > 0:
+        for rows in chunks_of_rows(logits):
+            slopes[rows] = _slopes(logits[rows], labels[rows], math.exp(middle))
+        if slopes.sum() > 0:
             low = middle
         else:
             high = middle
     return round(math.exp((low + high) / 2), 6)
 
 
-def reliability_table(probabilities: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
+def _slopes(logits: np.ndarray, labels: np.ndarray, temperature: float) -> np.ndarray:
+    """The slope of each image's cross entropy in 1 / temperature (N,): above 0, the model is overconfident."""
+    shifted = (logits - logits.max(axis=1, keepdims=True)).astype(np.float64)
+    weights = np.exp(shifted / temperature)
+    return (weights * shifted).sum(axis=1) / weights.sum(axis=1) - shifted[np.arange(len(labels)), labels]
+
+
+def reliability_table(confidence: np.ndarray, correct: np.ndarray) -> pd.DataFrame:
     """One row for each of 15 bins that has images: lower, upper, confidence, accuracy (fractions), images.
 
-    An image falls in the bin of its highest probability, lower < p <= upper. Confidence is the mean of these.
+    In: the highest probability of each image (N,), and whether that answer is correct (N,). An image falls in the bin
+    of this probability, lower < p <= upper. A bin's confidence is the mean of these.
     """
-    confidence = probabilities.max(axis=1)
-    correct = probabilities.argmax(axis=1) == labels
     place = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
     images = np.bincount(place, minlength=BINS)
     filled = np.flatnonzero(images)

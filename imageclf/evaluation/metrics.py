@@ -12,7 +12,7 @@ from imageclf.evaluation.calibration import (
     reliability_table,
     selected,
 )
-from imageclf.evaluation.scores import Answers, cross_entropy, top_k_accuracy, wilson_interval
+from imageclf.evaluation.scores import Answers, wilson_interval
 
 Metric = Callable[[Answers], float]
 METRICS: dict[str, Metric] = {}
@@ -27,13 +27,13 @@ def metric(function: Metric) -> Metric:
 @metric
 def loss(answers: Answers) -> float:
     """Mean cross-entropy, in nats."""
-    return cross_entropy(answers.logits, answers.labels)
+    return float(answers.losses.mean())
 
 
 @metric
 def ece(answers: Answers) -> float:
     """Expected calibration error."""
-    return expected_calibration_error(reliability_table(answers.probabilities, answers.labels))
+    return expected_calibration_error(reliability_table(answers.highest, answers.correct))
 
 
 def accuracy_figures(test: Answers) -> dict[str, Any]:
@@ -41,8 +41,7 @@ def accuracy_figures(test: Answers) -> dict[str, Any]:
     figures: dict[str, Any] = {name: round(measure(test), 6) for name, measure in METRICS.items()}
     figures["images"] = len(test)
     for k in (1, 5) if test.logits.shape[1] > 5 else (1,):
-        accuracy = top_k_accuracy(test.probabilities, test.labels, k)
-        figures |= _with_interval(f"top{k}", round(accuracy * len(test)), len(test))
+        figures |= _with_interval(f"top{k}", int((test.ahead < k).sum()), len(test))
     return figures
 
 
@@ -77,10 +76,9 @@ def selective_figures(test: Answers, val: Answers, precision: float) -> dict[str
 
 def both_reliabilities(test: Answers, shipped: Answers) -> pd.DataFrame:
     """metrics/reliability.csv: the reliability table as shipped and, if a temperature makes another one, as trained."""
-    tables = {"as shipped": shipped} | ({} if shipped is test else {"as trained": test})
+    answers = {"as shipped": shipped} | ({} if shipped is test else {"as trained": test})
     return pd.concat(
-        reliability_table(answers.probabilities, answers.labels).assign(probabilities=name)
-        for name, answers in tables.items()
+        reliability_table(those.highest, those.correct).assign(probabilities=name) for name, those in answers.items()
     )
 
 

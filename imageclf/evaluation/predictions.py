@@ -39,11 +39,13 @@ def prediction_table(samples: "pd.DataFrame", probabilities: np.ndarray, names: 
     return pd.concat([answers, each], axis=1)
 
 
-def most_confident_mistakes(labels: np.ndarray, probabilities: np.ndarray, count: int) -> np.ndarray:
-    """Positions of at most `count` wrong predictions, the most confident first; ties keep their order."""
-    wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
-    confidence = probabilities[wrong].max(axis=1)
-    return wrong[np.argsort(-confidence, kind="stable")[:count]]
+def most_confident_mistakes(correct: np.ndarray, confidence: np.ndarray, count: int) -> np.ndarray:
+    """Positions of at most `count` wrong predictions, the most confident first; ties keep their order.
+
+    `correct` is bool (N,), and `confidence` the probability of each prediction (N,).
+    """
+    wrong = np.flatnonzero(~correct)
+    return wrong[np.argsort(-confidence[wrong], kind="stable")[:count]]
 
 
 @dataclass(frozen=True)

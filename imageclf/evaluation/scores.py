@@ -1,9 +1,18 @@
 """Accuracy, cross entropy and confidence intervals."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+
+CHUNK = 2**18  # logits at a time, to limit memory
+
+
+def chunks_of_rows(logits: np.ndarray) -> Iterator[slice]:
+    """The rows (N,) of logits (N, classes), some at a time."""
+    step = max(1, CHUNK // logits.shape[1])
+    return (slice(begin, begin + step) for begin in range(0, len(logits), step))
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
@@ -22,9 +31,14 @@ def top_k_accuracy(answers: np.ndarray, labels: np.ndarray, k: int) -> float:
 
     Ties go to the lower class, as in argmax. With fewer than k classes every answer counts.
     """
+    return float((classes_ahead(answers, labels) < k).mean())
+
+
+def classes_ahead(answers: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """How many classes are better than each label (N,), in answers (N, classes)."""
     own = np.take_along_axis(answers, labels[:, None], axis=1)
     ahead = (answers > own) | ((answers == own) & (np.arange(answers.shape[1]) < labels[:, None]))
-    return float((ahead.sum(axis=1) < k).mean())
+    return ahead.sum(axis=1)
 
 
 def wilson_interval(right: int, count: int) -> tuple[float, float]:
@@ -42,27 +56,31 @@ def wilson_interval(right: int, count: int) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Answers:
-    """Logits float32 (N, classes) and labels int64 (N,)."""
+    """Logits float32 (N, classes), which may lie in a file, labels int64 (N,), and a temperature for the logits.
+
+    What is kept in memory is of shape (N,): the probabilities of all classes are computed for some images at a time.
+    """
 
     logits: np.ndarray
     labels: np.ndarray
+    temperature: float = 1.0
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def at(self, temperature: float) -> "Answers":
-        """These answers with the logits divided by a temperature, in fp32 as in the exported files."""
-        return Answers(self.logits / np.float32(temperature), self.labels)
+        """These answers at a temperature."""
+        return replace(self, temperature=temperature)
 
-    @cached_property
-    def probabilities(self) -> np.ndarray:
-        """The probability of each class, float64 (N, classes)."""
-        return np.exp(log_softmax(self.logits))
+    def probabilities(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """Some images at a time: which, and the probability of each class, float64 (n, classes)."""
+        for rows, logs in self._logs():
+            yield rows, np.exp(logs)
 
     @cached_property
     def predictions(self) -> np.ndarray:
         """The most probable class of each image, int64 (N,)."""
-        return self.probabilities.argmax(axis=1)
+        return self._of_each(lambda _, probabilities: probabilities.argmax(axis=1))
 
     @cached_property
     def correct(self) -> np.ndarray:
@@ -70,6 +88,31 @@ class Answers:
         return self.predictions == self.labels
 
     @cached_property
+    def highest(self) -> np.ndarray:
+        """The prediction's probability, float64 (N,)."""
+        return self._of_each(lambda _, probabilities: probabilities.max(axis=1))
+
+    @cached_property
     def confidence(self) -> np.ndarray:
         """The prediction's probability, float64 (N,), 6 digits as in predictions.csv."""
-        return self.probabilities.max(axis=1).round(6)
+        return self.highest.round(6)
+
+    @cached_property
+    def ahead(self) -> np.ndarray:
+        """How many classes are more probable than the label, int64 (N,)."""
+        return self._of_each(lambda rows, probabilities: classes_ahead(probabilities, self.labels[rows]))
+
+    @cached_property
+    def losses(self) -> np.ndarray:
+        """The cross entropy of each image in nats, float64 (N,)."""
+        return -np.concatenate(
+            [logs[np.arange(len(logs)), self.labels[rows]] for rows, logs in self._logs()] or [np.empty(0)]
+        )
+
+    def _of_each(self, value: Callable[[slice, np.ndarray], np.ndarray]) -> np.ndarray:
+        found = [value(rows, probabilities) for rows, probabilities in self.probabilities()]
+        return np.concatenate(found or [np.empty(0, int)])
+
+    def _logs(self) -> Iterator[tuple[slice, np.ndarray]]:
+        for rows in chunks_of_rows(self.logits):
+            yield rows, log_softmax(self.logits[rows].astype(np.float64) / self.temperature)

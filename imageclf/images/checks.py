@@ -1,22 +1,23 @@
 """Data validation: problems of own images, and what was done about them."""
 
+import csv
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from imageclf.images.dataset import SPLITS
-from imageclf.images.decode_all import Outcome
-from imageclf.images.manifest import File
+from imageclf.images.decode_all import Outcomes
+from imageclf.images.manifest import File, Files, LeftOut
 from imageclf.images.packing import Part
 from imageclf.images.remarks import cut_away, enlarged, narrow_range
 from imageclf.images.splits import LEAST
 from imageclf.runtime.errors import DataError, closest, printable
-from imageclf.runtime.files import write_text
+from imageclf.runtime.files import replaced_file
 
 REPORT = Path("metrics/data_report.csv")
 DROPPED, LEFT_OUT, USED, STOPS = "dropped", "left out", "used", "stops the run"
@@ -25,10 +26,10 @@ UNEVEN = 10  # largest ratio of training images between classes without a remark
 SHOWN = 3  # classes in a console line
 FEW = 10  # images of a class; with fewer, a score says little about it
 DARK = 64  # of 256 values
-RANK = {"": 0, "train": 0, "val": 1, "test": 2}  # of copies in several splits, the highest stays
+RANK = np.array([0, 1, 2, 0], np.int8)  # of GIVEN; of copies in several splits, the highest stays
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Finding:
     """A row of the report: the file or class, the kind of problem, its description, the action."""
 
@@ -38,91 +39,104 @@ class Finding:
     action: str
 
 
-def faults(files: list[File], outcomes: list[Outcome]) -> dict[int, Finding]:
-    """Images that cannot be used, by index: not decodable, with two labels, or with a copy in a held-out split."""
-    groups: dict[bytes, list[int]] = {}
+def damages(files: Sequence[File], outcomes: Outcomes) -> dict[int, Finding]:
+    """Files that cannot be decoded, by index."""
+    return {
+        index: Finding(files[index].path, outcome.fault, outcome.found, DROPPED)
+        for index, outcome in sorted(outcomes.faulty.items())
+    }
+
+
+def contradictions(files: Files, pictures: np.ndarray) -> dict[int, Finding]:
+    """Images with two labels, or with a copy in a held-out split, by index.
+
+    `pictures` int32 (N,) has a number for each file, equal for copies, -1 for a file that cannot be decoded.
+    """
+    labels, ranks = files.labels, RANK[files.given]
     faulty: dict[int, Finding] = {}
-    for index, outcome in enumerate(outcomes):
-        if outcome.fault:
-            faulty[index] = Finding(files[index].path, outcome.fault, outcome.found, DROPPED)
-        else:
-            groups.setdefault(outcome.digest, []).append(index)
-    for twins in groups.values():
-        if len({files[index].label for index in twins}) > 1:
-            for index in twins:
-                other = next(other for other in twins if files[other].label != files[index].label)
+    for twins in copies(pictures):
+        if (labels[twins] != labels[twins[0]]).any():
+            for index in twins.tolist():
+                other = twins[labels[twins] != labels[index]][0]
                 faulty[index] = Finding(files[index].path, "two labels", f"as {files[other].path}", DROPPED)
             continue
-        kept = max(twins, key=lambda index: RANK[files[index].split])
-        for index in twins:
-            if RANK[files[index].split] < RANK[files[kept].split]:
-                found = f"same picture as {files[kept].path} of {files[kept].split}"
-                faulty[index] = Finding(files[index].path, "leak", found, DROPPED)
+        kept = twins[ranks[twins].argmax()]
+        for index in twins[ranks[twins] < ranks[kept]].tolist():
+            found = f"same picture as {files[kept].path} of {files[kept].split}"
+            faulty[index] = Finding(files[index].path, "leak", found, DROPPED)
     return faulty
 
 
-def remarks(files: list[File], outcomes: list[Outcome], used: list[int]) -> list[Finding]:
-    """Remarks on single images that are `used`."""
-    found, first = list[Finding](), dict[bytes, int]()
-    for index in used:
-        twin = first.setdefault(outcomes[index].digest, index)
-        if twin != index:
-            found.append(Finding(files[index].path, "duplicate", f"same picture as {files[twin].path}", USED))
-        if outcomes[index].blank:
-            found.append(Finding(files[index].path, "blank", "one colour all over", USED))
-        for oddity in outcomes[index].oddities:
+def copies(pictures: np.ndarray) -> list[np.ndarray]:
+    """The indices of each picture that is there several times, ascending, from the numbers of pictures (N,)."""
+    sound = pictures >= 0
+    counts = np.bincount(pictures[sound], minlength=1)
+    several = np.flatnonzero(sound & (counts > 1)[pictures])
+    order = several[np.argsort(pictures[several], kind="stable")]
+    twins = np.split(order, np.flatnonzero(np.diff(pictures[order])) + 1) if len(order) else []
+    return sorted(twins, key=lambda twins: int(twins[0]))
+
+
+def remarks(files: Sequence[File], outcomes: Outcomes, pictures: np.ndarray, used: np.ndarray) -> list[Finding]:
+    """Remarks on single images at the indices `used` (n,), ascending; `pictures` as for `contradictions`."""
+    found = list[Finding]()
+    for twins in copies(pictures[used]):
+        first, *others = used[twins].tolist()
+        words = f"same picture as {files[first].path}"
+        found += [Finding(files[index].path, "duplicate", words, USED) for index in others]
+    for index in used[outcomes.facts["blank"][used]].tolist():
+        found.append(Finding(files[index].path, "blank", "one colour all over", USED))
+    for index in sorted(outcomes.odd.keys() & set(used.tolist())) if outcomes.odd else []:
+        for oddity in outcomes.odd[index]:
             words = "the first is used" if oddity == "several frames" else "the picture is taken as it lies"
             found.append(Finding(files[index].path, oddity, words, USED))
     return found
 
 
-def set_remarks(
-    files: list[File], outcomes: list[Outcome], used: list[int], *, has_window: bool, fit: str, side: int
-) -> list[Finding]:
-    """Remarks on all images that are `used`.
+def set_remarks(shown: np.ndarray, *, has_window: bool, fit: str, side: int) -> list[Finding]:
+    """Remarks on all images that are used, from their facts FACTS (n,).
 
     `has_window`: prepare.window is set; `fit` is prepare.fit; `side` is that of the prepared images.
     """
-    shown = [outcomes[index] for index in used]
     found = _range_remarks(shown, has_window=has_window)
-    blank = sum(outcome.blank for outcome in shown)
+    blank = int(shown["blank"].sum())
     if blank:
         words = f"{blank:,} of {len(shown):,} pictures are one colour all over; look at them"
         found.append(Finding(ALL, "blank", words, USED))
-    sizes = [(outcome.width, outcome.height) for outcome in shown]
     for kind, words in (
-        ("cut away", cut_away(sizes) if fit == "crop" else ""),
-        ("enlarged", enlarged(sizes, side, fit=fit)),
+        ("cut away", cut_away(shown["size"]) if fit == "crop" else ""),
+        ("enlarged", enlarged(shown["size"], side, fit=fit)),
     ):
         if words:
             found.append(Finding(ALL, kind, words, USED))
-    return found + _one_picture_classes(files, outcomes, used)
+    return found
 
 
-def _range_remarks(shown: list[Outcome], *, has_window: bool) -> list[Finding]:
+def _range_remarks(shown: np.ndarray, *, has_window: bool) -> list[Finding]:
     """A remark if most pictures are too dark, with the window that fixes it."""
-    sixteen = [outcome.values for outcome in shown if outcome.values]
-    if has_window and not sixteen:
+    sixteen = shown["values"][shown["values"][:, 0] >= 0]
+    if has_window and not len(sixteen):
         words = "prepare.window is for 16-bit grey pictures, and there are none; set it to null"
         return [Finding(ALL, "no use for a window", words, USED)]
     words = "" if has_window else narrow_range(sixteen)
     if words:
         return [Finding(ALL, "narrow range", words, USED)]
-    dark = sum(outcome.brightest < DARK for outcome in shown)
+    dark = int((shown["brightest"] < DARK).sum())
     if 2 * dark > len(shown):
         words = f"{dark:,} of {len(shown):,} pictures have no value above {DARK - 1} of 255; are they masks?"
         return [Finding(ALL, "dark", words, USED)]
     return []
 
 
-def _one_picture_classes(files: list[File], outcomes: list[Outcome], used: list[int]) -> list[Finding]:
-    pictures: dict[str, list[bytes]] = {}
-    for index in used:
-        pictures.setdefault(files[index].label, []).append(outcomes[index].digest)
+def one_picture_classes(labels: np.ndarray, pictures: np.ndarray, classes: list[str]) -> list[Finding]:
+    """Remarks on classes of several copies of one picture, from each image's label and picture, int (n,)."""
+    numbers, first, counts = np.unique(labels, return_index=True, return_counts=True)
+    same = np.ones(len(classes), bool)
+    same[labels[pictures != pictures[first][np.searchsorted(numbers, labels)]]] = False
     return [
-        Finding(f"class {name}", "one picture", f"its {len(digests):,} images are the same", USED)
-        for name, digests in pictures.items()
-        if len(digests) > 1 and len(set(digests)) == 1
+        Finding(f"class {classes[number]}", "one picture", f"its {count:,} images are the same", USED)
+        for _, number, count in sorted(zip(first.tolist(), numbers.tolist(), counts.tolist(), strict=True))
+        if count > 1 and same[number]
     ]
 
 
@@ -192,13 +206,13 @@ def console_lines(findings: list[Finding]) -> list[str]:
     return lines
 
 
-def write_report(findings: list[Finding], left_out: list[dict[str, str]]) -> None:
+def write_report(findings: list[Finding], left_out: Sequence[LeftOut]) -> None:
     """metrics/data_report.csv: path, problem, action; sorted."""
-    lines = [(finding.path, _problem(finding), finding.action) for finding in findings]
-    lines += [(line["path"], line["problem"], line["action"]) for line in left_out]
-    cells = [[cell(printable(text)) for text in line] for line in sorted(lines)]
-    table = pd.DataFrame(cells, columns=["path", "problem", "action"])
-    write_text(REPORT, table.to_csv(index=False, lineterminator="\n"))
+    lines = [*left_out, *(LeftOut(finding.path, _problem(finding), finding.action) for finding in findings)]
+    with replaced_file(REPORT) as path, path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(LeftOut._fields)
+        writer.writerows([cell(printable(text)) for text in line] for line in sorted(lines))
 
 
 def refusal(findings: list[Finding], seen: int) -> DataError:
@@ -229,7 +243,7 @@ class Found:
     shape: tuple[int, int, int]  # H, W, C of the packed images
     seen: int  # all files or images, used or not
     findings: list[Finding]
-    sizes: list[tuple[int, int]]  # original (width, height) of each used image, or one for all
+    sizes: np.ndarray  # original (width, height) of each used image, int (n, 2), or one for all
     modes: Counter[str]  # Pillow's modes
 
     def words(self) -> str:
@@ -252,7 +266,8 @@ def summarize(found: Found, classes: list[str]) -> dict[str, Any]:
     """
     counts = {split: len(found.parts[split].labels) for split in SPLITS}
     labels = {split: np.bincount(found.parts[split].labels, minlength=len(classes)).tolist() for split in SPLITS}
-    images = {name: sum(labels[split][index] for split in SPLITS) for index, name in enumerate(classes)}
+    images = np.sum([labels[split] for split in SPLITS], axis=0)
+    each = dict(zip(classes, images.tolist(), strict=True))
     used, dropped = sum(counts.values()), _by_kind(found, DROPPED)
     return {
         "seen": found.seen,
@@ -262,10 +277,10 @@ def summarize(found: Found, classes: list[str]) -> dict[str, Any]:
         "problems": dropped,
         "remarks": _by_kind(found, USED),
         "splits": counts,
-        "classes": images if len(classes) <= LISTED else {"number": len(classes)} | _middle(list(images.values())),
+        "classes": each if len(classes) <= LISTED else {"number": len(classes)} | _middle(images),
         "imbalance": round(max(labels["train"]) / max(min(labels["train"]), 1), 2),
-        "width": _middle([width for width, _ in found.sizes]),
-        "height": _middle([height for _, height in found.sizes]),
+        "width": _middle(found.sizes[:, 0]),
+        "height": _middle(found.sizes[:, 1]),
         "modes": dict(found.modes),
     }
 
@@ -274,7 +289,7 @@ def _by_kind(found: Found, action: str) -> dict[str, int]:
     return dict(Counter(finding.kind for finding in found.findings if finding.action == action))
 
 
-def _middle(numbers: list[int]) -> dict[str, int]:
+def _middle(numbers: np.ndarray) -> dict[str, int]:
     """Minimum, lower median and maximum."""
-    ordered = sorted(numbers)
-    return {"min": ordered[0], "median": ordered[(len(ordered) - 1) // 2], "max": ordered[-1]}
+    ordered = np.sort(numbers)
+    return {"min": int(ordered[0]), "median": int(ordered[(len(ordered) - 1) // 2]), "max": int(ordered[-1])}

@@ -7,7 +7,7 @@ import shutil
 import signal
 import stat
 import warnings
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -147,43 +147,98 @@ class Outcome:
     found: str = ""  # description of the fault, and what to do
 
 
+FACTS = np.dtype(  # of a picture; one without 16-bit values has -1 for them
+    [
+        ("size", np.int32, 2),  # width, height
+        ("values", np.int32, 2),
+        ("mode", np.int8),
+        ("brightest", np.uint8),
+        ("blank", np.bool_),
+    ]
+)
+
+
+class Outcomes:
+    """The outcomes of N files: facts FACTS (N,), with modes as places in `modes`; faults and oddities by index."""
+
+    def __init__(self, number: int, *, modes: Sequence[str] = ()) -> None:
+        self._digests = np.zeros(number, "S16")  # half a sha256 tells pictures apart as well as the whole
+        self.facts = np.zeros(number, FACTS)
+        self.modes = [*modes]
+        self.faulty: dict[int, Outcome] = {}
+        self.odd: dict[int, tuple[str, ...]] = {}
+
+    def put(self, index: int, outcome: Outcome) -> None:
+        """Keep the outcome of a file."""
+        if outcome.fault:
+            self.faulty[index] = outcome
+            return
+        if outcome.oddities:
+            self.odd[index] = outcome.oddities
+        if outcome.mode not in self.modes:
+            self.modes.append(outcome.mode)
+        self._digests[index] = outcome.digest
+        self.facts[index] = (
+            (outcome.width, outcome.height),
+            outcome.values or (-1, -1),
+            self.modes.index(outcome.mode),
+            outcome.brightest,
+            outcome.blank,
+        )
+
+    def modes_of(self, used: np.ndarray) -> Counter[str]:
+        """The number of files by mode, of those at the indices `used` (n,)."""
+        counts = np.bincount(self.facts["mode"][used], minlength=len(self.modes)).tolist()
+        return +Counter(dict(zip(self.modes, counts, strict=True)))
+
+    def number_pictures(self) -> np.ndarray:
+        """A number for each file, int32 (N,), that is the same for the same picture; -1 for a faulty one.
+
+        It can be asked for once: to spare memory, the hashes of the pictures are then dropped.
+        """
+        numbers = np.unique(self._digests, return_inverse=True)[1].astype(np.int32)
+        numbers[list(self.faulty)] = -1
+        del self._digests
+        return numbers
+
+
 Slot = tuple[Path, int]  # the file that takes an image's pixels, and where in it
+Slots = Callable[[int], Slot | None]  # of a file by its index; None: its pixels are not kept
 
 
 @dataclass(frozen=True)
 class _Work:
-    files: list[File]
-    slots: dict[int, Slot]
+    files: Sequence[File]
+    slot: Slots
     decode: Callable[[bytes], Picture]
 
 
 def decode_files(
-    files: list[File],
-    slots: dict[int, Slot],
+    files: Sequence[File],
+    slot: Slots,
     *,
     size: tuple[int, int],
     fit: str = "crop",
     window: Sequence[int] | None = None,
     workers: int,
-) -> list[Outcome]:
+) -> Iterator[tuple[int, Outcome]]:
     """Decode every file to uint8 (H, W, 3), where `size` is (H, W), and write it to its slot, if it has one.
 
+    Yields the index and the outcome of each, in any order.
     For `fit` and `window` see `decode`. The number of workers does not change the result.
 
     Raises:
         DataError: a file has changed since download.
         MachineError: the system killed a worker.
     """
-    outcomes = [Outcome()] * len(files)
     chunks = [range(begin, min(begin + CHUNK, len(files))) for begin in range(0, len(files), CHUNK)]
     shrink = _compiled() if len(files) >= MANY else None
     read = partial(decode, size=size, channels=CHANNELS, fit=fit, window=window, shrink=shrink)
-    work = partial(_decode_some, _Work(files, slots, read))
+    work = partial(_decode_some, _Work(files, slot, read))
     with Progress("prepare", total=len(files), unit="img") as progress:
         for chunk, answers in share_out(work, chunks, workers=workers, lost=partial(_lost, files)):
-            outcomes[chunk.start : chunk.stop] = answers
+            yield from zip(chunk, answers, strict=True)
             progress.advance(len(chunk))
-    return outcomes
 
 
 def _compiled() -> Shrink:
@@ -214,8 +269,9 @@ def _decode_some(work: _Work, chunk: range) -> list[Outcome]:
         for index in chunk:
             limit_computing(PATIENCE)
             outcome, image = _decode_one(work.files[index], work.decode)
-            if image is not None and index in work.slots:
-                path, place = work.slots[index]
+            slot = work.slot(index)
+            if image is not None and slot:
+                path, place = slot
                 if path not in opened:
                     opened[path] = stack.enter_context(path.open("r+b", buffering=0))
                 opened[path].seek(place)
@@ -292,7 +348,7 @@ def _check_shape(width: int, height: int) -> None:
         raise Unfit("long and thin", f"{width}x{height}, one side over {LONGEST} times the other", "cut it")
 
 
-def _lost(files: list[File], index: int, code: int | None) -> Outcome:
+def _lost(files: Sequence[File], index: int, code: int | None) -> Outcome:
     """The outcome for a file that killed its worker; an error if the system did, possibly out of memory."""
     if code == -SIGKILL:
         raise MachineError(

@@ -3,9 +3,10 @@
 import csv
 import io
 import math
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from itertools import repeat
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,16 @@ MUCH = 2**29  # bytes of images from which compiled loops are worth the second t
 Shape = tuple[int, int, int]  # H, W, C of an image
 
 
+Sample = tuple[str, str, str]  # id, path, group; empty: none
+
+
 @dataclass(frozen=True)
 class Part:
-    """A split: label, id and path of each image, in the order of its array."""
+    """A split: the label of each image and its line in samples.csv, in the order of its array."""
 
     labels: np.ndarray  # int64
-    ids: list[str]
-    paths: list[str]
-    groups: list[str] = field(default_factory=list)  # empty: no image has one
+    samples: Iterable[Sample] = ()
+    grouped: bool = False  # some image has a group
 
 
 class ImageFile:
@@ -50,15 +53,14 @@ class ImageFile:
         """Where in the file the image at `position` begins."""
         return self._begin + position * self.bytes
 
-    def move(self, moves: list[tuple[int, int]]) -> None:
-        """Move images from old to new positions, both ascending; an image is read before another takes its place."""
-        down = [(old, new) for old, new in moves if new < old]
-        up = [(old, new) for old, new in reversed(moves) if new > old]
+    def move(self, old: np.ndarray, new: np.ndarray) -> None:
+        """Move images to new positions, both (n,) and ascending; an image is read before another takes its place."""
+        down, up = np.flatnonzero(new < old), np.flatnonzero(new > old)[::-1]
         with self.path.open("r+b", buffering=0) as file:
-            for old, new in down + up:
-                file.seek(self.place(old))
+            for at in chain(down, up):
+                file.seek(self.place(int(old[at])))
                 image = file.read(self.bytes)
-                file.seek(self.place(new))
+                file.seek(self.place(int(new[at])))
                 file.write(image)
 
     def _header(self, number: int) -> bytes:
@@ -127,14 +129,13 @@ def _chunks(images: np.ndarray) -> list[np.ndarray]:
 
 def _write_samples(path: Path, parts: dict[str, Part], classes: list[str]) -> None:
     """One row per image, in the order of the arrays: id, path, label, split, and group if any image has one."""
-    grouped = any(any(part.groups) for part in parts.values())
+    grouped = any(part.grouped for part in parts.values())
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["id", "path", "label", "split", *["group"] * grouped])
         for split, part in parts.items():
-            names = (classes[label] for label in part.labels)
-            groups = [part.groups] * grouped
-            writer.writerows(zip(part.ids, part.paths, names, repeat(split), *groups))
+            for label, (name, at, group) in zip(part.labels, part.samples, strict=True):
+                writer.writerow([name, at, classes[label], split, *[group] * grouped])
 
 
 def mean_and_std(images: np.ndarray) -> tuple[list[float], list[float]]:

@@ -1,6 +1,7 @@
 """Choose the images to use and their splits, for built-in sets and for own images."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,10 +16,12 @@ from imageclf.images.checks import (
     Finding,
     Found,
     class_remarks,
-    faults,
+    contradictions,
+    damages,
     name_remarks,
     near_name,
     no_validation,
+    one_picture_classes,
     refusal,
     remarks,
     set_remarks,
@@ -26,10 +29,10 @@ from imageclf.images.checks import (
 )
 from imageclf.images.counts import group_remarks
 from imageclf.images.dataset import SPLITS
-from imageclf.images.decode_all import CHANNELS, SIDE, Outcome, Slot, check_room, decode_files
-from imageclf.images.manifest import File, read_manifest
-from imageclf.images.packing import ImageFile, Part, image_files, write_images
-from imageclf.images.splits import choose_validation, few_of_each, find_units, split_units
+from imageclf.images.decode_all import CHANNELS, SIDE, Outcomes, Slot, check_room, decode_files
+from imageclf.images.manifest import GIVEN, Files, read_left_out
+from imageclf.images.packing import ImageFile, Part, Sample, image_files, write_images
+from imageclf.images.splits import NONE, TRAIN, choose_validation, few_of_each, find_units, split_units
 from imageclf.runtime.errors import DataError, ParamsError
 
 
@@ -69,11 +72,7 @@ def look_at_arrays(raw: Path, name: str, params: PrepareParams, *, folder: Path)
         raw_split, indices = origin[split]
         write_images(file, images[raw_split], indices)
     parts = {
-        split: Part(
-            labels=labels[raw_split][indices],
-            ids=[f"{raw_split}-{index:05d}" for index in indices],
-            paths=[f"{name}/{raw_split}/{index:05d}" for index in indices],
-        )
+        split: Part(labels[raw_split][indices], _numbered(name, raw_split, indices))
         for split, (raw_split, indices) in origin.items()
     }
     seen = sum(map(len, labels.values()))
@@ -85,9 +84,13 @@ def look_at_arrays(raw: Path, name: str, params: PrepareParams, *, folder: Path)
         (height, width, channels),
         seen=seen,
         findings=findings,
-        sizes=[(width, height)],
+        sizes=np.array([(width, height)]),
         modes=Counter({"RGB" if channels == 3 else "L": used}),
     )
+
+
+def _numbered(name: str, split: str, indices: np.ndarray) -> Iterator[Sample]:
+    return ((f"{split}-{index:05d}", f"{name}/{split}/{index:05d}", "") for index in indices)
 
 
 SPARE = ("not needed", "beyond prepare.per_class")  # kind and words
@@ -95,24 +98,29 @@ SPARE = ("not needed", "beyond prepare.per_class")  # kind and words
 
 @dataclass(frozen=True)
 class _Plan:
-    """What becomes of each file, by its index."""
+    """What becomes of N files."""
 
-    faulty: dict[int, Finding]
-    spare: set[int]  # training images beyond prepare.per_class
-    splits: dict[str, list[int]]  # the images of each split, in the order of its array
-    units: dict[str, int]  # of each class
+    faulty: dict[int, Finding]  # by the index of the file
+    spare: np.ndarray  # indices of training images beyond prepare.per_class
+    split: np.ndarray  # int8 (N,), the place in SPLITS; NONE: not used
+    position: np.ndarray  # int32 (N,), in the array of the split
+    units: np.ndarray  # of each class
 
     @property
-    def used(self) -> list[int]:
-        return sorted(index for indices in self.splits.values() for index in indices)
+    def used(self) -> np.ndarray:
+        """The indices of the images that are used, ascending."""
+        return np.flatnonzero(self.split != NONE)
 
-    def slots(self, arrays: dict[str, ImageFile]) -> dict[int, Slot]:
-        """Where each used image is written."""
-        return {
-            index: (arrays[split].path, arrays[split].place(position))
-            for split, indices in self.splits.items()
-            for position, index in enumerate(indices)
-        }
+    def of(self, split: str) -> np.ndarray:
+        """The indices of the images of a split, in the order of its array."""
+        return np.flatnonzero(self.split == SPLITS.index(split))
+
+    def slot(self, arrays: dict[str, ImageFile], index: int) -> Slot | None:
+        """Where a file's image is written, if it is used."""
+        if self.split[index] == NONE:
+            return None
+        array = arrays[SPLITS[self.split[index]]]
+        return array.path, array.place(int(self.position[index]))
 
 
 def look_at_folder(
@@ -126,37 +134,43 @@ def look_at_folder(
         MachineError: the disk is too small, or the system killed a worker.
     """
     # 1. Decode every file into the place that is its own if no picture is faulty, and none a copy.
-    files, left_out = read_manifest(raw, roots)
+    files, left_out = Files(raw, roots, classes), read_left_out(raw)
     seen = len(files) + len(left_out)
     side = SIDE if params.size == "auto" else params.size
     shape = (side, side, CHANNELS)
     check_room(folder, len(files) * side * side * CHANNELS)
     arrays = image_files(folder, shape)
-    guess = _plan(files, [Outcome(bytes.fromhex(file.sha256)) for file in files], params)
+    guess = _plan(files, np.unique(files.sha256, return_inverse=True)[1].astype(np.int32), {}, params)
     for split, array in arrays.items():
-        array.resize(len(guess.splits[split]))
+        array.resize(len(guess.of(split)))
     read = partial(decode_files, size=shape[:2], fit=params.fit, window=params.window, workers=workers)
-    outcomes = read(files, guess.slots(arrays))
+    outcomes = Outcomes(len(files))
+    for index, outcome in read(files, partial(guess.slot, arrays)):
+        outcomes.put(index, outcome)
 
     # 2. Drop or refuse unusable files.
-    plan = _plan(files, outcomes, params)
-    faulty, spare, used = plan.faulty, plan.spare, plan.used
+    pictures = outcomes.number_pictures()
+    plan = _plan(files, pictures, damages(files, outcomes), params)
+    faulty, used = plan.faulty, plan.used
     if faulty and params.on_bad == "fail":
         write_report([replace(finding, action=STOPS) for finding in faulty.values()], left_out)
         raise refusal(list(faulty.values()), seen)
 
     # 3. Split the others.
     counts = _counts(files, plan, classes)
-    findings = [*faulty.values(), *(Finding(files[index].path, *SPARE, LEFT_OUT) for index in sorted(spare))]
+    findings = [*faulty.values(), *(Finding(files[index].path, *SPARE, LEFT_OUT) for index in plan.spare)]
     shortage = _shortage(counts, files)
     if shortage:
         write_report(findings, left_out)
         raise shortage
-    given = frozenset(file.split for file in files)
-    findings += remarks(files, outcomes, used)
-    findings += set_remarks(files, outcomes, used, has_window=params.window is not None, fit=params.fit, side=side)
-    findings += class_remarks(counts, given=given, units=plan.units) + name_remarks(counts, given=given)
-    if any(file.group for file in files):
+    given = frozenset(GIVEN[split] for split in np.unique(files.given))
+    findings += remarks(files, outcomes, pictures, used)
+    shown = outcomes.facts[used]
+    findings += set_remarks(shown, has_window=params.window is not None, fit=params.fit, side=side)
+    findings += one_picture_classes(files.labels[used], pictures[used], classes)
+    units = dict(zip(classes, plan.units.tolist(), strict=True))
+    findings += class_remarks(counts, given=given, units=units) + name_remarks(counts, given=given)
+    if files.groups:
         asked = {"test": params.test_fraction, "val": params.val_fraction}
         findings += group_remarks(counts, {split: asked[split] for split in asked if split not in given})
     if (params.val_fraction or "val" in given) and not any(of["val"] for of in counts.values()):
@@ -165,87 +179,38 @@ def look_at_folder(
     assert seen == len(used) + len(left_out) + sum(finding.action != USED for finding in findings)
 
     # 4. Move the images whose place is another than guessed, and decode again those that are new to their split.
-    slots = plan.slots(arrays)
-    if news := sorted(_move(guess, plan, arrays)):
-        again = read([files[index] for index in news], {at: slots[index] for at, index in enumerate(news)})
-        assert again == [outcomes[index] for index in news]
+    _move(guess, plan, arrays)
+    news = np.flatnonzero((plan.split != guess.split) & (plan.split != NONE)).tolist()
+    if news:
+        again = Outcomes(len(news), modes=outcomes.modes)
+        for at, outcome in read([files[index] for index in news], lambda at: plan.slot(arrays, news[at])):
+            again.put(at, outcome)
+        assert (again.facts == outcomes.facts[news]).all()
 
     # 5. Return the splits.
     return Found(
-        {split: _part(indices, files, classes) for split, indices in plan.splits.items()},
+        {split: _part(files, plan.of(split)) for split in SPLITS},
         shape,
         seen=seen,
         findings=findings,
-        sizes=[(outcomes[index].width, outcomes[index].height) for index in used],
-        modes=Counter(outcomes[index].mode for index in used),
+        sizes=shown["size"],
+        modes=outcomes.modes_of(used),
     )
 
 
-def _plan(files: list[File], outcomes: list[Outcome], params: PrepareParams) -> _Plan:
-    faulty = faults(files, outcomes)
-    sound = [index for index in range(len(files)) if index not in faulty]
-    splits, spare, units = _place(files, outcomes, sound, params)
-    used = [index for index in sound if index not in spare]
-    each = {split: [index for index in used if splits[index] == split] for split in SPLITS}
-    return _Plan(faulty, spare, each, units)
-
-
-def _move(guess: _Plan, plan: _Plan, arrays: dict[str, ImageFile]) -> set[int]:
-    """Move the images that stay in their split to their places; returns those whose places wait for them."""
-    news: set[int] = set()
-    for split, array in arrays.items():
-        old = {index: position for position, index in enumerate(guess.splits[split])}
-        indices = plan.splits[split]
-        array.resize(max(len(old), len(indices)))
-        array.move([(old[index], position) for position, index in enumerate(indices) if index in old])
-        array.resize(len(indices))
-        news.update(index for index in indices if index not in old)
-    return news
-
-
-def _counts(files: list[File], plan: _Plan, classes: list[str]) -> dict[str, dict[str, int]]:
-    """The number of images by class and split."""
-    pairs = Counter((files[index].label, split) for split, indices in plan.splits.items() for index in indices)
-    return {name: {split: pairs[name, split] for split in SPLITS} for name in classes}
-
-
-def _shortage(counts: dict[str, dict[str, int]], files: list[File]) -> DataError | None:
-    """The error if a class has no training image, or no class has a test image; `counts` by class and split."""
-    for name, of in counts.items():
-        if not of["train"]:
-            its = [file for file in files if file.label == name]
-            given = all(file.split for file in its)
-            near = near_name(name, counts, "train") if given else ""
-            return DataError(
-                f"class {name!r} has no image to train on: {of['val']} are for validation, {of['test']} for test, of "
-                f"{len(its)} files; add some{' to train' if given else ''}"
-                f"{f' (did you mean the class {near!r}, which has some?)' if near else ''}"
-            )
-    if not any(of["test"] for of in counts.values()):
-        whole = ", as groups stay whole; make smaller groups" if any(file.group for file in files) else "; add images"
-        return DataError(
-            f"none of {sum(sum(of.values()) for of in counts.values()):,} images is in the test split{whole}, "
-            "assign some to it by a test/ folder or in labels.csv, or raise prepare.test_fraction"
-        )
-    return None
-
-
-def _place(
-    files: list[File], outcomes: list[Outcome], sound: list[int], params: PrepareParams
-) -> tuple[dict[int, str], set[int], dict[str, int]]:
-    """The split of each usable image by its index, the training images beyond prepare.per_class, the units by class.
+def _plan(files: Files, pictures: np.ndarray, damaged: dict[int, Finding], params: PrepareParams) -> _Plan:
+    """Where each file's image goes; `pictures` int32 (N,) is equal for copies, -1 for a damaged file.
 
     Raises:
         DataError: images that must stay together are given to several splits.
     """
-    contents = _contents(files, outcomes, sound)
-    groups, given, labels = (
-        np.array([getattr(files[index], name) for index in sound], dtype=np.str_)
-        for name in ("group", "split", "label")
-    )
-    unit, key = find_units(contents, groups)
-    _check_given(unit, given, [files[index] for index in sound])
-    words = split_units(
+    faulty = damaged | contradictions(files, pictures)
+    sound = np.ones(len(files), bool)
+    sound[list(faulty)] = False
+    labels, given = files.labels[sound], files.given[sound]
+    unit, key = find_units(_contents(files, pictures, sound), files.group[sound], files.groups)
+    _check_given(unit, given, files, sound)
+    places = split_units(
         unit,
         key,
         given,
@@ -254,37 +219,82 @@ def _place(
         test_fraction=params.test_fraction,
         seed=params.seed,
     )
-    training = np.flatnonzero(words == "train")
-    few = few_of_each(labels[training], contents[training], count=params.per_class, seed=params.seed)
-    units = Counter(label for label, _ in set(zip(labels.tolist(), unit.tolist(), strict=True)))
-    return dict(zip(sound, words.tolist(), strict=True)), {sound[at] for at in training[~few]}, units
+    pairs = np.unique(labels * np.int64(len(key)) + unit)
+    units = np.bincount(pairs // max(len(key), 1), minlength=len(files.classes))
+    spare = np.zeros(len(places), bool)
+    if params.per_class is not None:
+        training, contents = places == TRAIN, _contents(files, pictures, sound)
+        spare[training] = ~few_of_each(labels[training], contents[training], count=params.per_class, seed=params.seed)
+        places[spare] = NONE
+    split = np.full(len(files), NONE, np.int8)
+    split[sound] = places
+    position = np.zeros(len(files), np.int32)
+    for place in range(len(SPLITS)):
+        its = split == place
+        position[its] = np.arange(its.sum(), dtype=np.int32)
+    return _Plan(faulty, np.flatnonzero(sound)[spare], split, position, units)
 
 
-def _check_given(unit: np.ndarray, given: np.ndarray, files: list[File]) -> None:
-    first: dict[int, int] = {}
-    for at in np.flatnonzero(given != "").tolist():
-        other = first.setdefault(int(unit[at]), at)
-        if given[other] != given[at]:
-            raise DataError(
-                f"{files[other].path} is given to {given[other]} and {files[at].path} to {given[at]}, and copies of a "
-                f"picture join their groups {files[other].group!r} and {files[at].group!r}; give both to one split"
+def _move(guess: _Plan, plan: _Plan, arrays: dict[str, ImageFile]) -> None:
+    """Move the images that stay in their split to their places."""
+    for place, split in enumerate(SPLITS):
+        stay = (guess.split == place) & (plan.split == place)
+        before, after = len(guess.of(split)), len(plan.of(split))
+        arrays[split].resize(max(before, after))
+        arrays[split].move(guess.position[stay], plan.position[stay])
+        arrays[split].resize(after)
+
+
+def _counts(files: Files, plan: _Plan, classes: list[str]) -> dict[str, dict[str, int]]:
+    """The number of images by class and split."""
+    counts = {split: np.bincount(files.labels[plan.of(split)], minlength=len(classes)).tolist() for split in SPLITS}
+    return {name: {split: counts[split][label] for split in SPLITS} for label, name in enumerate(classes)}
+
+
+def _shortage(counts: dict[str, dict[str, int]], files: Files) -> DataError | None:
+    """The error if a class has no training image, or no class has a test image; `counts` by class and split."""
+    for label, (name, of) in enumerate(counts.items()):
+        if not of["train"]:
+            its = files.given[files.labels == label]
+            given = bool((its != NONE).all())
+            near = near_name(name, counts, "train") if given else ""
+            return DataError(
+                f"class {name!r} has no image to train on: {of['val']} are for validation, {of['test']} for test, of "
+                f"{len(its)} files; add some{' to train' if given else ''}"
+                f"{f' (did you mean the class {near!r}, which has some?)' if near else ''}"
             )
+    if not any(of["test"] for of in counts.values()):
+        whole = ", as groups stay whole; make smaller groups" if files.groups else "; add images"
+        return DataError(
+            f"none of {sum(sum(of.values()) for of in counts.values()):,} images is in the test split{whole}, "
+            "assign some to it by a test/ folder or in labels.csv, or raise prepare.test_fraction"
+        )
+    return None
 
 
-def _contents(files: list[File], outcomes: list[Outcome], sound: list[int]) -> np.ndarray:
+def _check_given(unit: np.ndarray, given: np.ndarray, files: Files, sound: np.ndarray) -> None:
+    which = np.flatnonzero(given != NONE)
+    first = which[np.unique(unit[which], return_index=True)[1]]  # of each unit
+    of_unit = np.zeros(len(unit), np.int64)
+    of_unit[unit[first]] = first
+    torn = which[given[of_unit[unit[which]]] != given[which]]
+    if len(torn):
+        indices = np.flatnonzero(sound)
+        file, other = files[indices[torn[0]]], files[indices[of_unit[unit[torn[0]]]]]
+        raise DataError(
+            f"{other.path} is given to {other.split} and {file.path} to {file.split}, and copies of a picture join "
+            f"their groups {other.group!r} and {file.group!r}; give both to one split"
+        )
+
+
+def _contents(files: Files, pictures: np.ndarray, sound: np.ndarray) -> np.ndarray:
     """uint64 for each usable image: the beginning of the lowest sha256 of the files that show the same."""
-    lowest: dict[bytes, str] = {}
-    for index in sound:
-        digest, sha256 = outcomes[index].digest, files[index].sha256
-        lowest[digest] = min(lowest.get(digest, sha256), sha256)
-    return np.array([int(lowest[outcomes[index].digest][:16], 16) for index in sound], np.uint64)
+    lowest = np.full(pictures.max(initial=0) + 1, np.iinfo(np.uint64).max)
+    np.minimum.at(lowest, pictures[sound], files.sha256[sound])
+    return lowest[pictures[sound]]
 
 
-def _part(indices: list[int], files: list[File], classes: list[str]) -> Part:
-    number = {name: label for label, name in enumerate(classes)}
-    paths = [files[index].path for index in indices]
-    labels = np.array([number[files[index].label] for index in indices], np.int64)
-    groups = [files[index].group for index in indices]
-    return Part(
-        labels, ids=paths, paths=paths, groups=groups
-    )  # unlike numbers, paths stay the same if images are added
+def _part(files: Files, indices: np.ndarray) -> Part:
+    # Unlike numbers, paths stay the same if images are added.
+    samples = ((file.path, file.path, file.group) for file in map(files.__getitem__, indices))
+    return Part(files.labels[indices].astype(np.int64), samples, grouped=bool((files.group[indices] >= 0).any()))

@@ -5,8 +5,10 @@ import math
 
 import numpy as np
 
+from imageclf.images.dataset import SPLITS
 from imageclf.randomness import permutation, random_bits
 
+TRAIN, VAL, TEST, NONE = range(4)  # places in SPLITS, and none of them
 CHOSEN = 1  # the random stream of per_class, separate from that of the splits
 LEAST = {"test": 2, "val": 3}  # units of a class that guarantee it one there
 SLACK = 0.02  # of a class's units: how far chance may move a border between splits
@@ -25,19 +27,19 @@ def choose_validation(labels: np.ndarray, *, fraction: float, seed: int) -> np.n
     return chosen
 
 
-def find_units(contents: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def find_units(contents: np.ndarray, group: np.ndarray, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """Join images that must stay together: of equal content, of one group, and through others.
 
-    In: hashes of the contents uint64 (N,), names of the groups (N,), empty for an image alone. Out: the number of each
-    image's unit (N,), and a key of each unit uint64 (U,) that stays the same when images join it: the smallest hash of
-    its groups' names, or else its content.
+    In: hashes of the contents uint64 (N,), the number of each image's group (N,), -1 for an image alone, and the
+    groups' names. Out: the number of each image's unit (N,), and a key of each unit uint64 (U,) that stays the same
+    when images join it: the smallest hash of its groups' names, or else its content.
     """
-    copies = np.unique(contents, return_inverse=True)[1]
-    named = groups != ""
+    different, copies = np.unique(contents, return_inverse=True)
+    copies = copies.astype(np.int32)
+    named = group >= 0
     if not named.any():
-        return copies, np.unique(contents)
-    names, group = np.unique(groups, return_inverse=True)
-    group = np.where(named, group, len(names) + copies)
+        return copies, different
+    number, group = group, np.where(named, group, len(names) + copies)
     unit = np.arange(len(contents))
     while True:
         before = unit
@@ -48,7 +50,7 @@ def find_units(contents: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np
         if (unit == before).all():
             break
     unit = np.unique(unit, return_inverse=True)[1]
-    keys = np.array([_hash(name) for name in names.tolist()], np.uint64)[np.where(named, group, 0)]
+    keys = np.array([_hash(name) for name in names], np.uint64)[number]
     key = np.full(unit.max() + 1, np.iinfo(np.uint64).max)
     np.minimum.at(key, unit[named], keys[named])
     grouped = np.isin(unit, unit[named])
@@ -70,7 +72,10 @@ def split_units(
     test_fraction: float,
     seed: int,
 ) -> np.ndarray:
-    """The split (N,) of each image, from its unit (N,) and the units' keys (U,), given splits (N,) and labels (N,).
+    """The split of each image, int8 (N,), as its place in SPLITS.
+
+    In: the unit of each image (N,) and the units' keys (U,), the place of given splits (N,), NONE for an image without
+    one, and labels (N,).
 
     A unit is a picture with its copies, or a group. It goes to one split whole, by a random place in [0, 1) that
     depends only on its key and the seed: the lowest are for the test, the next for validation. Fractions count units.
@@ -86,48 +91,51 @@ def split_units(
     A unit with an image that is given to validation or test goes there; the others are dealt.
     """
     fractions = {
-        "test": 0.0 if "test" in given else test_fraction,
-        "val": 0.0 if "val" in given else val_fraction,
+        TEST: 0.0 if (given == TEST).any() else test_fraction,
+        VAL: 0.0 if (given == VAL).any() else val_fraction,
     }
     place = random_bits(seed, key)
-    split = np.full(len(key), "", "<U5")
-    for word in ("val", "test"):
-        split[unit[given == word]] = word
-    dealt = np.flatnonzero(split == "")
-    classes = [np.intersect1d(members, dealt) for members in sorted(_by_class(unit, labels, len(key)), key=len)]
+    split = np.full(len(key), NONE, np.int8)
+    for held in (VAL, TEST):
+        split[unit[given == held]] = held
+    classes = [members[split[members] == NONE] for members in sorted(_by_class(unit, labels, len(key)), key=len)]
     classes = [members[np.argsort(place[members])] for members in classes if len(members)]
     for members in classes:
         _deal(split, members, place, fractions)
     for members in classes:
-        if "train" not in split[members]:  # rarer classes took all of its units elsewhere
-            split[members[-1]] = "train"
+        if not (split[members] == TRAIN).any():  # rarer classes took all of its units elsewhere
+            split[members[-1]] = TRAIN
     return split[unit]
 
 
 def _by_class(unit: np.ndarray, labels: np.ndarray, units: int) -> list[np.ndarray]:
     """The units of each class, in the order of the classes' names."""
-    names, number = np.unique(labels, return_inverse=True)
-    pairs = np.unique(number * units + unit)
-    return np.split(pairs % max(units, 1), np.searchsorted(pairs, np.arange(1, len(names)) * units))
+    names, pairs = np.unique(labels, return_inverse=True)
+    pairs *= units  # in place: this is where prepare needs most memory
+    pairs += unit
+    pairs = np.unique(pairs)
+    borders = np.searchsorted(pairs, np.arange(1, len(names)) * units)
+    pairs %= max(units, 1)
+    return np.split(pairs, borders)
 
 
-def _deal(split: np.ndarray, its: np.ndarray, place: np.ndarray, fractions: dict[str, float]) -> None:
+def _deal(split: np.ndarray, its: np.ndarray, place: np.ndarray, fractions: dict[int, float]) -> None:
     """Set the `split` of those of a class's units, in the order of their places, that have none yet."""
-    free = its[split[its] == ""]
-    trained = "train" in split[its]
+    free = its[split[its] == NONE]
+    trained = bool((split[its] == TRAIN).any())
     taken = 0
     for name, wanted in _counts(place[its] / 2.0**64, fractions).items():
         missing = max(wanted - int((split[its] == name).sum()), 0)
         count = min(missing, max(len(free) - taken - (not trained), 0))
         split[free[taken : taken + count]] = name
         taken += count
-    split[free[taken:]] = "train"
+    split[free[taken:]] = TRAIN
 
 
-def _counts(places: np.ndarray, fractions: dict[str, float]) -> dict[str, int]:
+def _counts(places: np.ndarray, fractions: dict[int, float]) -> dict[int, int]:
     """How many of a class's units each split gets, by their places (n,) in [0, 1)."""
     number = len(places)
-    least = {name: int(fraction > 0 and number >= LEAST[name]) for name, fraction in fractions.items()}
+    least = {name: int(fraction > 0 and number >= LEAST[SPLITS[name]]) for name, fraction in fractions.items()}
     room = number - 1 - sum(least.values())  # one stays in training
     counts, until, border = {}, 0.0, 0
     for name, fraction in fractions.items():

@@ -17,7 +17,7 @@ def read(root: Path, table: str) -> Manifest:
 
 
 def rows(manifest: Manifest) -> list[tuple[str, ...]]:
-    return list(manifest.files[["path", "label", "split", "group"]].itertuples(index=False, name=None))
+    return [(row.path, row.label, row.split, row.group) for row in manifest.rows()]
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,14 @@
 import os
 import shutil
 import socket
+from itertools import islice
 from pathlib import Path
 
 import pytest
 from dvc.fs import localfs
 from dvc.ignore import DvcIgnoreFilter
 
+from imageclf.datasets import folder, hashes
 from imageclf.datasets.folder import Manifest, make_manifest, missed
 from imageclf.runtime.errors import DataError
 
@@ -26,11 +28,11 @@ def made(root: Path, paths: list[str]) -> Path:
 
 
 def lines(manifest: Manifest) -> list[tuple[str, str, str]]:
-    return list(manifest.files[["path", "label", "split"]].itertuples(index=False, name=None))
+    return [(row.path, row.label, row.split) for row in manifest.rows()]
 
 
 def left_out(manifest: Manifest) -> dict[str, str]:
-    return dict(manifest.left_out[["path", "problem"]].itertuples(index=False, name=None))
+    return {path: problem for path, problem, _ in manifest.left_out}
 
 
 LAYOUTS: list[tuple[list[str], list[tuple[str, str, str]]]] = [
@@ -157,7 +159,7 @@ def test_layouts(tmp_path: Path, paths: list[str], expected: list[tuple[str, str
     manifest = make_manifest([str(made(tmp_path / "own", paths))])
     assert sorted(lines(manifest)) == sorted(expected)
     assert manifest.classes == sorted({label for _, label, _ in expected})
-    assert manifest.left_out.empty
+    assert manifest.left_out == []
 
 
 @pytest.mark.parametrize(("paths", "words"), WRONG_LAYOUTS, ids=str)
@@ -389,13 +391,13 @@ def cached(cache: Path, link: Path) -> None:
 def test_the_links_that_dvc_makes_are_read(tmp_path: Path) -> None:
     made(tmp_path / "own", [*PAIR, "labels.csv"])
     (tmp_path / "own/labels.csv").write_text("path,label\nant/1.jpg,x\nbee/1.jpg,y\n")
-    before = make_manifest([str(tmp_path / "own")]).files
+    before = list(make_manifest([str(tmp_path / "own")]).rows())
     for path in [*PAIR, "labels.csv"]:
         cached(tmp_path / "shared", tmp_path / "own" / path)
     (tmp_path / "linked").symlink_to(tmp_path / "own")
     for name in ("own", "linked"):
         manifest = make_manifest([str(tmp_path / name)])
-        assert manifest.files.equals(before)
+        assert list(manifest.rows()) == before
         assert left_out(manifest) == {"labels.csv": "the table of classes"}
 
 
@@ -507,7 +509,7 @@ def test_two_folders_are_added(tmp_path: Path) -> None:
     roots = [str(made(tmp_path / "a", PAIR)), str(made(tmp_path / "b", ["train/ant/2", "train/cat/2", ".x"]))]
     manifest = make_manifest(roots)
     assert manifest.classes == ["ant", "bee", "cat"]
-    assert manifest.files["root"].tolist() == [0, 0, 1, 1]
+    assert [row.root for row in manifest.rows()] == [0, 0, 1, 1]
     assert list(left_out(manifest)) == [f"{roots[1]}/.x"]
 
 
@@ -542,15 +544,33 @@ def test_a_path_that_is_no_folder_of_images(
 def test_the_order_on_the_disk_does_not_matter(tmp_path: Path) -> None:
     paths = [f"{name}/{number}" for name in ("b", "a", "\u00e4") for number in range(20)]
     tables = [
-        make_manifest([str(made(tmp_path / folder, order))]).files
+        list(make_manifest([str(made(tmp_path / folder, order))]).rows())
         for folder, order in (("x", paths), ("y", paths[::-1]))
     ]
-    assert tables[0].equals(tables[1])
+    assert tables[0] == tables[1]
 
 
 def test_one_changed_file_is_one_changed_line(tmp_path: Path) -> None:
     made(tmp_path, [*PAIR, "ant/2.jpg"])
-    before = make_manifest([str(tmp_path)]).files
+    before = set(make_manifest([str(tmp_path)]).rows())
     (tmp_path / "ant/2.jpg").write_text("other")
-    after = make_manifest([str(tmp_path)]).files
-    assert before.compare(after).index.map(after["path"].to_dict()).tolist() == ["ant/2.jpg"]
+    after = set(make_manifest([str(tmp_path)]).rows())
+    assert [row.path for row in after - before] == [row.path for row in before - after] == ["ant/2.jpg"]
+
+
+def test_a_run_that_was_killed_goes_on_with_the_hashes_of_unchanged_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder, "PART", 2)
+    paths = [f"{name}/{number}.jpg" for name in ("ant", "bee") for number in range(3)]
+    manifest = make_manifest([str(made(tmp_path / "own", paths))])
+    whole, kept = list(manifest.rows()), tmp_path / "kept"
+    kept.mkdir()
+    assert list(islice(manifest.rows(kept), 5)) == whole[:5]  # three parts
+    (tmp_path / "own/ant/2.jpg").write_text("changed")
+
+    monkeypatch.setattr(hashes, "_sha256", lambda _: "hashed again")
+    again = list(manifest.rows(kept))
+    assert [row.path for row in again if row.sha256 == "hashed again"] == ["ant/2.jpg", "bee/0.jpg"]  # the second part
+    assert again[:2] + again[4:] == whole[:2] + whole[4:]
+    assert again[2].bytes == len("changed")

@@ -19,9 +19,9 @@ LAYOUTS = [
 @pytest.mark.parametrize(("paths", "groups"), LAYOUTS, ids=str)
 def test_the_first_folder_inside_a_class_is_the_group(tmp_path: Path, paths: list[str], groups: list[str]) -> None:
     root = str(made(tmp_path, paths))
-    files = make_manifest([root], by_folder=True).files.set_index("path")["group"]
-    assert files[paths].tolist() == groups
-    assert set(make_manifest([root]).files["group"]) == {""}
+    found = {row.path: row.group for row in make_manifest([root], by_folder=True).rows()}
+    assert [found[path] for path in paths] == groups
+    assert {row.group for row in make_manifest([root]).rows()} == {""}
 
 
 @pytest.mark.parametrize("paths", [["train/ant/tom/1", "train/bee/1", "test/ant/tom/2"], ["train/a/t/1", "val/b/t/1"]])

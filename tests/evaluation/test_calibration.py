@@ -3,19 +3,16 @@
 import numpy as np
 import pytest
 
+from imageclf.evaluation import scores
 from imageclf.evaluation.calibration import expected_calibration_error, fit_temperature, reliability_table
-from imageclf.evaluation.scores import Answers, cross_entropy
-
-
-def calibrated(logits: np.ndarray, temperature: float) -> np.ndarray:
-    return Answers(logits, np.zeros(len(logits), int)).at(temperature).probabilities
+from imageclf.evaluation.scores import Answers, cross_entropy, log_softmax
 
 
 def drawn(temperature: float, count: int = 60_000) -> tuple[np.ndarray, np.ndarray]:
     """Logits (N, 5), and labels drawn with the probabilities that these have at a temperature."""
     random = np.random.default_rng(1)
     logits = random.normal(0, 3, (count, 5)).astype(np.float32)
-    places = random.random(count)[:, None] > calibrated(logits, temperature).cumsum(axis=1)
+    places = random.random(count)[:, None] > np.exp(log_softmax(logits / temperature)).cumsum(axis=1)
     return logits, np.minimum(places.sum(axis=1), 4)
 
 
@@ -34,16 +31,27 @@ def test_no_other_temperature_costs_less() -> None:
 def test_calibration_takes_the_error_away() -> None:
     logits, labels = drawn(2.5)
     before, after = (
-        expected_calibration_error(reliability_table(calibrated(logits, temperature), labels))
-        for temperature in (1.0, fit_temperature(logits, labels))
+        expected_calibration_error(reliability_table(answers.highest, answers.correct))
+        for answers in (Answers(logits, labels), Answers(logits, labels, fit_temperature(logits, labels)))
     )
     assert before > 0.2
     assert after < 0.01
 
 
 def test_a_temperature_changes_no_prediction() -> None:
-    logits, _ = drawn(1.0, 1000)
-    assert (calibrated(logits, 7.3).argmax(axis=1) == logits.argmax(axis=1)).all()
+    logits, labels = drawn(1.0, 1000)
+    assert (Answers(logits, labels, 7.3).predictions == logits.argmax(axis=1)).all()
+
+
+def test_how_many_images_are_taken_at_a_time_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits, labels = drawn(2.0, 1001)
+    found = []
+    for logits_at_a_time in (5 * 1001, 5 * 7, 5, 1):
+        monkeypatch.setattr(scores, "CHUNK", logits_at_a_time)
+        answers = Answers(logits, labels, 0.7)
+        columns = (answers.predictions, answers.highest, answers.ahead, answers.losses)
+        found.append([fit_temperature(logits, labels), *(column.tobytes() for column in columns)])
+    assert all(columns == found[0] for columns in found)
 
 
 def test_huge_logits_and_a_perfect_classifier_stay_numbers() -> None:
@@ -53,8 +61,7 @@ def test_huge_logits_and_a_perfect_classifier_stay_numbers() -> None:
 
 def test_the_error_is_the_one_worked_out_by_hand() -> None:
     # Bins of 1/15: .62 and .64 share one, .95 is alone.
-    probabilities = np.array([[0.62, 0.38], [0.64, 0.36], [0.05, 0.95]])
-    table = reliability_table(probabilities, np.array([0, 1, 1]))
+    table = reliability_table(np.array([0.62, 0.64, 0.95]), np.array([True, False, True]))
     assert table["images"].tolist() == [2, 1]
     assert table["lower"].tolist() == pytest.approx([9 / 15, 14 / 15])
     assert table["confidence"].tolist() == pytest.approx([0.63, 0.95])
@@ -63,6 +70,6 @@ def test_the_error_is_the_one_worked_out_by_hand() -> None:
 
 
 def test_every_image_is_in_a_bin_and_certainty_in_the_last() -> None:
-    table = reliability_table(np.array([[1.0, 0.0], [0.5, 0.5], [2 / 3, 1 / 3]]), np.zeros(3, int))
+    table = reliability_table(np.array([1.0, 0.5, 2 / 3]), np.ones(3, bool))
     assert table["images"].sum() == 3
     assert table["upper"].iloc[-1] == 1

@@ -61,8 +61,8 @@ def test_of_many_classes_the_label_and_the_best_five_are_kept() -> None:
 
 
 def test_mistakes_come_most_confident_first_and_ties_in_order() -> None:
-    probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.8, 0.2], [0.2, 0.8], [0.4, 0.6]])
-    labels = np.array([0, 1, 1, 0, 0])  # the first is right
-    assert most_confident_mistakes(labels, probabilities, 10).tolist() == [2, 3, 1, 4]
-    assert most_confident_mistakes(labels, probabilities, 2).tolist() == [2, 3]
-    assert most_confident_mistakes(labels, probabilities, 0).tolist() == []
+    confidence = np.array([0.9, 0.6, 0.8, 0.8, 0.6])
+    correct = np.array([True, False, False, False, False])
+    assert most_confident_mistakes(correct, confidence, 10).tolist() == [2, 3, 1, 4]
+    assert most_confident_mistakes(correct, confidence, 2).tolist() == [2, 3]
+    assert most_confident_mistakes(correct, confidence, 0).tolist() == []

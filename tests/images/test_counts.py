@@ -10,7 +10,7 @@ def lines(counts: list[tuple[int, int, int]]) -> list[str]:
     parts = {}
     for at, split in enumerate(("train", "val", "test")):
         labels = np.repeat(np.arange(len(counts)), [row[at] for row in counts])
-        parts[split] = Part(labels, [], [])
+        parts[split] = Part(labels)
     return class_lines(parts, [f"c{at}" for at in range(len(counts))])
 
 

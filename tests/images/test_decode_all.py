@@ -34,7 +34,8 @@ def decoded(files: list[File], folder: Path, *, workers: int) -> tuple[list[Outc
     array = ImageFile(folder / f"pixels{workers}", (SIDE, SIDE, 3))
     array.resize(len(files))
     slots = {index: (array.path, array.place(index)) for index in range(len(files))}
-    return decode_files(files, slots, size=(SIDE, SIDE), workers=workers), np.load(array.path)
+    outcomes = dict(decode_files(files, slots.get, size=(SIDE, SIDE), workers=workers))
+    return [outcomes[index] for index in range(len(files))], np.load(array.path)
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +113,7 @@ def test_a_file_that_changed_since_download_is_refused(tmp_path: Path, change: s
     elif change == "size":
         Path(file.place).write_bytes(CORPUS[0].content + b"!")
     with pytest.raises(DataError, match=r"a\.png was changed or removed since download; run dvc repro"):
-        decode_files([file], {}, size=(SIDE, SIDE), workers=1)
+        list(decode_files([file], lambda _: None, size=(SIDE, SIDE), workers=1))
 
 
 def test_images_that_the_disk_has_no_room_for_are_refused_before_any_work(tmp_path: Path) -> None:

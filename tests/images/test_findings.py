@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -15,12 +16,13 @@ from imageclf.images.checks import (
     console_lines,
     name_remarks,
     no_validation,
+    one_picture_classes,
     set_remarks,
     write_report,
 )
 from imageclf.images.counts import group_remarks
-from imageclf.images.decode_all import Outcome
-from imageclf.images.manifest import File
+from imageclf.images.decode_all import Outcome, Outcomes
+from imageclf.images.manifest import LeftOut
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx"])
@@ -37,7 +39,7 @@ def test_a_report_can_be_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     hostile = ['b/<img src=x onerror="1">.png', "a/\ud800,;\"'\n.png", "=cmd|' /C calc'!A0"]
     findings = [Finding(path, "damaged", "cannot be read (x)", DROPPED) for path in hostile]
-    write_report(findings, [{"path": "-link", "problem": "a link", "action": "left out"}])
+    write_report(findings, [LeftOut("-link", "a link", "left out")])
     table = pd.read_csv("metrics/data_report.csv", dtype=str, keep_default_na=False)
     assert table["path"].tolist() == ["'-link", "'" + hostile[2], "a/\\ud800,;\"'\\n.png", hostile[0]]
     assert table["problem"].tolist() == ["a link", *["damaged: cannot be read (x)"] * 3]
@@ -48,10 +50,10 @@ def outcome(**facts: object) -> Outcome:
 
 
 def remarked(outcomes: list[Outcome], *, has_window: bool = False, fit: str = "crop", side: int = 8) -> dict[str, str]:
-    outcomes = [replace(outcome, digest=bytes([index])) for index, outcome in enumerate(outcomes)]
-    files = [File("", f"ant/{index}", "ant", "", 0, "") for index in range(len(outcomes))]
-    used = list(range(len(outcomes)))
-    found = set_remarks(files, outcomes, used, has_window=has_window, fit=fit, side=side)
+    kept = Outcomes(len(outcomes))
+    for index, outcome in enumerate(outcomes):
+        kept.put(index, outcome)
+    found = set_remarks(kept.facts, has_window=has_window, fit=fit, side=side)
     return {finding.kind: finding.found for finding in found}
 
 
@@ -118,9 +120,8 @@ def test_pictures_that_are_enlarged_are_told() -> None:
 
 
 def test_a_class_of_one_picture_is_told() -> None:
-    files = [File("", name, name[:3], "", 0, "") for name in ("ant/0", "ant/1", "bee/0", "bee/1", "cat/0")]
-    outcomes = [outcome(digest=digest) for digest in (b"1", b"1", b"2", b"3", b"4")]
-    found = set_remarks(files, outcomes, [0, 1, 2, 3, 4], has_window=False, fit="crop", side=60)
+    labels, pictures = np.array([0, 0, 1, 1, 2, 4, 4]), np.array([5, 5, 0, 1, 2, 3, 2])
+    found = one_picture_classes(labels, pictures, ["ant", "bee", "cat", "dog", "elk"])
     assert [(finding.path, finding.kind) for finding in found] == [("class ant", "one picture")]
     assert console_lines(found) == ["one picture: class ant"]
 

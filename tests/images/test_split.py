@@ -5,7 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from imageclf.images.splits import few_of_each, find_units, split_units
+from imageclf.images.dataset import SPLITS
+from imageclf.images.manifest import GIVEN
+from imageclf.images.splits import NONE, few_of_each, find_units, split_units
 from imageclf.randomness import random_bits, random_integers
 
 CONTENTS = random_bits(7, np.arange(20_000))
@@ -22,11 +24,15 @@ def split(
     val: float = 0.1,
     test: float = 0.2,
 ) -> np.ndarray:
-    none = np.full(len(contents), "")
-    unit, key = find_units(contents, none if groups is None else groups)
+    unit, key = units(contents, np.full(len(contents), "") if groups is None else groups)
     labels = np.zeros(len(contents), int) if labels is None else labels
-    given = none if given is None else given
-    return split_units(unit, key, given, labels, val_fraction=val, test_fraction=test, seed=seed)
+    places = np.full(len(contents), NONE) if given is None else np.array([GIVEN.index(word) for word in given])
+    return np.array(SPLITS)[split_units(unit, key, places, labels, val_fraction=val, test_fraction=test, seed=seed)]
+
+
+def units(contents: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    names = [name for name in dict.fromkeys(groups.tolist()) if name]
+    return find_units(contents, np.array([names.index(name) if name else -1 for name in groups]), names)
 
 
 def counts(places: np.ndarray) -> tuple[int, int, int]:
@@ -151,10 +157,10 @@ def test_an_image_more_in_a_group_moves_nothing() -> None:
 
 def test_copies_join_groups_and_groups_join_copies() -> None:
     contents = CONTENTS[[0, 1, 1, 2, 3, 3, 4, 5]]
-    unit, key = find_units(contents, np.array(["a", "a", "b", "b", "c", "", "", ""]))
+    unit, key = units(contents, np.array(["a", "a", "b", "b", "c", "", "", ""]))
     assert unit.tolist() == [0, 0, 0, 0, 1, 1, 2, 3]
     assert key[2:].tolist() == CONTENTS[[4, 5]].tolist()
-    swapped = find_units(contents[::-1], np.array(["a", "a", "b", "b", "c", "", "", ""])[::-1])
+    swapped = units(contents[::-1], np.array(["a", "a", "b", "b", "c", "", "", ""])[::-1])
     assert (swapped[1][swapped[0]][::-1] == key[unit]).all()
 
 

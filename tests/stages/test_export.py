@@ -19,7 +19,6 @@ import torch
 from PIL import Image
 
 from imageclf.evaluation.predictions import prediction_table
-from imageclf.evaluation.scores import Answers
 from imageclf.models.card import Card
 from imageclf.models.classifier import load_classifier
 from imageclf.runtime.errors import DataError, UserError
@@ -75,7 +74,7 @@ def make_ready(folder: Path, card: Card | None = None) -> None:
     (folder / "metrics/evaluate.json").write_text(json.dumps(SCORES))
     classifier, _ = load_classifier(folder / "models/classifier")
     with torch.no_grad():
-        probabilities = Answers(classifier(torch.from_numpy(images)).numpy(), labels).at(TEMPERATURE).probabilities
+        probabilities = (classifier(torch.from_numpy(images)) / TEMPERATURE).softmax(1).numpy()
     samples = pd.read_csv(folder / "data/prepared/samples.csv").query("split == 'test'")
     table = prediction_table(samples, probabilities, card.classes)
     table.to_csv(folder / "metrics/predictions.csv", index=False, float_format="%.6f")
@@ -249,8 +248,8 @@ def test_of_many_classes_every_probability_is_still_held_to_the_trained_model(
     assert "p_c0" not in Path("metrics/predictions.csv").read_text().splitlines()[0]
     classifier, _ = load_classifier()
     with torch.no_grad():
-        logits = classifier(torch.from_numpy(np.load("data/prepared/test_images.npy"))).numpy()
-    answers = Answers(logits, np.zeros(len(logits), int)).at(TEMPERATURE).probabilities.astype(np.float32)
+        logits = classifier(torch.from_numpy(np.load("data/prepared/test_images.npy")))
+        answers = (logits / TEMPERATURE).softmax(1).numpy()
     least = answers[0].argmin()
     answers[0, least] -= 0 if sound else 0.002
     monkeypatch.setattr(export, "fresh_answers", lambda *_: answers)

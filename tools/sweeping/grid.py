@@ -150,7 +150,7 @@ def _is_kept(place: Path) -> bool:
 def _check_val(roots: tuple[str, ...]) -> None:
     from imageclf.datasets.folder import make_manifest
 
-    if "val" not in set(make_manifest(roots).files["split"]):
+    if "val" not in make_manifest(roots).splits:
         names = " and ".join(map(printable, roots))
         raise DataError(
             f"prepare.val_fraction is 0 and {names} has no val/, so there is nothing to rank by; "
