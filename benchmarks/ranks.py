@@ -86,8 +86,10 @@ class Costs:
 
     def step(self, count: int) -> float:
         """Seconds of a step on so many processes."""
-        exchanges = CALLS * self.latency * (count - 1) + self.received(count) / self.bandwidth
-        return self.alone / min(count, self.cores) + exchanges
+        own = self.alone / min(count, self.cores)
+        if count == 1:
+            return own
+        return own + CALLS * self.latency * (count - 1) + self.received(count) / self.bandwidth
 
     def received(self, count: int) -> float:
         """Bytes of gradients and parameters that each of so many processes receives in a step."""
