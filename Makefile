@@ -34,9 +34,8 @@ lint: .venv/installed-dev  ## set up and check style and types
 	@mypy
 
 lock:  ## renew the locks after an edit of requirements*.txt (needs uv)
-	uv pip compile requirements.txt $(LOCKING) -o requirements.lock
-	uv pip compile requirements-dev.txt $(LOCKING) -o requirements-dev.lock
-	uv pip compile requirements-heic.txt $(LOCKING) -o requirements-heic.lock
+	for name in requirements requirements-s3 requirements-ssh requirements-dev requirements-heic; do \
+		uv pip compile $$name.txt $(LOCKING) -o $$name.lock || exit; done
 
 clean:  ## remove the environment, logs, downloads, features and unfinished runs; data and models stay in DVC's cache
 	rm -rf .venv logs .downloads .checkpoints .features dvc_plots

@@ -57,12 +57,12 @@ def sharded(folder: Path, params: TrainParams) -> Iterator[Ready]:
     """As imageclf/training/loop.py takes it."""
     dataset, split = read_dataset(folder), read_split("train", folder)
     recipe = resolve(params, images=len(split), size=dataset.size)
-    compute, network = _compute(recipe), Network(_fresh(recipe, dataset))
+    compute, network = _compute(recipe), Network(fresh(recipe, dataset))
     with start_pool(network, split, _augment(recipe), recipe=recipe, compute=compute) as pool:
-        batches = _batches(len(split), recipe.batch_size)
+        coming = batches(len(split), recipe.batch_size)
 
         def step() -> int:
-            batch = next(batches)
+            batch = next(coming)
             pool.compute(batch)
             pool.update(RATE)
             return len(batch.indices)
@@ -77,15 +77,15 @@ def unsharded(folder: Path, params: TrainParams) -> Iterator[Ready]:
     recipe = resolve(params, images=len(split), size=dataset.size)
     compute = _compute(recipe)
     torch.set_num_threads(available_cores())
-    network = Network(_with_torch_layers(_fresh(recipe, dataset)))
+    network = Network(_with_torch_layers(fresh(recipe, dataset)))
     for parameter in network.trainable:
         parameter.grad = torch.zeros_like(parameter)
     optimizers = _optimizers(recipe, network)
-    augment, batches = _augment(recipe), _batches(len(split), recipe.batch_size)
+    augment, coming = _augment(recipe), batches(len(split), recipe.batch_size)
     loss_fn = choose_loss(recipe.loss, label_smoothing=recipe.label_smoothing)
 
     def step() -> int:
-        batch = next(batches)
+        batch = next(coming)
         images = torch.from_numpy(augment(split.images, batch.indices, batch.epoch))
         with compute.autocast():
             logits = network.classifier(images)
@@ -102,7 +102,7 @@ def _compute(recipe: Recipe) -> Compute:
     return choose_compute("cpu", recipe.precision, "auto", shards=recipe.shards)
 
 
-def _fresh(recipe: Recipe, dataset: Dataset) -> Classifier:
+def fresh(recipe: Recipe, dataset: Dataset) -> Classifier:
     torch.manual_seed(0)
     network = build_network(
         recipe.model, classes=len(dataset.classes), channels=dataset.channels, size=dataset.size
@@ -123,7 +123,7 @@ def _with_torch_layers(classifier: Classifier) -> Classifier:
 
 
 def _flops(recipe: Recipe, dataset: Dataset) -> int:
-    return training_flops(_fresh(recipe, dataset).network, dataset.size, dataset.channels)
+    return training_flops(fresh(recipe, dataset).network, dataset.size, dataset.channels)
 
 
 def _augment(recipe: Recipe) -> Augment:
@@ -135,7 +135,7 @@ def _optimizers(recipe: Recipe, network: Network) -> list[Optimizer]:
     return make_optimizers(recipe.optimizer, network.trainable, network.rates, hyper=hyper)
 
 
-def _batches(images: int, size: int) -> Iterator[Batch]:
+def batches(images: int, size: int) -> Iterator[Batch]:
     """Random images, as a shuffled epoch has them, without end."""
     chances = np.random.default_rng(0)
     return (Batch(chances.integers(0, images, size), epoch=0, step=step) for step in count())

@@ -27,7 +27,13 @@ from imageclf.config.runtime import RuntimeParams
 from imageclf.config.section import read_section
 from imageclf.evaluation.calibration import coverage_table
 from imageclf.evaluation.inference import chunk_of, chunks_answered, read_held_out
-from imageclf.evaluation.metrics import accuracy_figures, both_reliabilities, calibration_figures, selective_figures
+from imageclf.evaluation.metrics import (
+    accuracy_figures,
+    both_reliabilities,
+    calibration_figures,
+    selective_figures,
+    temperature_of,
+)
 from imageclf.evaluation.predictions import most_confident_mistakes, prediction_table
 from imageclf.evaluation.report import remarks_by_kind, render_report
 from imageclf.evaluation.scores import Answers
@@ -74,15 +80,18 @@ def main() -> str:
         flush=True,
     )
 
-    # 2. Predict both splits.
-    val, test = _answers(classifier, [read_split("val"), held_out], len(card.classes), device, threads)
+    # 2. Predict both splits, and calibrate: from here on the answers are those that the exported files will give.
+    val_trained, test_trained = _answers(classifier, [read_split("val"), held_out], len(card.classes), device, threads)
+    temperature = temperature_of(val_trained)
+    val, test = (each.at(temperature) if temperature else each for each in (val_trained, test_trained))
 
     # 3. Write scores and tables.
     counts = confusion_counts(test.labels, test.predictions, len(card.classes))
     classes = class_table(counts, card.classes)
     scores = accuracy_figures(test)
-    trust = _trust(test, val, params.target_precision)
-    reliability = both_reliabilities(test, trust.get("calibration", {}).get("temperature"))
+    calibration = calibration_figures(test_trained, temperature)
+    trust = _trust(test, val, calibration, params.target_precision)
+    reliability = both_reliabilities(test_trained, test)
     coverage = coverage_table(test.confidence, test.correct)
     write_json(METRICS, scores | trust | _per_class(classes))
     _write_table(CONFUSION, confusion_table(counts, card.classes))
@@ -164,10 +173,10 @@ def _per_class(classes: pd.DataFrame) -> dict[str, Any]:
     return {"per_class": {name: row.dropna().to_dict() for name, row in scores.iterrows()}}
 
 
-def _trust(test: Answers, val: Answers, precision: float) -> dict[str, Any]:
+def _trust(test: Answers, val: Answers, calibration: dict[str, float], precision: float) -> dict[str, Any]:
     """Temperature and threshold from validation; prints a line for each that cannot be found."""
-    found = {
-        "calibration": calibration_figures(test, val),
+    found: dict[str, dict[str, Any]] = {
+        "calibration": calibration,
         "selective": selective_figures(test, val, precision),
     }
     if not len(val):

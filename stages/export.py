@@ -1,8 +1,8 @@
-"""Export the trained classifier to ONNX and .pt2, and check that both agree with it on the test split.
+"""Export the trained classifier, to ONNX and what else is asked for, and check the files on the test split.
 
 Reads data/prepared, models/classifier, metrics/evaluate.json and metrics/predictions.csv. Writes models/export
-(classifier.onnx, classifier.pt2, labels.txt, README.md) and metrics/export.json. Run by `dvc repro export`; CIFAR-10
-takes about 15 seconds on two cores. Both files include the preprocessing. Each is scored on the whole test split in a
+(classifier.onnx, classifier.json, labels.txt, README.md) and metrics/export.json. Run by `dvc repro export`; CIFAR-10
+takes about 10 seconds on two cores. The files include the preprocessing. Each is scored on the whole test split in a
 process of its own. Nothing is written if one disagrees with the predictions of evaluate.
 """
 
@@ -21,7 +21,7 @@ from imageclf.evaluation.inference import predict_logits, read_held_out
 from imageclf.evaluation.scores import log_softmax
 from imageclf.export.agreement import agreement, check_agreement, fresh_answers
 from imageclf.export.model_card import model_card
-from imageclf.export.registry import Material, all_formats
+from imageclf.export.registry import Material, chosen_formats
 from imageclf.images.dataset import PREPARED, Split
 from imageclf.images.decode import rule
 from imageclf.models.card import Card
@@ -44,12 +44,13 @@ def main() -> str:
     # 1. Read the classifier, and the predictions to compare with.
     classifier, card = load_classifier()
     test, scores = read_held_out(card), _read_scores()
-    opset = read_section(ExportParams).opset
-    formats = all_formats()
-    files = ", ".join(f"classifier.{kind}" for kind in formats)
+    params = read_section(ExportParams)
+    opset, formats = params.opset, chosen_formats(params.formats)
+    files = ", ".join(chosen.FILE for chosen in formats.values())
     print(f"export: {card.model} as {files} (ONNX opset {opset}); {len(test):,} test images must agree", flush=True)
     make_deterministic()
-    trained = _trained_answers(classifier, test, card.classes)
+    temperature = scores.get("calibration", {}).get("temperature")
+    trained = _trained_answers(classifier, test, card.classes, temperature)
 
     with (
         replaced_folder(EXPORT) as folder,
@@ -58,23 +59,32 @@ def main() -> str:
     ):
         # 2. Write the files, and start each in a process of its own.
         asked = {}
-        material = Material(traced(classifier, card), card, _facts(card, scores), opset)
-        # ONNX is the last one: it takes longest to write, and the others are run meanwhile.
-        for kind in sorted(formats, key=lambda kind: kind == "onnx"):
-            file = folder / f"classifier.{kind}"
-            file.write_bytes(formats[kind].write(material))
+        facts = _facts(card, scores)
+        write_json(folder / "classifier.json", facts)
+        material = Material(traced(classifier, card, temperature), card, facts, opset, scores)
+        # ONNX takes longest to write: what does not contain it is made before, and run meanwhile.
+        for kind in sorted(formats, key=lambda kind: (formats[kind].AFTER_ONNX, kind == "onnx")):
+            material.made[kind] = formats[kind].write(material)
+            file = folder / formats[kind].FILE
+            file.write_bytes(material.made[kind])
             asked[kind] = pool.submit(fresh_answers, formats[kind].READER, file, PREPARED / "test_images.npy")
         (folder / "labels.txt").write_text("".join(f"{printable(name)}\n" for name in card.classes), encoding="utf-8")
 
         # 3. Compare their predictions with the trained model's.
         reports: dict[str, dict[str, Any]] = {}
         for kind in formats:
-            file, answers = folder / f"classifier.{kind}", asked[kind].result()
+            file, answers = folder / formats[kind].FILE, asked[kind].result()
             check_agreement(file.name, answers, trained)
             reports[kind] = agreement(answers, trained, test.labels) | {"bytes": file.stat().st_size}
             progress.advance(len(test))
         (folder / "README.md").write_text(
-            model_card(card, test=scores, exports=reports, pictures=rule(card.fit)), encoding="utf-8"
+            model_card(
+                card,
+                test=scores,
+                exports={formats[kind].FILE: report for kind, report in reports.items()},
+                pictures=rule(card.fit),
+            ),
+            encoding="utf-8",
         )
     write_json(METRICS, reports)
     return f"{EXPORT}, same answers as the trained model on {_fewest_same(reports):,} of {len(test):,} test images"
@@ -84,7 +94,7 @@ def _read_scores() -> dict[str, Any]:
     return json.loads(_there(TEST_SCORES).read_text())
 
 
-def _trained_answers(classifier: Classifier, test: Split, classes: list[str]) -> np.ndarray:
+def _trained_answers(classifier: Classifier, test: Split, classes: list[str], temperature: float | None) -> np.ndarray:
     """The trained model's probabilities (N, classes): from predictions.csv, or computed again for many classes."""
     table = pd.read_csv(_there(PREDICTIONS), keep_default_na=False)  # a class may be called NA
     answers = table.iloc[:, -len(classes) :]
@@ -93,7 +103,7 @@ def _trained_answers(classifier: Classifier, test: Split, classes: list[str]) ->
     if len(table) != len(test) or "label_probability" not in table:
         raise DataError(f"{PREDICTIONS} is not of these test images and classes; run dvc repro evaluate")
     logits = predict_logits(classifier, test.images, device=torch.device("cpu"), threads=available_cores())
-    return np.exp(log_softmax(logits.numpy()))
+    return np.exp(log_softmax(logits.numpy().astype(np.float64) / (temperature or 1.0)))
 
 
 def _there(path: Path) -> Path:
@@ -108,7 +118,9 @@ def _facts(card: Card, scores: dict[str, Any]) -> dict[str, Any]:
         "classes": card.classes,
         "size": card.size,
         "channels": card.channels,
+        "model": card.model,
         "data": card.data,
+        "data_sha256": card.data_sha256,
         "pictures": rule(card.fit),
     } | _certainty(scores)
     if card.window:

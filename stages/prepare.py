@@ -22,7 +22,7 @@ from imageclf.images.grid import draw_preview, drawn, first_of_each
 from imageclf.images.packing import pack
 from imageclf.images.selection import look_at_arrays, look_at_folder
 from imageclf.runtime.errors import DataError
-from imageclf.runtime.files import check_sums, replaced_folder, write_bytes, write_json
+from imageclf.runtime.files import brings, check_sums, replaced_folder, write_bytes, write_json
 from imageclf.runtime.platform import available_cores
 from imageclf.runtime.stage import run_stage
 
@@ -77,7 +77,7 @@ def _preview(folder: Path, labels: np.ndarray, classes: list[str]) -> bytes:
 
 def _read_facts() -> dict[str, Any]:
     if not RAW.exists():
-        raise DataError(f"{RAW} is missing; run dvc repro download")
+        raise DataError(f"{RAW} is missing; run {brings('download')}")
     check_sums(RAW)
     return json.loads((RAW / "dataset.json").read_text())
 

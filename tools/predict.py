@@ -1,6 +1,6 @@
 """Classify your own pictures with the exported classifier.
 
-    python -m tools.predict PATH... [--top K] [--json] [--model FILE]
+    python -m tools.predict PATH... [--files-from LIST] [--top K] [--json | --csv] [--model FILE]
 
 It prints one line per picture: path, class and probability. An answer is marked (unsure) if its probability is below
 the classifier's threshold (`evaluate.target_precision`). A folder stands for all pictures below it. Remarks and
@@ -8,6 +8,7 @@ unreadable files go to standard error; if a file is unreadable, the others are s
 """
 
 import argparse
+import csv
 import io
 import json
 import os
@@ -37,18 +38,26 @@ Answer = list[tuple[str, float]]  # classes and probabilities, the best first
 
 def main() -> None:
     # 1. Load the classifier, and find the pictures.
-    arguments = _parser().parse_args()
+    parser = _parser()
+    arguments = parser.parse_args()
+    if not arguments.paths and arguments.files_from is None:
+        parser.error("give a PATH or --files-from")
     _prepare_terminal()
     if (arguments.model.parent / SUMS).exists():  # a file copied elsewhere has no checksums
         check_sums(arguments.model.parent)
     classifier = load_onnx_classifier(arguments.model)
-    pictures, faults = _expand(arguments.paths)
+    pictures, faults = _expand([*arguments.paths, *_listed(arguments.files_from)])
 
     # 2. Print answers and faults as they come.
     width = min(max((len(printable(path)) for path in pictures), default=0), WIDEST)
+    top = min(arguments.top, len(classifier.classes))
+    table = csv.writer(sys.stdout, lineterminator="\n")
+    if arguments.csv:
+        names = [f"{name}{number}" for number in ("", *range(2, top + 1)) for name in ("class", "probability")]
+        table.writerow(["path", *names, "unsure"])
     sizes: list[tuple[int, int]] = []  # (width, height)
     ranges: list[tuple[int, int]] = []  # of 16-bit grey
-    for path, picture, answer in _answers(classifier, pictures, arguments.top):
+    for path, picture, answer in _answers(classifier, pictures, top):
         if isinstance(picture, DataError):
             faults += 1
             _tell(str(picture))
@@ -59,6 +68,11 @@ def main() -> None:
             best = [{"class": name, "probability": round(probability, 6)} for name, probability in answer]
             mark = {} if classifier.threshold is None else {"unsure": _is_unsure(answer, classifier)}
             print(json.dumps({"path": str(path), "answers": best} | mark), flush=True)
+        elif arguments.csv:
+            cells = [cell for name, probability in answer for cell in (name, f"{probability:.6f}")]
+            unsure = "" if classifier.threshold is None else "yes" if _is_unsure(answer, classifier) else "no"
+            table.writerow([path, *cells, unsure])
+            sys.stdout.flush()
         else:
             doubt = "  (unsure)" if _is_unsure(answer, classifier) else ""
             print(f"{printable(path):{width}}  {_words(answer, classifier.classes)}{doubt}", flush=True)
@@ -76,11 +90,29 @@ def _parser() -> argparse.ArgumentParser:
         description="Classify pictures with the exported classifier.",
         epilog=f"Preprocessing of pictures of any size: {rule('crop')}, or as prepare.fit says.",
     )
-    parser.add_argument("paths", nargs="+", type=_path, metavar="PATH", help="a picture, or a folder of pictures")
+    parser.add_argument("paths", nargs="*", type=_path, metavar="PATH", help="a picture, or a folder of pictures")
+    parser.add_argument("--files-from", metavar="LIST", help="a file with a path a line; -: standard input")
     parser.add_argument("--top", type=_positive, default=1, metavar="K", help="classes per picture (default: 1)")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line instead of columns")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one JSON object a line instead of columns")
+    form.add_argument("--csv", action="store_true", help="a table with a header instead of columns")
     parser.add_argument("--model", type=Path, default=MODEL, metavar="FILE", help=f"the classifier (default: {MODEL})")
     return parser
+
+
+def _listed(source: str | None) -> list[Path]:
+    """The paths in a list, without empty lines.
+
+    Raises:
+        DataError: the list cannot be read.
+    """
+    if source is None:
+        return []
+    try:
+        content = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+    except OSError as error:
+        raise DataError(f"{printable(source)} cannot be read as a list of paths ({error.strerror})") from None
+    return [Path(os.fsdecode(line)) for line in content.splitlines() if line]
 
 
 def _path(text: str) -> Path:

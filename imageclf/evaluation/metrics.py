@@ -1,7 +1,6 @@
 """metrics/evaluate.json: test scores, and the temperature and threshold that come from validation."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -46,19 +45,19 @@ def accuracy_figures(test: Answers) -> dict[str, Any]:
     return figures
 
 
-def calibration_figures(test: Answers, val: Answers) -> dict[str, Any]:
-    """The temperature fitted on validation, and the test split's loss and ece with it.
+def temperature_of(val: Answers) -> float | None:
+    """The temperature fitted on validation; None without images or mistakes there: then none is too low."""
+    return None if val.correct.all() else fit_temperature(val.logits, val.labels)
 
-    Empty if validation has no images, or no mistakes: then no temperature is too low.
-    """
-    if val.correct.all():
+
+def calibration_figures(test: Answers, temperature: float | None) -> dict[str, float]:
+    """The temperature, and the loss and ece of the test split's answers as trained; nothing without a temperature."""
+    if temperature is None:
         return {}
-    temperature = fit_temperature(val.logits, val.labels)
-    calibrated = replace(test, temperature=temperature)
     return {
         "temperature": temperature,
-        "loss": round(abs(loss(calibrated)), 6),  # abs: no -0.0
-        "ece": round(ece(calibrated), 6),
+        "loss_as_trained": round(loss(test), 6),
+        "ece_as_trained": round(ece(test), 6),
     }
 
 
@@ -75,11 +74,9 @@ def selective_figures(test: Answers, val: Answers, precision: float) -> dict[str
     return figures | _with_interval("precision", correct, kept)
 
 
-def both_reliabilities(test: Answers, temperature: float | None) -> pd.DataFrame:
-    """metrics/reliability.csv: the reliability table as trained and, if there is one, with the temperature."""
-    answers = {"as trained": test}
-    if temperature is not None:
-        answers["with temperature"] = replace(test, temperature=temperature)
+def both_reliabilities(test: Answers, shipped: Answers) -> pd.DataFrame:
+    """metrics/reliability.csv: the reliability table as shipped and, if a temperature makes another one, as trained."""
+    answers = {"as shipped": shipped} | ({} if shipped is test else {"as trained": test})
     return pd.concat(
         reliability_table(those.highest, those.correct).assign(probabilities=name) for name, those in answers.items()
     )

@@ -1,7 +1,7 @@
 """Accuracy, cross entropy and confidence intervals."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -67,6 +67,10 @@ class Answers:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def at(self, temperature: float) -> "Answers":
+        """These answers at a temperature."""
+        return replace(self, temperature=temperature)
 
     def probabilities(self) -> Iterator[tuple[slice, np.ndarray]]:
         """Some images at a time: which, and the probability of each class, float64 (n, classes)."""

@@ -31,16 +31,14 @@ An image classifier with {count} classes: {shown}{more}.
   Scaling and normalisation are inside{_flip_words(card)}.
 - Out: `probabilities`, float32 (N, {count}), in the order of `labels.txt`. They sum to 1.{_threshold_words(test)}
 - Preprocessing of pictures of any size and format: {pictures}.{_window_words(card)}
-- The files also hold the class names, the size and the data set's name: as JSON under `classifier` in the ONNX
-  file's metadata, and in `classifier.json` inside the .pt2 file.
+- `classifier.json` has the class names, the size, the threshold and where the classifier comes from. The same text is
+  inside each file: in the ONNX file's metadata, under `classifier`.
 
 ## Use
 ```python
 {_snippet(card)}
 ```
-The .pt2 file runs in PyTorch: `torch.export.load("classifier.pt2").module()(images)` with a uint8 tensor. Loading one
-may run code that it contains, so load only files that you trust.
-
+{_program_words(exports)}
 ## Made by
 {_trained_with(card)}
 """
@@ -60,10 +58,19 @@ def _score_rows(test: Mapping[str, Any], data: str) -> str:
 
 def _file_rows(exports: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(
-        f"| classifier.{kind} | {report['bytes'] / 1e6:.1f} MB | {100 * report['top1']:.2f} % "
+        f"| {name} | {report['bytes'] / 1e6:.1f} MB | {100 * report['top1']:.2f} % "
         f"| {report['same']:,} of {report['images']:,} images |"
-        for kind, report in sorted(exports.items())
+        for name, report in sorted(exports.items())
     )
+
+
+def _program_words(exports: Mapping[str, Mapping[str, Any]]) -> str:
+    if "classifier.pt2" not in exports:
+        return ""
+    return """
+The .pt2 file runs in PyTorch: `torch.export.load("classifier.pt2").module()(images)` with a uint8 tensor. Loading one
+may run code that it contains, so load only files that you trust.
+"""
 
 
 def _channel_words(channels: int) -> str:

@@ -1,8 +1,8 @@
 """The export formats by name. Every module of imageclf/export/formats is one."""
 
 import importlib
-import pkgutil
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from torch.export import ExportedProgram
@@ -19,18 +19,21 @@ class Material:
     card: Card
     facts: dict[str, Any]  # metadata for readers: classes, size, channels and more
     opset: int  # ONNX only
+    scores: dict[str, Any]  # of the trained model, on the test split
+    made: dict[str, bytes] = field(default_factory=dict)  # the files so far, by format: a demo contains ONNX
 
 
 class Format(Protocol):
     """The interface of a module of formats."""
 
+    FILE: str  # its name
+    AFTER_ONNX: bool  # it contains the ONNX file
     READER: str  # a module that runs the file: python -m READER file images.npy probabilities.npy
 
     def write(self, material: Material) -> bytes:
         """The file's content, byte-identical from any folder."""
 
 
-def all_formats() -> dict[str, Format]:
-    """Formats by file extension, sorted."""
-    names = [found.name for found in pkgutil.iter_modules(formats.__path__)]
+def chosen_formats(names: Sequence[str]) -> dict[str, Format]:
+    """These formats by name, sorted."""
     return {name: importlib.import_module(f"{formats.__name__}.{name}") for name in sorted(names)}

@@ -78,7 +78,9 @@ class Classifier(nn.Module):
     def forward(self, images: Tensor, scale: float = 1.0) -> Tensor:
         pixels = self.pixels(images, scale)
         if self.tta_flip and not self.training:
-            return (self.network(pixels) + self.network(pixels.flip(3))) / 2
+            # One batch of both: in an exported file the network stands once.
+            answers = self.network(torch.cat([pixels, pixels.flip(3)]))
+            return answers.view(2, pixels.shape[0], -1).mean(0)
         return self.network(pixels)
 
     def pixels(self, images: Tensor, scale: float = 1.0) -> Tensor:

@@ -22,16 +22,19 @@ INPUT, OUTPUT = "images", "probabilities"
 class Exportable(nn.Module):
     """uint8 (N, H, W, C) to probabilities float32 (N, classes)."""
 
-    def __init__(self, classifier: Classifier) -> None:
+    def __init__(self, classifier: Classifier, temperature: float | None = None) -> None:
         super().__init__()
-        self.classifier = classifier
+        self.classifier, self.temperature = classifier, temperature
 
     def forward(self, images: Tensor) -> Tensor:
-        return torch.softmax(self.classifier(images), dim=1)
+        logits = self.classifier(images)
+        return torch.softmax(logits if self.temperature is None else logits / self.temperature, dim=1)
 
 
-def traced(classifier: Classifier, card: Card) -> ExportedProgram:
+def traced(classifier: Classifier, card: Card, temperature: float | None = None) -> ExportedProgram:
     """Trace the classifier on the CPU and in eval mode, for any batch size, without traces of this machine.
+
+    Its answers are those at `temperature`, if there is one.
 
     Raises:
         ParamsError: torch.export cannot trace it.
@@ -41,7 +44,7 @@ def traced(classifier: Classifier, card: Card) -> ExportedProgram:
     remedy = "forward must not depend on values (torch.where, not if) or on the number of images"
     with told(card.model, "be exported", remedy), _quietly(), _out_of_place(classifier):
         program = torch.export.export(
-            Exportable(classifier).eval(), (images,), dynamic_shapes={INPUT: {0: Dim("batch", min=1)}}
+            Exportable(classifier, temperature).eval(), (images,), dynamic_shapes={INPUT: {0: Dim("batch", min=1)}}
         )
     _forget_source(program.graph_module)
     return program

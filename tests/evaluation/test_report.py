@@ -63,7 +63,8 @@ def report(
     scores |= {f"top{k}{end}": 0.5 for k in ranks for end in ("", "_low", "_high")}
     figures = {"threshold": 0.6, "asked": 0.9}
     figures |= {f"{name}{end}": 0.5 for name in ("coverage", "precision") for end in ("", "_low", "_high")}
-    certain = {"calibration": {"temperature": 2.0, "loss": 0.9, "ece": 0.01}, "selective": figures}
+    calibration = {"temperature": 2.0, "loss_as_trained": 0.9, "ece_as_trained": 0.01}
+    certain = {"calibration": calibration, "selective": figures}
     return render_report(
         card,
         scores | (certain if trust else {}),
@@ -75,7 +76,7 @@ def report(
         ),
         classes=class_table(counts, card.classes),
         confusion=counts,
-        reliability=pd.DataFrame({"probabilities": ["as trained"], "confidence": [0.5], "accuracy": [0.4]}),
+        reliability=pd.DataFrame({"probabilities": ["as shipped"], "confidence": [0.5], "accuracy": [0.4]}),
         coverage=coverage_table(np.array([0.9, 0.5]), np.array([True, False])),
         remarks=remarks,
         pictures={"A picture": picture},

@@ -8,7 +8,7 @@ from tests.small_run import make_card
 TEST = {"top1": 0.5, "top5": 1.0, "loss": 1.25}
 EXPORTS = {
     kind: {"bytes": 1_500_000, "top1": 0.5, "same": 1999, "images": 2000, "loss": 1.25, "largest_difference": 0.0}
-    for kind in ("onnx", "pt2")
+    for kind in ("classifier.onnx", "classifier.pt2")
 }
 
 

@@ -59,7 +59,7 @@ QUICK = Plan(
     crash_over_outs=(False,),
     models=("cifarnet",),
     tried_models=("mnasnet0_5", "vit_b_32", "alexnet"),
-    layouts=(Layout(1, 1), Layout(4, 2)),
+    layouts=(Layout(1, 1), Layout(4, 2), Layout(1, 2, processes=2)),
     precisions=("fp32",),
     corruptions=500,
     real_corruptions=4,

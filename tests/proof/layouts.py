@@ -1,4 +1,4 @@
-"""The layout matrix: how many workers on how many cores must not show in a single bit of what is trained."""
+"""The layout matrix: how many processes, workers and cores train must not show in a single bit of what is trained."""
 
 import os
 from collections.abc import Sequence
@@ -15,11 +15,12 @@ from tests.proof.table import Tally
 class Layout:
     """By whom it is trained."""
 
-    workers: int
+    workers: int  # of each process
     cores: int
+    processes: int = 1
 
 
-LAYOUTS = tuple(Layout(workers, cores) for workers, cores in product((1, 2, 4), (1, 2)))
+LAYOUTS = (*(Layout(workers, cores) for workers, cores in product((1, 2, 4), (1, 2))), Layout(1, 2, processes=2))
 NARROW = {"val_fraction": 0.9, "batch_size": 64, "epochs": 1}  # 200 images, 3 steps: for large networks
 
 
@@ -47,6 +48,6 @@ def prove_layouts(
 def _train(project: Project, layout: Layout) -> Fingerprint:
     paths = outs_of(project.folder, "train")
     remove(project.folder, paths)
-    set_params(project, workers=layout.workers)
+    set_params(project, workers=layout.workers, processes=layout.processes)
     finish(project, "python", "-m", "stages.train", cores=set(sorted(os.sched_getaffinity(0))[: layout.cores]))
     return fingerprint(project.folder, paths)

@@ -173,7 +173,8 @@ def test_the_threshold_keeps_the_precision_that_was_asked_for(workspace: Path, m
     prepare_lookup(workspace, monkeypatch, [SURE, HALF, HALF], [0, 0, 1], val=3)
     evaluate.main()
     selective: dict[str, float] = read_metrics()["selective"]  # type: ignore[assignment]
-    assert selective["threshold"] == 0.8
+    odds = 8 ** (1 / read_metrics()["calibration"]["temperature"])  # type: ignore[index]
+    assert selective["threshold"] == pytest.approx(odds / (odds + 2), abs=1e-5)  # as shipped
     assert (selective["val_coverage"], selective["val_precision"]) == (0.333333, 1.0)
     assert (selective["coverage"], selective["precision"]) == (0.333333, 1.0)
     assert 0 < selective["precision_low"] < selective["precision_high"] == 1

@@ -19,7 +19,6 @@ import torch
 from PIL import Image
 
 from imageclf.evaluation.predictions import prediction_table
-from imageclf.export.registry import all_formats
 from imageclf.models.card import Card
 from imageclf.models.classifier import load_classifier
 from imageclf.runtime.errors import DataError, UserError
@@ -29,13 +28,14 @@ from tests.conftest import HANGS
 from tests.imports import ROOT
 from tests.small_run import make_card, make_run, random_images
 
-FILES = ("classifier.onnx", "classifier.pt2", "labels.txt", "README.md")
+FILES = ("classifier.onnx", "classifier.pt2", "classifier.json", "labels.txt", "README.md")
+TEMPERATURE = 0.5
 SCORES = {
     "loss": 1.25,
     "top1": 0.25,
     "top5": 1.0,
     "per_class": {},
-    "calibration": {"temperature": 0.5, "loss": 1.0, "ece": 0.0},
+    "calibration": {"temperature": TEMPERATURE, "loss_as_trained": 1.0, "ece_as_trained": 0.0},
     "selective": {"threshold": 0.625, "asked": 0.9, "coverage": 0.5, "precision": 0.875},
 }
 # One process has one core, the other all, and reads its files itself; each has another hash seed, home, user and host.
@@ -69,10 +69,12 @@ def make_ready(folder: Path, card: Card | None = None) -> None:
     card = card or make_card()
     images, labels = random_images(300, card), np.arange(300) % 3
     make_run(folder, card, images=images, labels=labels)
+    params = folder / "params.yaml"
+    params.write_text(params.read_text().replace("formats: [onnx] ", "formats: [onnx, pt2] "))
     (folder / "metrics/evaluate.json").write_text(json.dumps(SCORES))
     classifier, _ = load_classifier(folder / "models/classifier")
     with torch.no_grad():
-        probabilities = classifier(torch.from_numpy(images)).softmax(1).numpy()
+        probabilities = (classifier(torch.from_numpy(images)) / TEMPERATURE).softmax(1).numpy()
     samples = pd.read_csv(folder / "data/prepared/samples.csv").query("split == 'test'")
     table = prediction_table(samples, probabilities, card.classes)
     table.to_csv(folder / "metrics/predictions.csv", index=False, float_format="%.6f")
@@ -132,7 +134,7 @@ def test_the_terminal_shows_an_opening_and_a_closing_line(run: Exported) -> None
     assert all(
         re.match(r"export: \d+ img, ", line) for line in progress
     )  # after every 15 seconds, if there are as many
-    files = ", ".join(f"classifier.{kind}" for kind in all_formats())
+    files = "classifier.onnx, classifier.pt2"
     assert opening == f"export: cifarnet as {files} (ONNX opset 18); 300 test images must agree"
     assert re.fullmatch(
         r"export: models/export, same answers as the trained model on 300 of 300 test images, [\d.]+ s", closing
@@ -144,11 +146,15 @@ def test_the_onnx_file_is_valid_whole_and_says_what_it_classifies(run: Exported)
     model = onnx.load(run.folder / "models/export/classifier.onnx", load_external_data=False)
     onnx.checker.check_model(model, full_check=True)
     assert not any(tensor.external_data for tensor in model.graph.initializer)
+    assert model.ir_version == 8  # onnxruntime 1.15, of opset 18's year, takes no higher one
     assert [entry.key for entry in model.metadata_props] == ["classifier"]
     facts = json.loads(model.metadata_props[0].value)
     assert facts.pop("pictures")
     assert {name: facts.pop(name) for name in ("threshold", "temperature")} == {"threshold": 0.625, "temperature": 0.5}
-    assert facts == {"classes": ["ant", "bee", "cat"], "size": [16, 16], "channels": 3, "data": "tiny"}
+    origin = {"model": "cifarnet", "data": "tiny", "data_sha256": {}}
+    assert facts == {"classes": ["ant", "bee", "cat"], "size": [16, 16], "channels": 3} | origin
+    beside = json.loads((run.folder / "models/export/classifier.json").read_text())
+    assert beside == json.loads(model.metadata_props[0].value)
     parts = [model.graph, *model.graph.node, *model.graph.input, *model.graph.output, *model.graph.initializer]
     assert not any(part.doc_string or part.metadata_props for part in parts)
 
@@ -195,9 +201,14 @@ def test_the_model_cards_snippet_runs(run: Exported, tmp_path: Path) -> None:
 @pytest.fixture
 def exported(monkeypatch: pytest.MonkeyPatch) -> None:
     """In place of the seconds that torch takes, where the answers are a test's own."""
-    format_ = SimpleNamespace(READER="none", write=lambda material: b"exported")
+    formats = {
+        name: SimpleNamespace(
+            FILE=f"classifier.{name}", AFTER_ONNX=False, READER="none", write=lambda material: b"exported"
+        )
+        for name in ("onnx", "pt2")
+    }
     monkeypatch.setattr(export, "traced", lambda *_: None)
-    monkeypatch.setattr(export, "all_formats", lambda: {"onnx": format_, "pt2": format_})
+    monkeypatch.setattr(export, "chosen_formats", lambda names: formats)
 
 
 @pytest.mark.usefixtures("exported")
@@ -237,7 +248,8 @@ def test_of_many_classes_every_probability_is_still_held_to_the_trained_model(
     assert "p_c0" not in Path("metrics/predictions.csv").read_text().splitlines()[0]
     classifier, _ = load_classifier()
     with torch.no_grad():
-        answers = classifier(torch.from_numpy(np.load("data/prepared/test_images.npy"))).softmax(1).numpy()
+        logits = classifier(torch.from_numpy(np.load("data/prepared/test_images.npy")))
+        answers = (logits / TEMPERATURE).softmax(1).numpy()
     least = answers[0].argmin()
     answers[0, least] -= 0 if sound else 0.002
     monkeypatch.setattr(export, "fresh_answers", lambda *_: answers)

@@ -1,6 +1,8 @@
 """predict: an answer for every picture that can be read, a sentence for every one that cannot."""
 
+import csv
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -96,6 +98,39 @@ def test_json_gives_an_object_a_line(
     ask(monkeypatch, paint("a.png"), "--json", "--top", "2")
     answers = [{"class": "red", "probability": 0.8}, {"class": "green", "probability": 0.2}]
     assert json.loads(capsys.readouterr().out) == {"path": "a.png", "answers": answers}
+
+
+def test_csv_has_a_header_and_a_row_a_picture(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = str(write_model(Path("careful.onnx"), threshold=0.9))
+    ask(monkeypatch, paint("a,b.png"), paint("c.png", (0, 0, 9)), "--csv", "--top", "2", "--model", model)
+    assert list(csv.reader(capsys.readouterr().out.splitlines())) == [
+        ["path", "class", "probability", "class2", "probability2", "unsure"],
+        ["a,b.png", "red", "0.800000", "green", "0.200000", "yes"],
+        ["c.png", "blue", "1.000000", "red", "0.000000", "no"],
+    ]
+
+
+def test_paths_come_from_a_list_too(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("list").write_text(f"{paint('a b.png')}\n\n{paint('c.png', (0, 0, 9))}\r\nmissing.png\n")
+    assert ask(monkeypatch, "--files-from", "list") == DataError.exit_code
+    printed = capsys.readouterr()
+    assert printed.out.split() == ["a", "b.png", "red", "80.0", "%", "c.png", "blue", "100.0", "%"]
+    assert printed.err.startswith("missing.png")
+    with pytest.raises(DataError, match="nowhere cannot be read as a list of paths"):
+        ask(monkeypatch, "--files-from", "nowhere")
+    assert ask(monkeypatch) == 2
+
+
+def test_a_list_can_come_through_a_pipe(workspace: Path) -> None:
+    command = [sys.executable, "-m", "tools.predict", "--files-from", "-"]
+    done = subprocess.run(
+        command, input=f"{paint('a.png')}\n", env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert done.stdout.startswith("a.png")
 
 
 @pytest.mark.parametrize(("threshold", "unsure"), [(0.79, False), (0.800001, True)])

@@ -12,11 +12,11 @@ from tools.repository import Cache, Entry, Hashes, Stage
 from tools.verifying.outputs import words
 
 PREDICTIONS = Path("metrics/predictions.csv")
-FETCH = {  # the command by kind of revision; dvc fetch cannot take a single file with these options
+FETCH = {  # the command by kind of revision
     WORKSPACE: f"dvc pull {PREDICTIONS}",
-    "branch": "dvc fetch --all-branches",
-    "tag": "dvc fetch --all-tags",
-    "commit": "dvc fetch --all-commits",
+    "branch": f"dvc fetch --all-branches {PREDICTIONS}",
+    "tag": f"dvc fetch --all-tags {PREDICTIONS}",
+    "commit": f"dvc fetch --all-commits {PREDICTIONS}",
 }
 
 

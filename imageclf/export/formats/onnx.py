@@ -8,6 +8,7 @@ import onnx
 from imageclf.export.registry import Material
 from imageclf.models.tracing import translated
 
+FILE, AFTER_ONNX = "classifier.onnx", False
 READER = "imageclf.export.onnx_answers"
 FACTS = "classifier"  # the key of the one entry in metadata_props
 
@@ -24,6 +25,7 @@ def write(material: Material) -> bytes:
     del model.graph.value_info[:]  # shapes between the nodes: every runtime infers them
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    model.ir_version = onnx.helper.find_min_ir_version_for(list(model.opset_import))  # so that old runtimes load it
     model.metadata_props.add(key=FACTS, value=json.dumps(material.facts, sort_keys=True))
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString(deterministic=True)
