@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-CHUNK = 2**18  # logits at a time, to limit memory
+CHUNK = 2**16  # logits at a time, to limit memory
 
 
 def chunks_of_rows(logits: np.ndarray) -> Iterator[slice]:
