@@ -140,7 +140,7 @@ def _provers(ground: Ground, plan: Plan) -> list[Prover]:
         ),
         (
             "layouts",
-            "workers x cores: one hash for each model and precision",
+            "processes, workers and cores: one hash for each model and precision",
             layouts,
             lambda tally: prove_layouts(ground, plan.models, plan.precisions, plan.layouts, tally),
         ),
