@@ -13,8 +13,9 @@ from tests.conftest import Project
 
 @pytest.fixture(scope="module")
 def experiment(project: Project) -> Iterator[str]:
-    """Another learning rate, tried as the README says; the workspace is put back afterwards."""
+    """Another learning rate, tried as the README says; taken away afterwards, and the workspace is put back."""
     yield project.run("dvc", "exp", "run", "-n", "slower", "-S", "train.lr=0.001")
+    project.run("dvc", "exp", "remove", "slower")
     project.run("git", "checkout", "-q", ".")
     project.run("dvc", "checkout", "-q")
 

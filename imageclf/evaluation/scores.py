@@ -21,11 +21,6 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 
-def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Mean of -log p(label), in nats, from logits (N, classes) and labels (N,)."""
-    return float(-log_softmax(logits)[np.arange(len(labels)), labels].mean())
-
-
 def top_k_accuracy(answers: np.ndarray, labels: np.ndarray, k: int) -> float:
     """Fraction of images whose label is among the k best classes of `answers` (N, classes), logits or probabilities.
 

@@ -1,6 +1,7 @@
 """Run a stage or a tool: errors become one line, signals are handled, changed inputs are detected."""
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -45,14 +46,17 @@ CODE = {".py", ".html"}  # hashed; the template is beside its module
 
 
 def inputs_of(stage: str) -> dict[str, str]:
-    """The current state of every dep and param of the stage; empty without a dvc.yaml."""
+    """The current state of every dep and param of the stage; empty without a dvc.yaml.
+
+    Files of code have one each, and the other files of a folder one together: there may be a million images.
+    """
     if not PIPELINE.exists():
         return {}
     definition = _load(PIPELINE)["stages"][stage]
     params = _load(PARAMS)
-    state = {
-        str(path): _state(path) for dep in definition.get("deps", []) for path in files_of(Path(filled_in(dep, params)))
-    }
+    state = dict[str, str]()
+    for dep in definition.get("deps", []):
+        state |= _states(filled_in(dep, params))
     for section in definition.get("params", []):
         for key, value in flat({section: params.get(section)}).items():
             state[f"{PARAMS} ({key})"] = json.dumps(value)
@@ -80,13 +84,32 @@ def filled_in(path: str, params: Any) -> str:
     return re.sub(r"\$\{([\w.]+)\}", value, path)
 
 
-def _state(path: Path) -> str:
-    if not path.exists():
+def _states(dep: str) -> dict[str, str]:
+    if not os.path.isdir(dep):  # noqa: PTH112 - a string
+        return {dep: _state(dep)}
+    states = {}
+    for folder, folders, names in os.walk(dep):
+        folders[:] = [name for name in folders if name != "__pycache__"]
+        together = hashlib.sha256()
+        for name in sorted(names):
+            path = f"{folder}/{name}"
+            if os.path.splitext(name)[1] in CODE:  # noqa: PTH122 - ten times as fast as Path's
+                states[path] = _state(path)
+            else:
+                together.update(f"{name} {_state(path)}\n".encode(errors="surrogateescape"))
+        if names:
+            states[folder] = together.hexdigest()
+    return states
+
+
+def _state(path: str) -> str:
+    try:
+        # Data was checked against SHA256SUMS when it was read; size, time and inode are enough here.
+        status = os.stat(path)  # noqa: PTH116 - ten times as fast as Path's
+    except OSError:
         return "missing"
-    if path.suffix in CODE:
-        return sha256_of_file(path)
-    # Data was checked against SHA256SUMS when it was read; size, time and inode are enough here.
-    status = path.stat()
+    if os.path.splitext(path)[1] in CODE:  # noqa: PTH122 - the same
+        return sha256_of_file(Path(path))
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ino}"
 
 

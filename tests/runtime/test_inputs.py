@@ -37,8 +37,9 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("code.py", "2", "code.py"),
         ("code.html", "2", "code.html"),
         ("code.html", "1", ""),  # written again, the same
-        ("data/images", "y", "data/images"),
-        ("data/more", "y", "data/more"),
+        ("data/images", "y", "data"),
+        ("data/more", "y", "data"),
+        ("data/code.py", "y", "data/code.py"),
         ("other.py", "2", ""),
     ],
 )
