@@ -15,18 +15,20 @@ import numpy as np
 
 from imageclf.config.prepare import PrepareParams
 from imageclf.config.section import read_section
-from imageclf.images.checks import console_lines, summarize
+from imageclf.images.checks import Found, console_lines, summarize
 from imageclf.images.counts import class_lines
 from imageclf.images.dataset import PREPARED, SPLITS
 from imageclf.images.grid import draw_preview, drawn, first_of_each
+from imageclf.images.outcomes import unfinished
 from imageclf.images.packing import pack
 from imageclf.images.selection import look_at_arrays, look_at_folder
 from imageclf.runtime.errors import DataError
-from imageclf.runtime.files import brings, check_sums, replaced_folder, write_bytes, write_json
+from imageclf.runtime.files import SUMS, brings, check_sums, replaced_folder, write_bytes, write_json
 from imageclf.runtime.platform import available_cores
-from imageclf.runtime.stage import run_stage
+from imageclf.runtime.stage import project_root, run_stage
 
 RAW = Path("data/raw")
+CHECKPOINTS = Path(".checkpoints")
 PREVIEW = Path("metrics/preview.png")
 SUMMARY = Path("metrics/data.json")
 
@@ -41,7 +43,7 @@ def main() -> str:
     with replaced_folder(PREPARED, sums) as folder, ThreadPoolExecutor(1) as pool:
         # 2. Check every image, assign it to a split, and write it there.
         if facts.get("kind") == "files":
-            found = look_at_folder(RAW, facts["roots"], classes, params, folder=folder, workers=available_cores())
+            found = _look_at_folder(facts, params, folder)
         else:
             found = look_at_arrays(RAW, name, params, folder=folder)
 
@@ -64,6 +66,18 @@ def main() -> str:
         print(f"prepare: {line}", flush=True)
     counts = ", ".join(f"{len(found.parts[split].labels):,} {split}" for split in SPLITS)
     return f"{counts} images in {PREPARED}{found.words()}"
+
+
+def _look_at_folder(facts: dict[str, Any], params: PrepareParams, folder: Path) -> Found:
+    shaping = {
+        "raw": (RAW / SUMS).read_text(),
+        "roots": facts["roots"],
+        "params": params.model_dump(exclude={"on_bad"}),  # decodes nothing
+    }
+    with unfinished(project_root() / CHECKPOINTS, shaping) as begun:
+        return look_at_folder(
+            RAW, facts["roots"], facts["classes"], params, folder=folder, begun=begun, workers=available_cores()
+        )
 
 
 def _preview(folder: Path, labels: np.ndarray, classes: list[str]) -> bytes:

@@ -21,8 +21,8 @@ from imageclf.evaluation.calibration import fit_temperature
 from imageclf.evaluation.metrics import accuracy_figures
 from imageclf.evaluation.scores import Answers
 from imageclf.images import selection
-from imageclf.images.decode_all import Outcome
 from imageclf.images.manifest import File, LeftOut
+from imageclf.images.outcomes import Outcome
 from imageclf.runtime.files import write_sums
 from stages import prepare
 from tests.imports import ROOT

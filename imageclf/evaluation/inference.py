@@ -14,7 +14,7 @@ from imageclf.models.card import Card
 from imageclf.runtime.errors import DataError, MachineError
 
 # Pixels per forward pass: few enough for a core's cache, enough to keep a GPU busy.
-CHUNK_PIXELS = {"cpu": 200 * 32 * 32, "accelerator": 4000 * 32 * 32}
+CHUNK_PIXELS = {"cpu": 50 * 32 * 32, "accelerator": 4000 * 32 * 32}
 
 
 def predict_logits(
@@ -86,7 +86,7 @@ def chunk_of(classifier: nn.Module, images: np.ndarray, device: torch.device) ->
 
 
 def chunk_size(image_size: tuple[int, ...], device: torch.device) -> int:
-    """Images of (H, W) pixels in a chunk: 200 of 32x32 on a CPU."""
+    """Images of (H, W) pixels in a chunk: 50 of 32x32 on a CPU."""
     pixels = CHUNK_PIXELS["cpu" if device.type == "cpu" else "accelerator"]
     return max(1, pixels // (image_size[0] * image_size[1]))
 

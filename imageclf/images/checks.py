@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from imageclf.images.dataset import SPLITS
-from imageclf.images.decode_all import Outcomes
 from imageclf.images.manifest import File, Files, LeftOut
+from imageclf.images.outcomes import Outcomes
 from imageclf.images.packing import Part
 from imageclf.images.remarks import cut_away, enlarged, narrow_range
 from imageclf.images.splits import LEAST

@@ -4,123 +4,26 @@ import errno
 import hashlib
 import os
 import shutil
-import signal
 import stat
 import warnings
-from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import BinaryIO
 
 import numpy as np
 
+from imageclf.images.crew import share_out
 from imageclf.images.decode import Picture, Shrink, Unfit, damaged, decode
 from imageclf.images.kinds import cached_by_dvc
 from imageclf.images.manifest import File
+from imageclf.images.outcomes import Journal, Outcome, Slots
 from imageclf.images.remarks import SMALLEST
 from imageclf.runtime.errors import DataError, MachineError
-from imageclf.runtime.platform import (
-    READ_FLAGS,
-    SIGKILL,
-    SIGPROF,
-    begin_writing,
-    how_it_ended,
-    keep_freed_memory,
-    limit_computing,
-    limit_memory,
-    release_signals,
-    signals_held,
-    start_method,
-)
+from imageclf.runtime.platform import READ_FLAGS, SIGKILL, SIGPROF, begin_writing, how_it_ended, limit_computing
 from imageclf.runtime.progress import Progress
-
-Answer = TypeVar("Answer")
-Work = Callable[[range], list[Answer]]
-MEMORY = 4 * 2**30  # bytes per process; a damaged file may claim any size
-
-
-@dataclass
-class _Worker:
-    process: BaseProcess
-    chunk: range
-
-
-def share_out(
-    work: Work, chunks: list[range], *, workers: int, lost: Callable[[int, int | None], Answer]
-) -> Iterator[tuple[range, list[Answer]]]:
-    """Yield each chunk with the answers of `work`, one per index, as they arrive.
-
-    The pool is crash-isolated: the chunk of a process that died is repeated index by index. An index that kills its
-    process alone gets the answer `lost(index, exit code)`. An exception of `work` is raised here.
-    """
-    waiting, crew = deque(chunks), dict[Connection, _Worker]()
-    try:
-        while waiting or crew:
-            while waiting and len(crew) < workers:
-                _start(work, crew, waiting.popleft())
-            for pipe in [pipe for pipe in wait(list(crew)) if isinstance(pipe, Connection)]:
-                chunk = crew[pipe].chunk
-                try:
-                    answer = pipe.recv()
-                except (EOFError, ConnectionResetError):
-                    process = crew.pop(pipe).process
-                    process.join()
-                    if len(chunk) == 1:
-                        yield chunk, [lost(chunk.start, process.exitcode)]
-                    else:
-                        waiting.extendleft(range(index, index + 1) for index in reversed(chunk))
-                    continue
-                if isinstance(answer, Exception):
-                    raise answer
-                if waiting:
-                    crew[pipe].chunk = waiting.popleft()
-                    pipe.send(crew[pipe].chunk)
-                else:
-                    pipe.close()  # the process reads an end of file and exits
-                    crew.pop(pipe).process.join()
-                yield chunk, answer
-    finally:
-        for worker in crew.values():
-            worker.process.terminate()
-            worker.process.join()
-
-
-def _start(work: Work, crew: dict[Connection, _Worker], chunk: range) -> None:
-    context: Any = get_context(start_method())
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(work, theirs, [*crew, ours]), daemon=True)
-    with signals_held():  # a signal between the fork and the next lines would leave a process that nobody ends
-        process.start()
-        crew[ours] = _Worker(process, chunk)
-    theirs.close()
-    ours.send(chunk)
-
-
-def _serve(work: Work, pipe: Connection, inherited: list[Connection]) -> None:
-    """Run in a worker process: answer every chunk until the pipe closes."""
-    for other in inherited:
-        other.close()  # an inherited copy of the parent's end would prevent the end of file
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the stage's handler, which prints
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent ends the workers
-    release_signals()
-    limit_memory(MEMORY)
-    keep_freed_memory()
-    try:
-        while True:
-            chunk = pipe.recv()
-            try:
-                pipe.send(work(chunk))
-            except Exception as error:
-                pipe.send(error)
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        return
-
 
 SIDE = 64  # pixels: the size if prepare.size is auto
 CHANNELS = 3  # also for grey pictures, so that adding a colour picture changes nothing
@@ -129,81 +32,6 @@ LONGEST = 20  # largest aspect ratio
 CHUNK = 64  # files per task
 PATIENCE = 60  # seconds of CPU time per file
 MANY = 4096  # files from which compiled loops are worth the seconds that they take to load, or to compile once
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The result for one file: facts about the picture, or its fault."""
-
-    digest: bytes = b""  # of the prepared pixels: equal for copies
-    width: int = 0
-    height: int = 0
-    mode: str = ""
-    values: tuple[int, int] | None = None  # range of stored values, for 16-bit grey
-    brightest: int = 0  # 0 to 255
-    blank: bool = False  # one colour all over
-    oddities: tuple[str, ...] = ()  # remarks for the report
-    fault: str = ""  # kind of fault; empty: none
-    found: str = ""  # description of the fault, and what to do
-
-
-FACTS = np.dtype(  # of a picture; one without 16-bit values has -1 for them
-    [
-        ("size", np.int32, 2),  # width, height
-        ("values", np.int32, 2),
-        ("mode", np.int8),
-        ("brightest", np.uint8),
-        ("blank", np.bool_),
-    ]
-)
-
-
-class Outcomes:
-    """The outcomes of N files: facts FACTS (N,), with modes as places in `modes`; faults and oddities by index."""
-
-    def __init__(self, number: int, *, modes: Sequence[str] = ()) -> None:
-        self._digests = np.zeros(number, "S16")  # half a sha256 tells pictures apart as well as the whole
-        self.facts = np.zeros(number, FACTS)
-        self.modes = [*modes]
-        self.faulty: dict[int, Outcome] = {}
-        self.odd: dict[int, tuple[str, ...]] = {}
-
-    def put(self, index: int, outcome: Outcome) -> None:
-        """Keep the outcome of a file."""
-        if outcome.fault:
-            self.faulty[index] = outcome
-            return
-        if outcome.oddities:
-            self.odd[index] = outcome.oddities
-        if outcome.mode not in self.modes:
-            self.modes.append(outcome.mode)
-        self._digests[index] = outcome.digest
-        self.facts[index] = (
-            (outcome.width, outcome.height),
-            outcome.values or (-1, -1),
-            self.modes.index(outcome.mode),
-            outcome.brightest,
-            outcome.blank,
-        )
-
-    def modes_of(self, used: np.ndarray) -> Counter[str]:
-        """The number of files by mode, of those at the indices `used` (n,)."""
-        counts = np.bincount(self.facts["mode"][used], minlength=len(self.modes)).tolist()
-        return +Counter(dict(zip(self.modes, counts, strict=True)))
-
-    def number_pictures(self) -> np.ndarray:
-        """A number for each file, int32 (N,), that is the same for the same picture; -1 for a faulty one.
-
-        It can be asked for once: to spare memory, the hashes of the pictures are then dropped.
-        """
-        numbers = np.unique(self._digests, return_inverse=True)[1].astype(np.int32)
-        numbers[list(self.faulty)] = -1
-        del self._digests
-        return numbers
-
-
-Slot = tuple[Path, int]  # the file that takes an image's pixels, and where in it
-Slots = Callable[[int], Slot | None]  # of a file by its index; None: its pixels are not kept
 
 
 @dataclass(frozen=True)
@@ -221,22 +49,31 @@ def decode_files(
     fit: str = "crop",
     window: Sequence[int] | None = None,
     workers: int,
+    journal: Journal | None = None,
 ) -> Iterator[tuple[int, Outcome]]:
     """Decode every file to uint8 (H, W, 3), where `size` is (H, W), and write it to its slot, if it has one.
 
-    Yields the index and the outcome of each, in any order.
+    Yields the index and the outcome of each, in any order. Those that `journal` has are not decoded again.
     For `fit` and `window` see `decode`. The number of workers does not change the result.
 
     Raises:
         DataError: a file has changed since download.
         MachineError: the system killed a worker.
     """
-    chunks = [range(begin, min(begin + CHUNK, len(files))) for begin in range(0, len(files), CHUNK)]
+    chunks = {begin: range(begin, min(begin + CHUNK, len(files))) for begin in range(0, len(files), CHUNK)}
     shrink = _compiled() if len(files) >= MANY else None
     read = partial(decode, size=size, channels=CHANNELS, fit=fit, window=window, shrink=shrink)
     work = partial(_decode_some, _Work(files, slot, read))
     with Progress("prepare", total=len(files), unit="img") as progress:
-        for chunk, answers in share_out(work, chunks, workers=workers, lost=partial(_lost, files)):
+        for begin, kept in journal.read(slot) if journal else ():
+            yield from zip(chunks.pop(begin), kept, strict=True)
+        there = len(files) - sum(map(len, chunks.values()))
+        if there:
+            progress.line(f"prepare: an interrupted run has decoded {there:,} of {len(files):,} files; they are kept")
+            progress.skip(there)
+        for chunk, answers in share_out(work, [*chunks.values()], workers=workers, lost=partial(_lost, files)):
+            if journal:
+                journal.add(chunk, answers)
             yield from zip(chunk, answers, strict=True)
             progress.advance(len(chunk))
 
@@ -249,12 +86,13 @@ def _compiled() -> Shrink:
 
 
 def check_room(folder: Path, needed: int) -> None:
-    """Refuse images of `needed` bytes that the disk has no room for.
+    """Refuse images of `needed` bytes that the disk has no room for, with those of an interrupted run in `folder`.
 
     Raises:
         MachineError: it has not.
     """
-    free = shutil.disk_usage(folder).free
+    there = sum(getattr(file.stat(), "st_blocks", 0) * 512 for file in folder.iterdir())
+    free = shutil.disk_usage(folder).free + there
     if needed > free:
         raise MachineError(
             f"prepare: the images need {needed / 1e9:,.1f} GB of disk space, and {free / 1e9:,.1f} GB are free; lower "

@@ -1,5 +1,7 @@
 """Choose the images to use and their splits, for built-in sets and for own images."""
 
+import math
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -29,8 +31,9 @@ from imageclf.images.checks import (
 )
 from imageclf.images.counts import group_remarks
 from imageclf.images.dataset import SPLITS
-from imageclf.images.decode_all import CHANNELS, SIDE, Outcomes, Slot, check_room, decode_files
+from imageclf.images.decode_all import CHANNELS, SIDE, check_room, decode_files
 from imageclf.images.manifest import GIVEN, Files, read_left_out
+from imageclf.images.outcomes import Journal, Outcomes, Slot
 from imageclf.images.packing import ImageFile, Part, Sample, image_files, write_images
 from imageclf.images.splits import NONE, TRAIN, choose_validation, few_of_each, find_units, split_units
 from imageclf.runtime.errors import DataError, ParamsError
@@ -124,9 +127,11 @@ class _Plan:
 
 
 def look_at_folder(
-    raw: Path, roots: list[str], classes: list[str], params: PrepareParams, *, folder: Path, workers: int
+    raw: Path, roots: list[str], classes: list[str], params: PrepareParams, *, folder: Path, begun: Path, workers: int
 ) -> Found:
     """Decode every file of the manifest, check and split them, write the images into `folder`, and write the report.
+
+    They are decoded in the folder `begun`; if the run is interrupted, the next one goes on with what is there.
 
     Raises:
         DataError: a file changed since download, a file is unusable and prepare.on_bad is fail, or a class has no
@@ -138,14 +143,15 @@ def look_at_folder(
     seen = len(files) + len(left_out)
     side = SIDE if params.size == "auto" else params.size
     shape = (side, side, CHANNELS)
-    check_room(folder, len(files) * side * side * CHANNELS)
-    arrays = image_files(folder, shape)
+    check_room(begun, len(files) * side * side * CHANNELS)
+    arrays = image_files(begun, shape)
     guess = _plan(files, np.unique(files.sha256, return_inverse=True)[1].astype(np.int32), {}, params)
     for split, array in arrays.items():
         array.resize(len(guess.of(split)))
     read = partial(decode_files, size=shape[:2], fit=params.fit, window=params.window, workers=workers)
     outcomes = Outcomes(len(files))
-    for index, outcome in read(files, partial(guess.slot, arrays)):
+    journal = Journal(begun / "journal", image=math.prod(shape))
+    for index, outcome in read(files, partial(guess.slot, arrays), journal=journal):
         outcomes.put(index, outcome)
 
     # 2. Drop or refuse unusable files.
@@ -179,6 +185,10 @@ def look_at_folder(
     assert seen == len(used) + len(left_out) + sum(finding.action != USED for finding in findings)
 
     # 4. Move the images whose place is another than guessed, and decode again those that are new to their split.
+    journal.close()
+    for array in arrays.values():
+        shutil.move(array.path, folder)
+    arrays = image_files(folder, shape)
     _move(guess, plan, arrays)
     news = np.flatnonzero((plan.split != guess.split) & (plan.split != NONE)).tolist()
     if news:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 LINUX = sys.platform == "linux"
 WINDOWS = sys.platform == "win32"
@@ -165,8 +165,8 @@ _told = False
 
 
 @contextmanager
-def locked(path: Path, *, patience: float = -1) -> Iterator[None]:
-    """Hold a lock file for the block.
+def locked(path: Path, *, patience: float = -1, waiting: str = "") -> Iterator[None]:
+    """Hold a lock file for the block. With `waiting`, the end of patience prints that line, and it waits on.
 
     A file system without locks gets a warning, once: there, nothing prevents two equal runs at the same time.
 
@@ -174,9 +174,15 @@ def locked(path: Path, *, patience: float = -1) -> Iterator[None]:
         filelock.Timeout: another process holds it for more than `patience` seconds; -1 waits without limit.
     """
     global _told
-    lock = FileLock(path, timeout=patience)
+    lock = FileLock(path)
     try:
-        lock.acquire()
+        try:
+            lock.acquire(patience)
+        except Timeout:
+            if not waiting:
+                raise
+            print(waiting, flush=True)
+            lock.acquire()
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise

@@ -11,7 +11,6 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
@@ -19,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import Timeout
 
 import imageclf
 from imageclf.evaluation.inference import chunk_size, chunks_answered
@@ -32,7 +30,8 @@ from imageclf.runtime.progress import Progress
 
 FEATURES = Path(".features")  # in the main checkout, and kept for the next run
 KEPT = 4 * 10**9  # bytes that features of earlier runs may take, besides those of this one
-PATIENCE = 1.0  # seconds before a line says that another run computes features
+PATIENCE = 1.0  # seconds before this line
+WAITING = "train: another run is computing features; this one waits for it"
 SHA256 = 32  # bytes
 NO_SUM = bytes(SHA256)
 CODE = ("augment", "evaluation/inference.py", "models", "randomness.py", "training/features.py", "training/frozen.py")
@@ -75,7 +74,9 @@ def features_of(
     files = [
         FeatureFile(folder / f"{_fingerprint(facts | view.facts)}.npy", view.count, width, chunk) for view in views
     ]
-    with _held(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    # Two that compute at the same time would only share the cores.
+    with locked(folder / "lock", patience=PATIENCE, waiting=WAITING):
         _prune(folder, files)
         missing = [file.missing() for file in files]
         rows = sum(file.rows(begin) for file, begins in zip(files, missing, strict=True) for begin in begins)
@@ -221,23 +222,6 @@ def _fingerprint(facts: dict[str, Any]) -> str:
     versions = {name: sys.modules[name].__version__ for name in PACKAGES if name in sys.modules}
     every = {"facts": facts, "code": code, "versions": versions}
     return hashlib.sha256(json.dumps(every, sort_keys=True).encode()).hexdigest()
-
-
-@contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """The features for this process alone: two that compute at the same time would only share the cores."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = locked(folder / "lock", patience=PATIENCE)
-    try:
-        lock.__enter__()
-    except Timeout:
-        print("train: another run is computing features; this one waits for it", flush=True)
-        lock = locked(folder / "lock")
-        lock.__enter__()
-    try:
-        yield
-    finally:
-        lock.__exit__(None, None, None)
 
 
 def _prune(folder: Path, files: Sequence[FeatureFile]) -> None:

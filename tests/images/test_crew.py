@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from imageclf.images.decode_all import share_out
+from imageclf.images.crew import share_out
 from imageclf.runtime.errors import DataError
 
 CHUNKS = [range(begin, begin + 5) for begin in range(0, 40, 5)]

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from imageclf.images import decode_all
-from imageclf.images.decode_all import Outcome, check_room, decode_files
+from imageclf.images import crew
+from imageclf.images.decode_all import check_room, decode_files
 from imageclf.images.manifest import File
+from imageclf.images.outcomes import Outcome
 from imageclf.images.packing import ImageFile
 from imageclf.runtime.errors import DataError, MachineError
 from imageclf.runtime.files import sha256_of_file
@@ -95,7 +96,7 @@ def test_where_there_is_no_fork_the_pixels_are_the_same(tmp_path: Path, monkeypa
         tmp_path, {f"{side}.png": saved(Image.new("RGB", (side, 30), (side, 0, 0)), "PNG") for side in (20, 50)}
     )
     _, forked = decoded(files, tmp_path, workers=1)
-    monkeypatch.setattr(decode_all, "start_method", lambda: "spawn")
+    monkeypatch.setattr(crew, "start_method", lambda: "spawn")
     outcomes, spawned = decoded(files, tmp_path, workers=2)
     assert not [outcome.fault for outcome in outcomes if outcome.fault]
     assert np.array_equal(forked, spawned)

@@ -21,8 +21,8 @@ from imageclf.images.checks import (
     write_report,
 )
 from imageclf.images.counts import group_remarks
-from imageclf.images.decode_all import Outcome, Outcomes
 from imageclf.images.manifest import LeftOut
+from imageclf.images.outcomes import Outcome, Outcomes
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx"])
