@@ -57,8 +57,9 @@ def make_prepared(folder: Path, card: Card, *, images: np.ndarray, labels: np.nd
     prepared.mkdir(parents=True)
     np.save(prepared / "test_images.npy", images)
     np.save(prepared / "test_labels.npy", labels)
-    np.save(prepared / "val_images.npy", images[:val])
-    np.save(prepared / "val_labels.npy", labels[:val])
+    for split, count in (("train", 1), ("val", val)):
+        np.save(prepared / f"{split}_images.npy", images[:count])
+        np.save(prepared / f"{split}_labels.npy", labels[:count])
     facts = {"name": "tiny", "classes": card.classes, "size": card.size, "channels": card.channels}
     unused = {"mean": card.mean, "std": card.std, "counts": {}, "sha256": {}}
     (prepared / "dataset.json").write_text(json.dumps(facts | unused))

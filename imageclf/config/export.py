@@ -15,6 +15,7 @@ class ExportParams(Section):
     """Export settings."""
 
     formats: list[Annotated[str, OneOf(NAMES)]]
+    int8_loss: Annotated[float, Field(ge=0, lt=1)]
     opset: Annotated[int, Field(ge=18, le=23)]
 
     @model_validator(mode="after")

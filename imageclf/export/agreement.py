@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 import imageclf
+from imageclf.evaluation.paired import accuracy_difference, count_pairs
 from imageclf.evaluation.scores import top_k_accuracy
 from imageclf.runtime.errors import UserError
 from imageclf.runtime.platform import how_it_ended
@@ -51,6 +52,28 @@ def agreement(answers: np.ndarray, trained: np.ndarray, labels: np.ndarray) -> d
     }
 
 
+def accuracy_lost(answers: np.ndarray, trained: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Top-1 that an exported file has lost against the trained model, with its 95 % interval."""
+    right, before = (those.argmax(axis=1) == labels for those in (answers, trained))
+    lost = accuracy_difference(count_pairs(before, right))
+    names = {"lost": lost.difference, "lost_low": lost.low, "lost_high": lost.high}
+    return {name: round(value, 6) for name, value in names.items()}
+
+
+def check_lost(name: str, lost: dict[str, float], *, most: float) -> None:
+    """Check that a file that is not exact has lost at most this fraction of top-1.
+
+    Raises:
+        UserError: it has lost more.
+    """
+    if not lost["lost"] <= most:
+        raise UserError(
+            f"{name} loses {100 * lost['lost']:.2f} points of top-1 on the test images (95 % interval "
+            f"{100 * lost['lost_low']:.2f} to {100 * lost['lost_high']:.2f}), and export.int8_loss allows "
+            f"{100 * most:g}, so nothing was exported; raise it, or take int8 out of export.formats"
+        )
+
+
 def check_agreement(name: str, answers: np.ndarray, trained: np.ndarray) -> None:
     """Check that the predictions are the trained model's, except for ties.
 
@@ -67,6 +90,6 @@ def check_agreement(name: str, answers: np.ndarray, trained: np.ndarray) -> None
     furthest = np.abs(answers - trained).max(axis=1)
     if not (furthest <= FAR).all():  # also true for nan
         raise UserError(
-            f"{name} gives probabilities up to {furthest.max():.2g} from the trained model's, so nothing was exported; "
-            "try another export.opset or train.model"
+            f"{name} gives probabilities up to {furthest.max():.2g} from the trained model's (on test image number "
+            f"{furthest.argmax()}), so nothing was exported; try another export.opset or train.model"
         )

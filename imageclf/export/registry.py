@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
 from torch.export import ExportedProgram
 
 from imageclf.export import formats
@@ -20,6 +21,7 @@ class Material:
     facts: dict[str, Any]  # metadata for readers: classes, size, channels and more
     opset: int  # ONNX only
     scores: dict[str, Any]  # of the trained model, on the test split
+    images: np.ndarray  # uint8 (N, H, W, C), N at least 1: some to train on
     made: dict[str, bytes] = field(default_factory=dict)  # the files so far, by format: a demo contains ONNX
 
 
@@ -27,7 +29,8 @@ class Format(Protocol):
     """The interface of a module of formats."""
 
     FILE: str  # its name
-    AFTER_ONNX: bool  # it contains the ONNX file
+    AFTER_ONNX: bool  # it is made from the ONNX file
+    EXACT: bool  # its answers must be the trained model's; if not, it may be right less often by export.int8_loss
     READER: str  # a module that runs the file: python -m READER file images.npy probabilities.npy
 
     def write(self, material: Material) -> bytes:

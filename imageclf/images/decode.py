@@ -1,19 +1,21 @@
 """Decode one picture file to a classifier's input, identically in training and prediction."""
 
 import io
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from imageclf.images.kinds import CAMERA_RAW, FORMATS, WHOLE, is_camera_raw, name_of
 from imageclf.runtime.errors import DataError, printable
 
 Box = tuple[float, float, float, float]  # left, upper, right, lower, in pixels
 Shrink = Callable[[Image.Image, tuple[int, int], Box], np.ndarray]
-LARGEST = 50_000_000  # pixels; four bytes each once decoded
+LARGEST = 50_000_000  # pixels; four bytes each once decoded. Large JPEGs are decoded at a smaller scale
+JPEG = b"\xff\xd8\xff"
 LARGEST_TEXT = 256 * 2**20  # bytes of text and colour profile in a PNG, decompressed
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = LARGEST_TEXT  # Pillow's own are 1 MB and 64 MB
 # The default of torchvision's Resize and of most of its weights; bicubic takes 1.5 times as long.
@@ -121,10 +123,12 @@ def decode(
     if not content:
         raise Unfit("empty", "empty", WHOLE)
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-            _check(picture, content)
+        with _opened(content) as picture:
+            _check_kind(picture, content)
             width, height, mode = *picture.size, picture.mode
             drafted = picture.draft(None, (max(size), max(size)))  # JPEG only: decode at the smallest sufficient scale
+            # A progressive JPEG has all its coefficients in memory, at whatever scale.
+            _check_size((width, height) if "progressive" in picture.info else picture.size, (width, height))
             picture.load()
             turn, odd_exif = _turn(picture)
             # A reduced JPEG ends between two pixels; draft returns the exact box.
@@ -156,11 +160,23 @@ def damaged(words: str) -> Unfit:
     return Unfit("truncated" if short else "damaged", f"cannot be read ({words})", WHOLE)
 
 
-def _check(picture: Image.Image, content: bytes) -> None:
+def _opened(content: bytes) -> Image.Image:
+    if not content.startswith(JPEG):
+        return Image.open(io.BytesIO(content), formats=FORMATS)
+    try:
+        return JpegImagePlugin.jpeg_factory(io.BytesIO(content))  # Image.open counts pixels that draft skips
+    except SyntaxError:
+        raise UnidentifiedImageError from None
+
+
+def _check_size(decoded: tuple[int, int], whole: tuple[int, int]) -> None:
+    """Refuse a picture of (width, height) `whole` that has too many pixels once decoded."""
+    if math.prod(decoded) > LARGEST:
+        raise Unfit("too large", f"{whole[0]}x{whole[1]} is more than {LARGEST:,} pixels", "make it smaller")
+
+
+def _check_kind(picture: Image.Image, content: bytes) -> None:
     """Refuse a file by its header, before decoding."""
-    if picture.width * picture.height > LARGEST:
-        found = f"{picture.width}x{picture.height} is more than {LARGEST:,} pixels"
-        raise Unfit("too large", found, "make it smaller")
     if is_camera_raw(content):
         raise Unfit(*CAMERA_RAW)
     # Pillow scales a PGM of more than 8 bits to 65535, in mode I.

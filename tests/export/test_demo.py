@@ -41,7 +41,9 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def made(classes: list[str]) -> bytes:
     facts = {"classes": classes, "size": SIZE, "channels": 3, "model": "m", "data": "d", "pictures": "upright"}
     model = write_model(Path("made.onnx"), threshold=0.5).read_bytes()
-    return demo.write(Material(cast(Any, None), make_card(), facts, 18, scores={}, made={"onnx": model}))
+    return demo.write(
+        Material(cast(Any, None), make_card(), facts, 18, scores={}, images=np.empty(0), made={"onnx": model})
+    )
 
 
 @pytest.mark.usefixtures("runtime")

@@ -41,7 +41,7 @@ def test_both_files_answer_as_the_classifier_does(tmp_path: Path, card: Card, op
     expected = torch.softmax(predict_logits(classifier, images, device=CPU, threads=1), dim=1).numpy()
 
     facts = {"classes": card.classes, "channels": card.channels, "size": card.size, "network_size": card.network_size}
-    material = Material(traced(classifier, card), card, facts, opset, scores={})
+    material = Material(traced(classifier, card), card, facts, opset, scores={}, images=images)
     (tmp_path / "classifier.pt2").write_bytes(pt2.write(material))
     (tmp_path / "classifier.onnx").write_bytes(onnx.write(material))
 

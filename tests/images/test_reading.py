@@ -249,6 +249,20 @@ def test_a_bomb_is_refused_by_its_header(tmp_path: Path, side: int) -> None:
         read(path)
 
 
+def test_of_a_jpeg_the_pixels_that_are_decoded_count(tmp_path: Path) -> None:
+    picture = Image.new("L", (12_000, 9_000), 200)  # 108 megapixels, as phones make them
+    picture.paste(40, (0, 0, 6_000, 9_000))
+    picture.save(tmp_path / "phone.jpg", quality=10)
+    shown = read(tmp_path / "phone.jpg")
+    assert abs(int(shown[4, 1, 0]) - 40) < 4 and abs(int(shown[4, 6, 0]) - 200) < 4
+    # Of a progressive one all coefficients would be in memory: with this header it claims 64 megapixels.
+    small = saved(tmp_path, Image.new("RGB", (16, 16)), "a.jpg", progressive=True).read_bytes()
+    at = small.index(b"\xff\xc2") + 5
+    (tmp_path / "progressive.jpg").write_bytes(small[:at] + struct.pack(">HH", 8_000, 8_000) + small[at + 4 :])
+    with pytest.raises(DataError, match="8000x8000 is more than 50,000,000 pixels; make it smaller"):
+        read(tmp_path / "progressive.jpg")
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.int32])
 def test_pixels_without_a_range_are_refused(tmp_path: Path, dtype: type) -> None:
     path = saved(tmp_path, Image.fromarray(np.ones((8, 8), dtype)), "a.tif")

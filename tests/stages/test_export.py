@@ -17,10 +17,12 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from torch.export import ExportedProgram
 
 from imageclf.evaluation.predictions import prediction_table
 from imageclf.models.card import Card
-from imageclf.models.classifier import load_classifier
+from imageclf.models.classifier import Classifier, load_classifier
+from imageclf.models.tracing import traced
 from imageclf.runtime.errors import DataError, UserError
 from imageclf.runtime.files import sha256_of_file
 from stages import export
@@ -203,7 +205,7 @@ def exported(monkeypatch: pytest.MonkeyPatch) -> None:
     """In place of the seconds that torch takes, where the answers are a test's own."""
     formats = {
         name: SimpleNamespace(
-            FILE=f"classifier.{name}", AFTER_ONNX=False, READER="none", write=lambda material: b"exported"
+            FILE=f"classifier.{name}", AFTER_ONNX=False, EXACT=True, READER="none", write=lambda material: b"exported"
         )
         for name in ("onnx", "pt2")
     }
@@ -222,6 +224,25 @@ def test_an_answer_that_differs_leaves_nothing(workspace: Path, monkeypatch: pyt
         export.main()
     assert [path.name for path in Path("models").iterdir()] == ["classifier"]
     assert not Path("metrics/export.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["channels", "normalisation", "temperature"])
+def test_a_fault_in_the_program_stops_export_and_names_an_image(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    def wrong(classifier: Classifier, card: Card, temperature: float | None) -> ExportedProgram:
+        if fault == "channels":
+            pixels = classifier.pixels
+            monkeypatch.setattr(classifier, "pixels", lambda images, scale=1.0: pixels(images.flip(3), scale))
+        elif fault == "normalisation":
+            classifier.std.fill_(1.0)
+        return traced(classifier, card, 2.0 if fault == "temperature" else temperature)
+
+    monkeypatch.setattr(export, "traced", wrong)
+    with pytest.raises(UserError, match=r"classifier\.(onnx|pt2) .* number \d+\), so nothing was exported"):
+        export.main()
+    assert not Path("models/export").exists()
 
 
 @pytest.mark.parametrize("name", ["evaluate.json", "predictions.csv"])

@@ -5,15 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from tools.comparing.statistics import (
-    Pairs,
-    accuracy_difference,
-    count_pairs,
-    holm,
-    images_needed,
-    mcnemar_p,
-    mean_difference,
-)
+from imageclf.evaluation.paired import Pairs, accuracy_difference, count_pairs, images_needed, mcnemar_p
+from tools.comparing.statistics import holm, mean_difference
 
 
 def test_pairs_are_counted_by_who_was_right() -> None:

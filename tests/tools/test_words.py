@@ -2,7 +2,7 @@
 
 import pytest
 
-from tools.comparing.statistics import mcnemar_p
+from imageclf.evaluation.paired import mcnemar_p
 from tools.comparing.verdict import NAME, cut, p_value
 
 

@@ -6,19 +6,10 @@ from typing import Literal
 
 import numpy as np
 
+from imageclf.evaluation.paired import Estimate, Pairs, accuracy_difference, count_pairs, images_needed, mcnemar_p
 from imageclf.evaluation.predictions import Predictions
 from imageclf.runtime.errors import printable
-from tools.comparing.statistics import (
-    Estimate,
-    Pairs,
-    Samples,
-    accuracy_difference,
-    count_pairs,
-    holm,
-    images_needed,
-    mcnemar_p,
-    mean_difference,
-)
+from tools.comparing.statistics import Samples, holm, mean_difference
 
 
 @dataclass(frozen=True)

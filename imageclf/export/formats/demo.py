@@ -24,7 +24,7 @@ from imageclf.runtime.errors import DataError
 from imageclf.runtime.stage import project_root
 
 READER = "imageclf.export.formats.demo"  # this module
-FILE, AFTER_ONNX = "demo.html", True
+FILE, AFTER_ONNX, EXACT = "demo.html", True, True
 TEMPLATE = Path(__file__).with_suffix(".html")
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
 RUNTIME = Path(f".downloads/{PACKAGE}-{VERSION}.tgz")

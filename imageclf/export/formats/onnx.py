@@ -8,7 +8,7 @@ import onnx
 from imageclf.export.registry import Material
 from imageclf.models.tracing import translated
 
-FILE, AFTER_ONNX = "classifier.onnx", False
+FILE, AFTER_ONNX, EXACT = "classifier.onnx", False, True
 READER = "imageclf.export.onnx_answers"
 FACTS = "classifier"  # the key of the one entry in metadata_props
 

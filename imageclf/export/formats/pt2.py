@@ -13,7 +13,7 @@ from imageclf.evaluation.inference import predict_logits
 from imageclf.export.registry import Material
 from imageclf.runtime.platform import available_cores
 
-FILE, AFTER_ONNX = "classifier.pt2", False
+FILE, AFTER_ONNX, EXACT = "classifier.pt2", False, True
 READER = "imageclf.export.formats.pt2"  # this module
 FACTS = "classifier.json"  # the metadata file inside a .pt2
 
