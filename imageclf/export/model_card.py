@@ -38,6 +38,28 @@ An image classifier with {count} classes: {shown}{more}.
 ```python
 {_snippet(card)}
 ```
+
+The ONNX file gives the same answers elsewhere. In JavaScript, where `pixels` is a Uint8Array of one picture, row by
+row:
+```js
+const ort = require("onnxruntime-node"); // onnxruntime-web in a browser
+const session = await ort.InferenceSession.create("classifier.onnx");
+const images = new ort.Tensor("uint8", pixels, [1, {height}, {width}, {card.channels}]);
+const {{ probabilities }} = await session.run({{ images }});
+```
+In OpenVINO, which computes less exactly unless it is told to use f32:
+```python
+import openvino
+model = openvino.compile_model("classifier.onnx", "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})
+probabilities = model({{"images": images}})["probabilities"]
+```
+In C# (not tried):
+```csharp
+using var session = new InferenceSession("classifier.onnx");
+var images = new DenseTensor<byte>(pixels, new[] {{ 1, {height}, {width}, {card.channels} }});
+using var answers = session.Run(new[] {{ NamedOnnxValue.CreateFromTensor("images", images) }});
+var probabilities = answers.First().AsEnumerable<float>().ToArray();
+```
 {_program_words(exports)}
 ## Made by
 {_trained_with(card)}

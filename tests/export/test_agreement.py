@@ -49,9 +49,7 @@ def test_what_a_smaller_file_loses_is_right_less_wrong() -> None:
     assert lost["lost"] == pytest.approx(0.07)
     assert lost["lost_low"] < 0.07 < lost["lost_high"] < 0.16
     check_lost("classifier_int8.onnx", lost, most=0.08)
-    with pytest.raises(
-        UserError, match=r"int8\.onnx loses 7\.00 points of top-1 .* export\.int8_loss allows 6, so"
-    ):
+    with pytest.raises(UserError, match=r"int8\.onnx loses 7\.00 points of top-1 .* export\.int8_loss allows 6, so"):
         check_lost("classifier_int8.onnx", lost, most=0.06)
 
 
