@@ -33,6 +33,7 @@ from imageclf.evaluation.metrics import (
     calibration_figures,
     selective_figures,
     temperature_of,
+    thresholds_by_precision,
 )
 from imageclf.evaluation.predictions import most_confident_mistakes, prediction_table
 from imageclf.evaluation.report import remarks_by_kind, render_report
@@ -178,6 +179,7 @@ def _trust(test: Answers, val: Answers, calibration: dict[str, float], precision
     found: dict[str, dict[str, Any]] = {
         "calibration": calibration,
         "selective": selective_figures(test, val, precision),
+        "thresholds": thresholds_by_precision(val),
     }
     if not len(val):
         print("evaluate: no validation images (prepare.val_fraction), so no temperature and no threshold", flush=True)

@@ -145,10 +145,10 @@ def _facts(card: Card, scores: dict[str, Any]) -> dict[str, Any]:
     return facts
 
 
-def _certainty(scores: dict[str, Any]) -> dict[str, float]:
-    """The threshold and the temperature that evaluate found on validation."""
-    found = scores.get("selective", {}) | scores.get("calibration", {})
-    return {name: found[name] for name in ("threshold", "temperature") if name in found}
+def _certainty(scores: dict[str, Any]) -> dict[str, Any]:
+    """The thresholds and the temperature that evaluate found on validation."""
+    found = scores | scores.get("selective", {}) | scores.get("calibration", {})
+    return {name: found[name] for name in ("threshold", "thresholds", "temperature") if name in found}
 
 
 if __name__ == "__main__":

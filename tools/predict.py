@@ -1,9 +1,10 @@
 """Classify your own pictures with the exported classifier.
 
-    python -m tools.predict PATH... [--files-from LIST] [--top K] [--json | --csv] [--model FILE]
+    python -m tools.predict PATH... [--files-from LIST] [--top K] [--min-precision P] [--json | --csv] [--model FILE]
 
 It prints one line per picture: path, class and probability. An answer is marked (unsure) if its probability is below
-the classifier's threshold (`evaluate.target_precision`). A folder stands for all pictures below it. Remarks and
+the classifier's threshold (`evaluate.target_precision`). With --min-precision it is `unknown` if it is below that for
+this percentage. A folder stands for all pictures below it. Remarks and
 unreadable files go to standard error; if a file is unreadable, the others are still answered and the exit code is 3.
 """
 
@@ -11,6 +12,7 @@ import argparse
 import csv
 import io
 import json
+import math
 import os
 import signal
 import sys
@@ -46,6 +48,7 @@ def main() -> None:
     if (arguments.model.parent / SUMS).exists():  # a file copied elsewhere has no checksums
         check_sums(arguments.model.parent)
     classifier = load_onnx_classifier(arguments.model)
+    known_from = _threshold(classifier, arguments.min_precision)
     pictures, faults = _expand([*arguments.paths, *_listed(arguments.files_from)])
 
     # 2. Print answers and faults as they come.
@@ -54,7 +57,7 @@ def main() -> None:
     table = csv.writer(sys.stdout, lineterminator="\n")
     if arguments.csv:
         names = [f"{name}{number}" for number in ("", *range(2, top + 1)) for name in ("class", "probability")]
-        table.writerow(["path", *names, "unsure"])
+        table.writerow(["path", *names, "unsure", *["unknown"] * (known_from > 0)])
     sizes: list[tuple[int, int]] = []  # (width, height)
     ranges: list[tuple[int, int]] = []  # of 16-bit grey
     for path, picture, answer in _answers(classifier, pictures, top):
@@ -67,14 +70,18 @@ def main() -> None:
         if arguments.json:
             best = [{"class": name, "probability": round(probability, 6)} for name, probability in answer]
             mark = {} if classifier.threshold is None else {"unsure": _is_unsure(answer, classifier)}
+            mark |= {"unknown": _probability(answer) < known_from} if known_from else {}
             print(json.dumps({"path": str(path), "answers": best} | mark), flush=True)
         elif arguments.csv:
             cells = [cell for name, probability in answer for cell in (name, f"{probability:.6f}")]
             unsure = "" if classifier.threshold is None else "yes" if _is_unsure(answer, classifier) else "no"
-            table.writerow([path, *cells, unsure])
+            unknown = ["yes" if _probability(answer) < known_from else "no"] if known_from else []
+            table.writerow([path, *cells, unsure, *unknown])
             sys.stdout.flush()
         else:
             doubt = "  (unsure)" if _is_unsure(answer, classifier) else ""
+            if _probability(answer) < known_from:
+                answer, doubt = [("unknown", answer[0][1])], ""
             print(f"{printable(path):{width}}  {_words(answer, classifier.classes)}{doubt}", flush=True)
 
     # 3. Print remarks on the pictures.
@@ -93,6 +100,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("paths", nargs="*", type=_path, metavar="PATH", help="a picture, or a folder of pictures")
     parser.add_argument("--files-from", metavar="LIST", help="a file with a path a line; -: standard input")
     parser.add_argument("--top", type=_positive, default=1, metavar="K", help="classes per picture (default: 1)")
+    parser.add_argument(
+        "--min-precision",
+        type=_percentage,
+        metavar="P",
+        help="say unknown where fewer than P %% of such answers were right on validation: 80, 90, 95, 98 or 99",
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object a line instead of columns")
     form.add_argument("--csv", action="store_true", help="a table with a header instead of columns")
@@ -203,9 +216,40 @@ def _best(probabilities: np.ndarray, classes: list[str], top: int) -> Answer:
     return [(classes[index], float(probabilities[index])) for index in order]
 
 
+def _threshold(classifier: OnnxClassifier, precision: float | None) -> float:
+    """The lowest probability of a known answer; 0 if none is unknown.
+
+    Raises:
+        DataError: the classifier has no threshold for this precision, in percent.
+    """
+    if precision is None:
+        return 0.0
+    enough = [float(percent) for percent in classifier.thresholds if float(percent) >= precision]
+    if not enough:
+        there = ", ".join(sorted(classifier.thresholds, key=float)) or "none"
+        raise DataError(
+            f"--min-precision is {precision:g}, and this classifier's validation images show these percentages: {there}"
+        )
+    return classifier.thresholds[f"{min(enough):g}"]
+
+
+def _percentage(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 1 < value < 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a percentage over 1 and below 100")
+    return value
+
+
 def _is_unsure(answer: Answer, classifier: OnnxClassifier) -> bool:
-    """Rounded to 6 digits, like the probabilities that the threshold was chosen from."""
-    return classifier.threshold is not None and round(answer[0][1], 6) < classifier.threshold
+    return classifier.threshold is not None and _probability(answer) < classifier.threshold
+
+
+def _probability(answer: Answer) -> float:
+    """Of the best class, rounded to 6 digits like the probabilities that thresholds were chosen from."""
+    return round(answer[0][1], 6)
 
 
 def _words(answer: Answer, classes: list[str]) -> str:

@@ -16,6 +16,7 @@ from imageclf.evaluation.scores import Answers, wilson_interval
 
 Metric = Callable[[Answers], float]
 METRICS: dict[str, Metric] = {}
+PRECISIONS = (80, 90, 95, 98, 99)  # percent of answers, for which thresholds are given
 
 
 def metric(function: Metric) -> Metric:
@@ -72,6 +73,19 @@ def selective_figures(test: Answers, val: Answers, precision: float) -> dict[str
     kept, correct = selected(test.confidence, test.correct, threshold)
     figures |= _with_interval("coverage", kept, len(test))
     return figures | _with_interval("precision", correct, kept)
+
+
+def thresholds_by_precision(val: Answers) -> dict[str, float]:
+    """For each of PRECISIONS that validation can show, by its percentage, the lowest threshold that reaches it there.
+
+    It takes as many answers as one mistake would need: for 99 % there must be 100.
+    """
+    found = {}
+    for percent in PRECISIONS:
+        threshold = choose_threshold(val.confidence, val.correct, percent / 100) if len(val) else None
+        if threshold is not None and (100 - percent) * selected(val.confidence, val.correct, threshold)[0] >= 100:
+            found[str(percent)] = threshold
+    return found
 
 
 def both_reliabilities(test: Answers, shipped: Answers) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,7 @@ class OnnxClassifier:
     threshold: float | None = None  # an answer with a lower probability is unsure; None: none is
     window: list[int] | None = None  # values of 16-bit grey pictures that become black and white; None: 0 and 65535
     fit: str = "crop"  # how a picture becomes of this size: crop, pad or stretch
+    thresholds: dict[str, float] = field(default_factory=dict)  # by the percentage of answers that are right at them
 
     def probabilities(self, images: np.ndarray, *, threads: int) -> np.ndarray:
         """Class probabilities float32 (N, classes) of uint8 (N, H, W, C), N at least 1, independent of `threads`."""
@@ -68,6 +69,7 @@ def load_onnx_classifier(path: Path) -> OnnxClassifier:
             threshold,
             facts.get("window"),
             facts.get("fit", "crop"),
+            facts.get("thresholds", {}),
         )
     except FileNotFoundError:
         raise DataError(f"{path} is missing; run {brings('export')}") from None

@@ -5,6 +5,7 @@ import pytest
 
 from imageclf.evaluation import scores
 from imageclf.evaluation.calibration import expected_calibration_error, fit_temperature, reliability_table
+from imageclf.evaluation.metrics import thresholds_by_precision
 from imageclf.evaluation.scores import Answers, log_softmax
 
 
@@ -74,3 +75,12 @@ def test_every_image_is_in_a_bin_and_certainty_in_the_last() -> None:
     table = reliability_table(np.array([1.0, 0.5, 2 / 3]), np.ones(3, bool))
     assert table["images"].sum() == 3
     assert table["upper"].iloc[-1] == 1
+
+
+@pytest.mark.parametrize(("times", "percentages"), [(1, ["80", "90", "95", "98"]), (3, ["80", "90", "95", "98", "99"])])
+def test_thresholds_are_given_for_what_validation_can_show(times: int, percentages: list[str]) -> None:
+    sure, right = np.array([[np.log(9), 0]] * 50 + [[np.log(1.5), 0]] * 20), [0] * 50 + [0] * 10 + [1] * 10
+    found = thresholds_by_precision(Answers(np.tile(sure, (times, 1)), np.tile(right, times)))
+    assert list(found) == percentages  # 98 % needs 50 answers, as there are at 0.9, and 99 % 100
+    assert found["80"] == 0.6  # 60 of 70 are right
+    assert set(list(found.values())[1:]) == {0.9}

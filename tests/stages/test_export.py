@@ -192,7 +192,7 @@ def test_labels_are_a_class_a_line(run: Exported) -> None:
 
 def test_the_model_cards_snippet_runs(run: Exported, tmp_path: Path) -> None:
     source = run.folder / "models/export"
-    (snippet,) = re.findall(r"```python\n(.*?)```", (source / "README.md").read_text(), re.DOTALL)
+    snippet, *_ = re.findall(r"```python\n(.*?)```", (source / "README.md").read_text(), re.DOTALL)
     for name in ("classifier.onnx", "labels.txt"):
         (tmp_path / name).symlink_to(source / name)
     Image.new("RGBA", (40, 30), "red").save(tmp_path / "picture.png")

@@ -23,7 +23,7 @@ SIZE = (8, 12)
 NO_THRESHOLD = "no answer is marked as unsure: this classifier has no threshold (evaluate.target_precision)"
 
 
-def write_model(path: Path, *, channels: int = 3, threshold: float | None = None) -> Path:
+def write_model(path: Path, *, channels: int = 3, threshold: float | None = None, **more: object) -> Path:
     """A classifier made by hand: the fraction of each channel in a picture; grey: dark or bright."""
     names = ["red", "green", "blue"] if channels == 3 else ["dark", "bright"]
     weights = np.eye(3) if channels == 3 else np.array([[-1.0, 1.0]])
@@ -45,7 +45,7 @@ def write_model(path: Path, *, channels: int = 3, threshold: float | None = None
     probabilities = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", len(names)])
     graph = helper.make_graph(nodes, "shares", [images], [probabilities], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    facts: dict[str, object] = {"classes": names, "size": SIZE, "channels": channels}
+    facts: dict[str, object] = {"classes": names, "size": SIZE, "channels": channels} | more
     facts |= {} if threshold is None else {"threshold": threshold}
     helper.set_model_props(model, {"classifier": json.dumps(facts)})
     onnx.save(model, path)
@@ -131,6 +131,21 @@ def test_a_list_can_come_through_a_pipe(workspace: Path) -> None:
         command, input=f"{paint('a.png')}\n", env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
     )
     assert done.stdout.startswith("a.png")
+
+
+@pytest.mark.parametrize(("asked", "unknown"), [("90", False), ("91", True), ("95", True)])
+def test_an_answer_that_is_too_rarely_right_is_unknown(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], asked: str, *, unknown: bool
+) -> None:
+    write_model(predict.MODEL, thresholds={"90": 0.8, "95": 0.9})
+    ask(monkeypatch, paint("a.png"), "--min-precision", asked)
+    assert capsys.readouterr().out == ("a.png  unknown  80.0 %\n" if unknown else "a.png  red    80.0 %\n")
+    ask(monkeypatch, "a.png", "--min-precision", asked, "--json")
+    assert json.loads(capsys.readouterr().out)["unknown"] is unknown
+    ask(monkeypatch, "a.png", "--min-precision", asked, "--csv")
+    assert capsys.readouterr().out.endswith(",yes\n" if unknown else ",no\n")
+    with pytest.raises(DataError, match=r"--min-precision is 99, and .* show these percentages: 90, 95"):
+        ask(monkeypatch, "a.png", "--min-precision", "99")
 
 
 @pytest.mark.parametrize(("threshold", "unsure"), [(0.79, False), (0.800001, True)])
