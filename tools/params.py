@@ -3,9 +3,15 @@
 from imageclf.config.params import read_params
 from imageclf.runtime.stage import run_tool
 
+DEFAULT = "cifarnet"
+
 
 def main() -> None:
-    read_params()
+    model = read_params().train.model
+    if model != DEFAULT:  # which exists: torch takes seconds to load
+        from imageclf.models.registry import check_known
+
+        check_known(model)
 
 
 if __name__ == "__main__":

@@ -69,6 +69,8 @@ def _sentence(error: dict[str, Any]) -> str:
     if error["type"] == "value_error":
         return f"{key}.{context['error']}"
     choices = choices_of(key)
+    if choices and error["type"] == "list_type":
+        return f"{key} is {found!r}; it must be a list in brackets, of {_either(choices)}"
     if choices:
         return f"{key} is {found!r}; it can be {_either(choices)}{nearest(str(found), choices)}"
     return f"{key} is {found!r}; {_wanted(error['type'], context, error['msg'])}"
@@ -121,10 +123,11 @@ def choices_of(key: str) -> list[str]:
     if name not in section.model_fields:
         return []
     field = section.model_fields[name]
-    names = [str(name) for each in field.metadata if isinstance(each, OneOf) for name in each.names]
+    annotation = field.annotation
+    marks = [*field.metadata, *(mark for part in get_args(annotation) for mark in getattr(part, "__metadata__", ()))]
+    names = [str(name) for mark in marks if isinstance(mark, OneOf) for name in mark.names]
     if names:
         return names
-    annotation = field.annotation
     branches = [annotation] if get_origin(annotation) is Literal else get_args(annotation)
     words = [str(word) for branch in branches if get_origin(branch) is Literal for word in get_args(branch)]
     others = [branch for branch in branches if hasattr(branch, "__metadata__")]  # Annotated[x, ...]

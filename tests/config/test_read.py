@@ -96,6 +96,16 @@ def test_a_leading_zero_is_decimal(tmp_path: Path) -> None:
         ("hard_fraction: auto", "hard_fraction: half", "train.hard_fraction is 'half'; it can be auto"),
         ("hard_after: 1", "hard_after: 0", "train.hard_after is 0; it must be at least 1"),
         ("export:", "exports:", "unknown key exports (did you mean export?)"),
+        (
+            "formats: [onnx]",
+            "formats: [onnx, pt3]",
+            "export.formats is 'pt3'; it can be demo, int8, onnx or pt2 (did you",
+        ),
+        (
+            "formats: [onnx]",
+            "formats: onnx",
+            "export.formats is 'onnx'; it must be a list in brackets, of demo, int8, onnx",
+        ),
         ("  epochs: ", "  epochs: 3\n  epochs: ", "'epochs' is given twice"),
         ("train:", "train: [", "params.yaml: line"),
         ("name: cifar10 ", "name: !!python/object:os.system ", "params.yaml: line"),
