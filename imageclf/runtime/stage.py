@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import reduce
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from imageclf.runtime.errors import DataError, RankLost, UserError
 from imageclf.runtime.files import sha256_of_file, write_json
@@ -198,6 +198,8 @@ def run_tool(main: Callable[[], None]) -> None:
         if error.errno not in UNWRITABLE:
             raise
         _fail(f"cannot write {error.filename or 'the output'}: {error.strerror}; fix it and run again", 5)
+    except SystemExit as asked:
+        _leave(asked.code)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -214,7 +216,16 @@ def _fail(sentence: str, exit_code: int) -> None:
         print(sentence, file=sys.stderr, flush=True)
     elif exit_code not in (RankLost.exit_code, *(128 + number for number in ENDING)):  # which the first one tells
         print(f"rank {os.environ['RANK']}: {sentence}", file=sys.stderr, flush=True)
-    sys.exit(exit_code)
+    _leave(exit_code)
+
+
+def _leave(code: Any) -> NoReturn:
+    """End with an exit code; one of several ranks at once, as gloo's threads may abort a process that tidies up."""
+    if "RANK" in os.environ and isinstance(code, int):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _remember_seconds(name: str, seconds: float) -> None:
