@@ -36,7 +36,14 @@ def code_deps(stage: str) -> list[str]:
 def test_params_are_the_sections_that_the_stage_reads(stage: str) -> None:
     sections = set(Params.model_fields) - {"runtime"}
     read = {section for section in sections if f"imageclf/config/{section}.py" in import_closure(f"stages.{stage}")}
-    assert read == set(PIPELINE["stages"][stage]["params"])
+    assert read == {name for name in PIPELINE["stages"][stage]["params"] if "." not in name}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_what_the_run_caches_key_leaves_out_of_a_section_is_listed_by_itself(stage: str) -> None:
+    tracked = PIPELINE["stages"][stage]["params"]
+    keys = [key for key in keys_of(Params) if key.partition(".")[0] in tracked]
+    assert [key for key in keys if key.split(".")[-1] in ("size", "nfiles") and key not in tracked] == []
 
 
 def test_params_yaml_has_the_keys_of_the_schema() -> None:

@@ -57,7 +57,7 @@ def inputs_of(stage: str) -> dict[str, str]:
     state = dict[str, str]()
     for dep in definition.get("deps", []):
         state |= _states(filled_in(dep, params))
-    for section in definition.get("params", []):
+    for section in {name.partition(".")[0] for name in definition.get("params", [])}:
         for key, value in flat({section: params.get(section)}).items():
             state[f"{PARAMS} ({key})"] = json.dumps(value)
     return state
