@@ -117,7 +117,7 @@ def _listed(source: str | None) -> list[Path]:
     """The paths in a list, without empty lines.
 
     Raises:
-        DataError: the list cannot be read.
+        DataError: the list cannot be read, is empty or has no text.
     """
     if source is None:
         return []
@@ -125,7 +125,12 @@ def _listed(source: str | None) -> list[Path]:
         content = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
     except OSError as error:
         raise DataError(f"{printable(source)} cannot be read as a list of paths ({error.strerror})") from None
-    return [Path(os.fsdecode(line)) for line in content.splitlines() if line]
+    if b"\0" in content:
+        raise DataError(f"{printable(source)} is not a list of paths; give a picture as PATH")
+    paths = [Path(os.fsdecode(line)) for line in content.splitlines() if line]
+    if not paths:
+        raise DataError(f"{printable(source)} is an empty list; give it a path a line")
+    return paths
 
 
 def _path(text: str) -> Path:
@@ -226,9 +231,10 @@ def _threshold(classifier: OnnxClassifier, precision: float | None) -> float:
         return 0.0
     enough = [float(percent) for percent in classifier.thresholds if float(percent) >= precision]
     if not enough:
-        there = ", ".join(sorted(classifier.thresholds, key=float)) or "none"
+        there = " or ".join(sorted(classifier.thresholds, key=float))
         raise DataError(
-            f"--min-precision is {precision:g}, and this classifier's validation images show these percentages: {there}"
+            f"--min-precision is {precision:g}, and the validation images of this classifier are too few, or too often "
+            f"wrong, to show that; {f'it can be {there}' if there else 'leave it out'}"
         )
     return classifier.thresholds[f"{min(enough):g}"]
 
@@ -239,7 +245,7 @@ def _percentage(text: str) -> float:
     except ValueError:
         value = math.nan
     if not 1 < value < 100:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a percentage over 1 and below 100")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a percentage over 1 and below 100; 90 % is 90")
     return value
 
 

@@ -133,6 +133,15 @@ def test_a_list_can_come_through_a_pipe(workspace: Path) -> None:
     assert done.stdout.startswith("a.png")
 
 
+@pytest.mark.parametrize(("content", "said"), [(b"", "an empty list"), (b"\xff\xd8\0", "not a list of paths")])
+def test_what_is_no_list_of_paths_is_named(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, said: str
+) -> None:
+    Path("list").write_bytes(content)
+    with pytest.raises(DataError, match=said):
+        ask(monkeypatch, "--files-from", "list")
+
+
 @pytest.mark.parametrize(("asked", "unknown"), [("90", False), ("91", True), ("95", True)])
 def test_an_answer_that_is_too_rarely_right_is_unknown(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], asked: str, *, unknown: bool
@@ -144,7 +153,7 @@ def test_an_answer_that_is_too_rarely_right_is_unknown(
     assert json.loads(capsys.readouterr().out)["unknown"] is unknown
     ask(monkeypatch, "a.png", "--min-precision", asked, "--csv")
     assert capsys.readouterr().out.endswith(",yes\n" if unknown else ",no\n")
-    with pytest.raises(DataError, match=r"--min-precision is 99, and .* show these percentages: 90, 95"):
+    with pytest.raises(DataError, match=r"--min-precision is 99, and .* it can be 90 or 95"):
         ask(monkeypatch, "a.png", "--min-precision", "99")
 
 
