@@ -4,8 +4,8 @@
 
 It prints one line per picture: path, class and probability. An answer is marked (unsure) if its probability is below
 the classifier's threshold (`evaluate.target_precision`). With --min-precision it is `unknown` if it is below that for
-this percentage. A folder stands for all pictures below it. Remarks and
-unreadable files go to standard error; if a file is unreadable, the others are still answered and the exit code is 3.
+this percentage. A folder stands for all pictures below it. Remarks and unreadable files go to standard error; if a file
+is unreadable, the others are still answered and the exit code is 3.
 """
 
 import argparse
