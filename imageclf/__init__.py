@@ -9,7 +9,7 @@ CODE_FOLDERS = ("imageclf", "stages", "tools")
 def _say_briefly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Like sys.excepthook, but with one line for Ctrl-C, also while a stage is still importing."""
     if issubclass(kind, KeyboardInterrupt):
-        print("stopped by Ctrl-C; run again to restart", file=sys.stderr)
+        print("stopped by Ctrl-C; run again to go on", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, trace)
 

@@ -14,7 +14,7 @@ from imageclf.config.params import checked
 from imageclf.config.section import NO_FILE, PARAMS
 from imageclf.models.registry import build_network, check_known, has_published_weights, last_layer
 from imageclf.models.zoo import TIMM, preprocessing
-from imageclf.runtime.errors import DataError, Fault, ParamsError, printable
+from imageclf.runtime.errors import DataError, Fault, ParamsError, UserError, printable
 from imageclf.runtime.stage import project_root, run_tool
 from imageclf.runtime.yaml import load_yaml
 from imageclf.training.auto import chosen_values, resolve, words_of
@@ -32,11 +32,14 @@ def main() -> None:
     # 1. Look at the folder.
     asked = _arguments()
     read_recipe(DEFAULT)  # first: elsewhere than in the project nothing else can succeed
+    if asked.model is not None:
+        _check_model(asked.model, begun=asked.weights is not None)
+    beginning = None if asked.weights is None else _from_file(asked.weights, asked.model)
     survey = look_at(asked.folder)
     print("\n".join(survey.lines()))
 
     # 2. Choose.
-    beginning = _beginning(asked.weights, asked.model)
+    beginning = beginning or _published(asked.model or PUBLISHED)
     chosen = plan(survey, beginning, budget=60 * asked.minutes, measure=measured)
     choices = [*_data(asked.folder, survey), *chosen.choices]
     print(f"recipe {chosen.recipe}: {chosen.reason}")
@@ -100,15 +103,27 @@ def _data(folder: str, survey: Survey) -> list[Choice]:
     return choices
 
 
-def _beginning(weights: Path | None, model: str | None) -> Beginning:
-    """The weights to begin from.
+def _check_model(name: str, *, begun: bool) -> None:
+    """Check that the network exists, and that there are weights to begin from.
+
+    Raises:
+        ParamsError: there is none of this name, or no weights for it.
+        MachineError: its package is not installed.
+    """
+    try:
+        check_known(name)
+    except UserError as error:
+        raise type(error)(str(error).replace(f"{PARAMS}: train.model", "--model")) from None
+    if not begun and (name.startswith(TIMM) or not has_published_weights(name)):
+        raise ParamsError(f"--model {name} needs --weights: only torchvision's weights can be downloaded")
+
+
+def _from_file(weights: Path, model: str | None) -> Beginning:
+    """The weights of a file.
 
     Raises:
         DataError: the file is missing, is none of weights or of another network's, or its network is not known.
-        ParamsError: there is no such network.
     """
-    if weights is None:
-        return _published(model or PUBLISHED)
     from imageclf.weights.matching import begin_from, is_in_order, read_metadata, read_weights
 
     if not weights.is_file():
@@ -119,7 +134,6 @@ def _beginning(weights: Path | None, model: str | None) -> Beginning:
     name = model or named_in(weights)
     if name is None:
         raise DataError(f"{printable(weights)} does not name its network; add --model NAME, such as --model resnet18")
-    check_known(name)
     side = _side(name)
     network = build_network(name, classes=2, channels=3, size=(side, side))
     states, in_order = read_weights(weights), is_in_order(weights)
@@ -129,9 +143,6 @@ def _beginning(weights: Path | None, model: str | None) -> Beginning:
 
 def _published(model: str) -> Beginning:
     """Torchvision's weights, if they are here or can be downloaded."""
-    check_known(model)
-    if model.startswith(TIMM) or not has_published_weights(model):
-        raise ParamsError(f"--model {model} needs --weights: only torchvision's weights can be downloaded")
     import torchvision.models as zoo
 
     url = zoo.get_model_weights(model).DEFAULT.url
@@ -190,7 +201,7 @@ def _track(folder: str) -> None:
     if done.returncode:
         reason = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
         raise DataError(f"dvc add {printable(folder)} failed: {printable(' '.join(reason))}; nothing is written")
-    print(f"{printable(pointer)} is written: DVC tracks the folder")
+    print(f"{printable(pointer)} is written: DVC tracks the folder, and git add {printable(pointer)} keeps its version")
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ class TrainParams(Section):
             raise ValueError(f"label_smoothing needs loss cross_entropy, not {self.loss}; set it to auto")
         if isinstance(self.freeze_epochs, int) and self.freeze_epochs >= self.epochs:
             raise ValueError(
-                f"freeze_epochs is {self.freeze_epochs}, of {self.epochs} epochs; lower it, or set freeze to backbone"
+                f"freeze_epochs is {self.freeze_epochs}, and epochs {self.epochs}; lower it, or set freeze to backbone"
             )
         if self.freeze == "backbone" and self.freeze_epochs not in ("auto", 0):
             raise ValueError(f"freeze_epochs is {self.freeze_epochs}, and freeze is backbone throughout; reset one")

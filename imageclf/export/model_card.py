@@ -4,7 +4,7 @@ import html
 from collections.abc import Mapping
 from typing import Any
 
-from imageclf.images.decode import FILTER, GAP, GREY, SIXTEEN_BITS
+from imageclf.images.decode import FILTER, GAP, GREY, LARGEST, SIXTEEN_BITS
 from imageclf.models.card import Card
 
 CLASSES_SHOWN = 20
@@ -128,10 +128,14 @@ import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
 
+Image.MAX_IMAGE_PIXELS = None  # read counts the pixels that are decoded
+
 
 def read(path):
     picture = Image.open(path)
     drafted = picture.draft(None, ({side}, {side}))  # decode a large JPEG at a smaller scale
+    if picture.width * picture.height > {LARGEST}:
+        raise ValueError(f"{{path}} has too many pixels")
     picture.load()
     width, height = drafted[1][2:] if drafted else picture.size
     turned = picture.getexif().get(0x112)  # EXIF orientation

@@ -182,7 +182,7 @@ def _check_kind(picture: Image.Image, content: bytes) -> None:
     # Pillow scales a PGM of more than 8 bits to 65535, in mode I.
     if picture.mode not in MODES and (picture.format, picture.mode) != ("PPM", "I"):
         found = f"pixels of the kind {picture.mode} have no agreed range"
-        raise Unfit("unsupported kind", found, "save it with 8 or 16 bits")
+        raise Unfit("unsupported kind", found, "save it as RGB or grey, with 8 or 16 bits")
     strange = _misread(picture)
     if strange:
         raise Unfit("unsupported kind", f"{strange} decodes incorrectly", "save it with 8 bits")

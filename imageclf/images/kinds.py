@@ -148,7 +148,7 @@ def _name_of_text(text: str) -> Name:
         return Name("Git LFS pointer", "Git LFS pointer, not the picture itself", "run git lfs pull")
     if "/annex/objects/" in begun.partition("\n")[0]:
         return Name("git-annex pointer", "git-annex pointer, not the picture itself", "run git annex get")
-    if "outs:" in begun and "path:" in begun and ("md5:" in begun or "hash:" in begun):
+    if re.search(r"^outs:\n- ", begun, re.MULTILINE) and "path:" in begun and ("md5:" in begun or "hash:" in begun):
         return Name("DVC pointer", "DVC pointer, not the picture itself", "run dvc pull, and take the pointer out")
     if "<svg" in begun:
         return Name("not a picture", "not a picture but an SVG drawing", "draw it as PNG")

@@ -68,13 +68,6 @@ def first_change(before: dict[str, str], after: dict[str, str]) -> str:
     return next((name for name in sorted({*before, *after}) if before.get(name) != after.get(name)), "")
 
 
-def files_of(dep: Path) -> list[Path]:
-    """The files of a dep, sorted: a folder's files without `__pycache__`, or the file itself."""
-    if not dep.is_dir():
-        return [dep]
-    return sorted(path for path in dep.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-
-
 def filled_in(path: str, params: Any) -> str:
     """A path of dvc.yaml with each `${section.key}` replaced by the value in params.yaml."""
 
@@ -181,7 +174,7 @@ def run_tool(main: Callable[[], None]) -> None:
     except UserError as error:
         _fail(f"{error}", error.exit_code)
     except KeyboardInterrupt:
-        _fail("stopped by Ctrl-C; run again to restart", 130)
+        _fail("stopped by Ctrl-C; run again to go on", 130)
     except (MemoryError, RuntimeError) as error:
         if type(error).__name__ == GPU_FULL:
             _fail(
@@ -207,7 +200,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_IGN)
     # sys.exit unwinds the stack, which removes temporary files and ends worker processes.
     if is_first_rank():
-        print("stopped by SIGTERM; run again to restart", file=sys.stderr, flush=True)
+        print("stopped by SIGTERM; run again to go on", file=sys.stderr, flush=True)
     sys.exit(128 + number)
 
 

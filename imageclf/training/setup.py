@@ -49,7 +49,8 @@ class Setup:
     def opening(self) -> list[str]:
         """What is trained, on what and how, and what auto chose."""
         recipe, course, compute = self.recipe, self.course, self.compute
-        how = f"{recipe.epochs} epochs, {course.total:,} steps of {course.batch_size} images"
+        how = f"{recipe.epochs} epoch{'s' if recipe.epochs > 1 else ''}, "
+        how += f"{course.total:,} steps of {course.batch_size} images"
         if recipe.optimizer == LBFGS:
             how = "logistic regression by L-BFGS, without epochs, batches and rates"
         line = f"{recipe.model} on {self.dataset.name}, {len(self.train):,} images, {how}; "

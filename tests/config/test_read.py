@@ -65,7 +65,7 @@ def test_a_leading_zero_is_decimal(tmp_path: Path) -> None:
         ("  weights: data/none", "  weights: metrics/x.pth #", "train.weights is metrics/x.pth, in a folder that the"),
         ("  lr: auto", "  lr: 0", "train.lr is 0; it can be auto or a number above 0"),
         ("  momentum: auto", "  momentum: 1", "train.momentum is 1; it can be auto or a number from 0, below 1"),
-        ("  freeze_epochs: auto", "  freeze_epochs: 9", "freeze_epochs is 9, of 9 epochs; lower it, or set freeze to"),
+        ("  freeze_epochs: auto", "  freeze_epochs: 9", "freeze_epochs is 9, and epochs 9; lower it, or set freeze to"),
         ("  layer_decay: 1.0", "  layer_decay: 1.5", "train.layer_decay is 1.5; it must be at most 1"),
         ("  val_fraction: 0.1", "  val_fraction: 1.0", "prepare.val_fraction is 1.0; it must be below 1"),
         ("  path: data/none ", '  path: "" ', "data.path is ''; it must be a word"),

@@ -65,6 +65,7 @@ def _kinds() -> Iterator[tuple[str, bytes]]:
     yield "CMYK", saved(Image.fromarray(smooth(90, 60, 4), "CMYK"), "JPEG")
     yield "YCbCr", saved(colour.convert("YCbCr"), "TIFF")
     yield "large", saved(colour.resize((4000, 2667)), "JPEG", quality=90)
+    yield "huge", saved(colour.resize((12_000, 9_000)), "JPEG", quality=50)
     yield "large and grey", saved(grey.resize((2001, 1333)), "JPEG", quality=90)
     yield "animated", saved(colour, "GIF", save_all=True, append_images=[Image.new("RGB", (200, 300))])
     yield "lossy", saved(colour, "WEBP")

@@ -70,6 +70,8 @@ def test_links_and_pipes_are_never_followed(tmp_path: Path) -> None:
 def test_a_file_that_is_no_picture_has_its_reason(tmp_path: Path) -> None:
     make(tmp_path, "scan.dcm", bytes(128) + b"DICM" + bytes(64))
     make(tmp_path, "notes.txt", b"pears")
+    make(tmp_path, "pear.dvc.txt", b"outs:\n- md5: 0123\n  path: pear.png\n")
+    make(tmp_path, "about.py", b"# reads outs: md5: and path:")
     make(tmp_path, "nothing", b"")
     make(tmp_path, "e.png.part")
     (tmp_path / "dead.png").symlink_to("gone.png")
@@ -79,6 +81,7 @@ def test_a_file_that_is_no_picture_has_its_reason(tmp_path: Path) -> None:
     (tmp_path / "pull.png").symlink_to(tmp_path / f"cache/files/md5/0a/{'b' * 30}")
     _, others = find_pictures(tmp_path)
     assert {path.name: reason.partition(";")[0] for path, reason in others.items()} == {
+        "about.py": "not a picture but text",
         "circle.png": "a link that leads nowhere",
         "dead.png": "a link that leads nowhere",
         "e.png.part": "an unfinished download or temporary file",
@@ -86,6 +89,7 @@ def test_a_file_that_is_no_picture_has_its_reason(tmp_path: Path) -> None:
         "link.png": "a link that is not DVC's",
         "nothing": "empty",
         "notes.txt": "not a picture but text",
+        "pear.dvc.txt": "DVC pointer, not the picture itself",
         "pull.png": "a link to a file that DVC's cache lacks",
         "scan.dcm": "DICOM cannot be read",
     }

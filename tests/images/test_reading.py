@@ -266,7 +266,7 @@ def test_of_a_jpeg_the_pixels_that_are_decoded_count(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", [np.float32, np.int32])
 def test_pixels_without_a_range_are_refused(tmp_path: Path, dtype: type) -> None:
     path = saved(tmp_path, Image.fromarray(np.ones((8, 8), dtype)), "a.tif")
-    with pytest.raises(DataError, match="no agreed range; save it with 8 or 16 bits"):
+    with pytest.raises(DataError, match="no agreed range; save it as RGB or grey, with 8 or 16 bits"):
         read(path)
 
 

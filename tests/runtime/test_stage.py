@@ -164,5 +164,5 @@ def test_ctrl_c_while_a_stage_is_still_importing_is_one_sentence_and_a_fault_of_
         )
         assert done.returncode
         said[error] = done.stderr
-    assert said["KeyboardInterrupt"] == "stopped by Ctrl-C; run again to restart\n"
+    assert said["KeyboardInterrupt"] == "stopped by Ctrl-C; run again to go on\n"
     assert "Traceback" in said["ZeroDivisionError"]

@@ -185,7 +185,7 @@ def test_without_a_terminal_it_fails_and_writes_nothing(folder: Path, monkeypatc
         (["nowhere"], "nowhere is not a folder; give one with a sub-folder for each class"),
         (["photos", "--weights", "none.pth"], "none.pth is not there, or not a file"),
         (["photos", "--weights", "params.yaml"], "params.yaml does not name its network; add --model NAME"),
-        (["photos", "--weights", "params.yaml", "--model", "resnet81"], "train.model is 'resnet81'"),
+        (["photos", "--weights", "params.yaml", "--model", "resnet81"], "--model is 'resnet81'"),
         (
             ["photos", "--weights", "params.yaml", "--model", "resnet18"],
             "params.yaml is neither a safetensors file nor",

@@ -17,7 +17,6 @@ from imageclf.config.params import Params, checked, read_params
 from imageclf.config.section import NO_FILE
 from imageclf.runtime.errors import DataError, ParamsError, nearest, printable
 from imageclf.runtime.files import sha256_of_file
-from imageclf.runtime.stage import files_of
 from imageclf.runtime.yaml import flat
 from tools.repository import git
 
@@ -253,7 +252,14 @@ def _with(values: dict[str, Any]) -> Params:
 def _contents(path: str) -> list[tuple[str, str]]:
     """The relative path and sha256 of every file at a path of the user's."""
     top = Path(path)
-    return [(each.relative_to(top).as_posix(), sha256_of_file(each)) for each in files_of(top) if each.exists()]
+    return [(each.relative_to(top).as_posix(), sha256_of_file(each)) for each in _files_of(top) if each.exists()]
+
+
+def _files_of(dep: Path) -> list[Path]:
+    """The files at a path, sorted: a folder's files without `__pycache__`, or the file itself."""
+    if not dep.is_dir():
+        return [dep]
+    return sorted(path for path in dep.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
 
 
 def _name(settings: dict[str, str], params: Params, code: bytes) -> str:
