@@ -17,7 +17,8 @@ FEW_A_CLASS = 100  # images; with fewer, all layers of a network soon know them 
 QUICK_SIDE = 160  # pixels; half the cost of 224, and about as accurate on photographs
 ONE_SIZE = ("vit", "swin")  # in the names of networks made for one size
 STEP = 3  # forward passes: what a training step costs
-TIMED, TIMES = 16, 3  # images, and passes over them, of which the quickest counts
+TIMED, TIMES = 16, 3  # images, and passes over them at least, of which the quickest counts
+LONG_ENOUGH = 0.5  # seconds of passes: beside other work most of them are slow
 
 
 @dataclass(frozen=True)
@@ -128,22 +129,29 @@ def _passes(recipe: str) -> int:
 
 
 def measured(model: str, side: int) -> float:
-    """Seconds of a forward pass over one image, measured on a few in this process, with random weights."""
+    """Seconds of a forward pass over one image, measured on a few in this process, with random weights.
+
+    A CPU is measured on one core and counted by all of them, as stages use it: threads wait for each other beside other
+    work.
+    """
     import torch
 
     from imageclf.models.device import choose_device
     from imageclf.models.registry import build_network
+    from imageclf.runtime.platform import available_cores
 
     device = choose_device("auto")
     network = build_network(model, classes=2, channels=3, size=(side, side)).eval().to(device)
     images = torch.rand(TIMED, 3, side, side, device=device)
-    passes = []
+    passes, threads = list[float](), torch.get_num_threads()
+    torch.set_num_threads(1)
     with torch.inference_mode():
-        for _ in range(1 + TIMES):
+        while len(passes) <= TIMES or sum(passes) < LONG_ENOUGH:
             began = time.monotonic()
             float(network(images).sum())  # waits for the device
             passes.append(time.monotonic() - began)
-    return min(passes) / TIMED
+    torch.set_num_threads(threads)
+    return min(passes) / TIMED / (available_cores() if device.type == "cpu" else 1)
 
 
 def named_in(file: Path) -> str | None:
@@ -156,5 +164,5 @@ def named_in(file: Path) -> str | None:
 def in_words(seconds: float) -> str:
     """A time that is estimated."""
     if seconds < 90:
-        return f"{seconds:.0f} s"
+        return f"{max(1, seconds):.0f} s"
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
