@@ -7,11 +7,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
+import torch
 
+from imageclf.config.runtime import RuntimeParams
+from imageclf.config.train import TrainParams
 from imageclf.runtime.files import sha256_of_file
+from imageclf.training import launch
 from tests.conftest import Project, environment_of
 
 WEIGHTS = "models/classifier/weights.safetensors"
@@ -28,6 +33,25 @@ def several(project: Project, tmp_path: Path) -> Project:
     copy.change("params.yaml", "epochs: 2 ", "epochs: 6 ")
     copy.change("params.yaml", "checkpoint_every: 10 ", "checkpoint_every: 0.1 ")
     return copy
+
+
+@pytest.mark.parametrize(
+    ("gpus", "device", "shards", "started"),
+    [
+        *((0, "auto", 8, 1), (1, "auto", 8, 1), (4, "auto", 8, 4), (3, "cuda", 8, 2)),
+        *((8, "auto", 2, 2), (8, "auto", 6, 4), (8, "cpu", 8, 1), (8, "cuda:1", 8, 1)),
+    ],
+)
+def test_auto_starts_a_process_for_each_gpu_up_to_a_power_of_two_that_shares_the_shards(
+    monkeypatch: pytest.MonkeyPatch, gpus: int, device: str, shards: int, started: int
+) -> None:
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(launch, "set_up", lambda *_: SimpleNamespace(recipe=SimpleNamespace(shards=shards)))
+    runtime = RuntimeParams.model_construct(processes="auto", device=device)
+    assert launch.ranks_to_start(TrainParams.model_construct(), runtime) == started
+    monkeypatch.setenv("RANK", "0")  # torchrun has started it
+    assert launch.ranks_to_start(TrainParams.model_construct(), runtime) == 1
 
 
 @pytest.mark.slow
