@@ -6,7 +6,7 @@ LOCKING := --universal --generate-hashes --python-version 3.11 --no-annotate --n
 # Stages call `python`: it is the one of this folder's environment, activated or not.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: all test lint lock prove prove-quick bench clean help
+.PHONY: all test lint lock litert prove prove-quick bench clean help
 
 all: .venv/installed  ## set up, run the pipeline, print what came out (the default)
 	@python -m tools.params
@@ -16,6 +16,8 @@ all: .venv/installed  ## set up, run the pipeline, print what came out (the defa
 test: .venv/installed-dev  ## set up and run the tests: offline, a few minutes
 	@# In the order of tests/conftest.py, which matters: its reason stands there.
 	@$(PYTEST) -m "not slow"
+
+litert: .venv-litert/installed  ## set up what `export.formats: [onnx, litert]` needs, apart from .venv: several GB
 
 prove: .venv/installed-dev  ## kill, crash, move and corrupt it all, and compare every byte: hours; prints a table
 	@python -m tests.proof --full
@@ -34,11 +36,11 @@ lint: .venv/installed-dev  ## set up and check style and types
 	@mypy
 
 lock:  ## renew the locks after an edit of requirements*.txt (needs uv)
-	for name in requirements requirements-s3 requirements-ssh requirements-dev requirements-heic; do \
+	for name in requirements requirements-s3 requirements-ssh requirements-dev requirements-heic requirements-litert; do \
 		uv pip compile $$name.txt $(LOCKING) -o $$name.lock || exit; done
 
 clean:  ## remove the environment, logs, downloads, features and unfinished runs; data and models stay in DVC's cache
-	rm -rf .venv logs .downloads .checkpoints .features dvc_plots
+	rm -rf .venv .venv-litert logs .downloads .checkpoints .features dvc_plots
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -54,4 +56,9 @@ help:  ## this list
 
 .venv/installed-dev: .venv/installed requirements-dev.lock
 	@pip install $(INSTALLING) -r requirements-dev.lock
+	@touch $@
+
+.venv-litert/installed: requirements-litert.lock
+	$(PYTHON) -m venv .venv-litert
+	@.venv-litert/bin/python -m pip install $(INSTALLING) -r requirements-litert.lock
 	@touch $@

@@ -32,7 +32,7 @@ An image classifier with {count} classes: {shown}{more}.
 - Out: `probabilities`, float32 (N, {count}), in the order of `labels.txt`. They sum to 1.{_threshold_words(test)}
 - Preprocessing of pictures of any size and format: {pictures}.{_window_words(card)}
 - `classifier.json` has the class names, the size, the threshold and where the classifier comes from. The same text is
-  inside each file: in the ONNX file's metadata, under `classifier`.
+  in the ONNX file's metadata, under `classifier`.
 
 ## Use
 ```python
@@ -60,7 +60,7 @@ var images = new DenseTensor<byte>(pixels, new[] {{ 1, {height}, {width}, {card.
 using var answers = session.Run(new[] {{ NamedOnnxValue.CreateFromTensor("images", images) }});
 var probabilities = answers.First().AsEnumerable<float>().ToArray();
 ```
-{_program_words(exports)}
+{_program_words(exports)}{_litert_words(exports)}
 ## Made by
 {_trained_with(card)}
 """
@@ -92,6 +92,19 @@ def _program_words(exports: Mapping[str, Mapping[str, Any]]) -> str:
     return """
 The .pt2 file runs in PyTorch: `torch.export.load("classifier.pt2").module()(images)` with a uint8 tensor. Loading one
 may run code that it contains, so load only files that you trust.
+"""
+
+
+def _litert_words(exports: Mapping[str, Mapping[str, Any]]) -> str:
+    if "classifier.tflite" not in exports:
+        return ""
+    return """
+The .tflite file takes one picture at a time: images (1, H, W, C). With `ai-edge-litert` in Python:
+```python
+from ai_edge_litert.interpreter import Interpreter
+classifier = Interpreter("classifier.tflite").get_signature_runner()
+probabilities = classifier(args_0=images)["output_0"]
+```
 """
 
 

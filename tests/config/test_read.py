@@ -99,12 +99,12 @@ def test_a_leading_zero_is_decimal(tmp_path: Path) -> None:
         (
             "formats: [onnx]",
             "formats: [onnx, pt3]",
-            "export.formats is 'pt3'; it can be demo, int8, onnx or pt2 (did you",
+            "export.formats is 'pt3'; it can be demo, int8, litert, onnx or pt2 (did you",
         ),
         (
             "formats: [onnx]",
             "formats: onnx",
-            "export.formats is 'onnx'; it must be a list in brackets, of demo, int8, onnx",
+            "export.formats is 'onnx'; it must be a list in brackets, of demo, int8, litert, onnx",
         ),
         ("  epochs: ", "  epochs: 3\n  epochs: ", "'epochs' is given twice"),
         ("train:", "train: [", "params.yaml: line"),
