@@ -15,7 +15,7 @@ from imageclf.config.section import read_section
 from imageclf.datasets.catalogue import CATALOGUE
 from imageclf.datasets.fetch import from_archive, from_sources, held_folder
 from imageclf.datasets.folder import NONE, make_manifest, missed
-from imageclf.datasets.source import Arrays, Entry
+from imageclf.datasets.source import Arrays, Entry, fault_of
 from imageclf.runtime.errors import DataError, ParamsError, printable
 from imageclf.runtime.files import replaced_folder, sha256_of_array, write_json
 from imageclf.runtime.stage import project_root, run_stage
@@ -56,8 +56,10 @@ def keep(entry: Entry, arrays: Arrays) -> str:
     """Write data/raw and return a summary line.
 
     Raises:
-        DataError: an array's hash is not the data set's known one.
+        DataError: an array is no such array, or its hash is not the data set's known one.
     """
+    if fault := fault_of(arrays, entry.classes):
+        raise DataError(f"{entry.name}: {fault}; mend imageclf/datasets/builtin and run again")
     sha256 = {name: sha256_of_array(array) for name, array in arrays.items()}
     for name, known in entry.sha256.items():
         if sha256[name] != known:

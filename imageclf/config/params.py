@@ -65,7 +65,7 @@ def _sentence(error: dict[str, Any]) -> str:
         key = ".".join(location)
         return f"unknown key {key}{nearest(key, list(keys_of(Params)))}; rename or remove it"
     if error["type"] == "missing":
-        return f"{key} is missing; see git diff {PARAMS.name}"
+        return f"{key} is missing; add it, or see git diff {PARAMS.name}"
     if error["type"] == "value_error":
         return f"{key}.{context['error']}"
     choices = choices_of(key)

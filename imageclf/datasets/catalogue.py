@@ -13,7 +13,11 @@ from imageclf.datasets.source import Entry
 def _entries() -> dict[str, Entry]:
     names = [f"{builtin.__name__}.{found.name}" for found in pkgutil.iter_modules(builtin.__path__)]
     modules = [importlib.import_module(name) for name in names]
-    return {entry.name: entry for module in modules for entry in module.ENTRIES}
+    entries = [entry for module in modules for entry in module.ENTRIES]
+    catalogue = {entry.name: entry for entry in entries}
+    if len(catalogue) < len(entries):
+        raise ValueError(f"two modules of {builtin.__name__} name the same data set")
+    return catalogue
 
 
 CATALOGUE = _entries()

@@ -113,6 +113,21 @@ class Source:
     decode: Callable[[Sequence[Path]], Arrays]  # of the files' paths, in order
 
 
+def fault_of(arrays: Arrays, classes: Sequence[str]) -> str:
+    """What is wrong with a data set's arrays; empty if nothing is."""
+    if set(arrays) != {f"{split}_{part}" for split in ("train", "test") for part in ("images", "labels")}:
+        return f"its arrays are {', '.join(sorted(arrays))}"
+    for split in ("train", "test"):
+        images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
+        if images.dtype != np.uint8 or images.ndim != 4:
+            return f"{split}_images are {images.dtype} {images.shape}, not uint8 (N, H, W, C)"
+        if labels.shape != images.shape[:1]:
+            return f"{split} has {len(images):,} images and labels of shape {labels.shape}"
+        if not set(np.unique(labels)) <= set(range(len(classes))):
+            return f"{split}_labels are {labels.min()} to {labels.max()}, of {len(classes)} classes from 0"
+    return ""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One data set: its classes in label order, and its sources in the order of trial."""

@@ -35,6 +35,8 @@ def fresh_answers(reader: str, model: Path, images: Path) -> np.ndarray:
             said = done.stderr.strip().splitlines() if done.returncode > 0 else []
             why = said[-1] if said else f"it {how_it_ended(done.returncode)}"
             raise UserError(f"{model.name} does not run in a fresh process ({why}), so nothing was exported")
+        if not answers.exists():
+            raise UserError(f"python -m {reader} wrote no answers of {model.name}, so nothing was exported")
         return np.load(answers)
 
 

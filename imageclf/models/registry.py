@@ -211,9 +211,7 @@ def _answer(network: nn.Module, channels: int, size: tuple[int, int]) -> object:
 
 def _other_size(network: nn.Module, name: str, channels: int) -> str:
     """A remedy for a network that cannot take images of the current size."""
-    if name in OURS:
-        return "set train.size to 32"
-    if not is_own_module(name):
+    if not is_own_module(name) and name not in OURS:
         return LARGER
     for side in SIDES:
         with suppress(Exception):

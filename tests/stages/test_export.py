@@ -2,6 +2,7 @@
 
 import json
 import os
+import pkgutil
 import re
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from PIL import Image
 from torch.export import ExportedProgram
 
 from imageclf.evaluation.predictions import prediction_table
+from imageclf.export import formats
+from imageclf.export.registry import chosen_formats
 from imageclf.models.card import Card
 from imageclf.models.classifier import Classifier, load_classifier
 from imageclf.models.tracing import traced
@@ -30,7 +33,9 @@ from tests.conftest import HANGS
 from tests.imports import ROOT
 from tests.small_run import make_card, make_run, random_images
 
-FILES = ("classifier.onnx", "classifier.pt2", "classifier.json", "labels.txt", "README.md")
+FORMATS = ("onnx", "pt2")
+EXPORTED = {name: chosen.FILE for name, chosen in chosen_formats(FORMATS).items()}
+FILES = (*EXPORTED.values(), "classifier.json", "labels.txt", "README.md")
 TEMPERATURE = 0.5
 SCORES = {
     "loss": 1.25,
@@ -72,7 +77,7 @@ def make_ready(folder: Path, card: Card | None = None) -> None:
     images, labels = random_images(300, card), np.arange(300) % 3
     make_run(folder, card, images=images, labels=labels)
     params = folder / "params.yaml"
-    params.write_text(params.read_text().replace("formats: [onnx] ", "formats: [onnx, pt2] "))
+    params.write_text(params.read_text().replace("formats: [onnx] ", f"formats: [{', '.join(FORMATS)}] "))
     (folder / "metrics/evaluate.json").write_text(json.dumps(SCORES))
     classifier, _ = load_classifier(folder / "models/classifier")
     with torch.no_grad():
@@ -110,6 +115,12 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_every_format_has_a_file_of_its_own() -> None:
+    every = chosen_formats([found.name for found in pkgutil.iter_modules(formats.__path__)])
+    names = [*(chosen.FILE for chosen in every.values()), "classifier.json", "labels.txt", "README.md", "SHA256SUMS"]
+    assert len(set(names)) == len(names)
+
+
 @pytest.mark.slow
 def test_two_processes_in_two_folders_write_the_same_bytes(run: Exported, tmp_path: Path) -> None:
     other = run_in(tmp_path / "another place", 1)
@@ -136,7 +147,7 @@ def test_the_terminal_shows_an_opening_and_a_closing_line(run: Exported) -> None
     assert all(
         re.match(r"export: \d+ img, ", line) for line in progress
     )  # after every 15 seconds, if there are as many
-    files = "classifier.onnx, classifier.pt2"
+    files = ", ".join(EXPORTED.values())
     assert opening == f"export: cifarnet as {files} (ONNX opset 18); 300 test images must agree"
     assert re.fullmatch(
         r"export: models/export, same answers as the trained model on 300 of 300 test images, [\d.]+ s", closing
@@ -178,11 +189,11 @@ def test_the_pt2_file_says_what_it_classifies(run: Exported) -> None:
 
 def test_metrics_give_each_files_scores_agreement_and_size(run: Exported) -> None:
     metrics = json.loads((run.folder / "metrics/export.json").read_text())
-    for kind in ("onnx", "pt2"):
+    for kind, name in EXPORTED.items():
         report = metrics[kind]
         assert report["same"] == report["images"] == 300
         assert report["largest_difference"] < 1e-5
-        assert report["bytes"] == (run.folder / f"models/export/classifier.{kind}").stat().st_size
+        assert report["bytes"] == (run.folder / "models/export" / name).stat().st_size
         assert report["top1"] == metrics["onnx"]["top1"]
 
 
