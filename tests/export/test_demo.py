@@ -1,5 +1,6 @@
 """The page for a browser: the ONNX file is inside, names are text, and its picture rule is Pillow's."""
 
+import base64
 import hashlib
 import io
 import json
@@ -38,12 +39,11 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "SHA256", hashlib.sha256(demo.RUNTIME.read_bytes()).hexdigest())
 
 
-def made(classes: list[str]) -> bytes:
+def made(classes: list[str], images: np.ndarray | None = None) -> bytes:
     facts = {"classes": classes, "size": SIZE, "channels": 3, "model": "m", "data": "d", "pictures": "upright"}
     model = write_model(Path("made.onnx"), threshold=0.5).read_bytes()
-    return demo.write(
-        Material(cast(Any, None), make_card(), facts, 18, scores={}, images=np.empty(0), made={"onnx": model})
-    )
+    images = np.zeros((1, *SIZE, 3), np.uint8) if images is None else images
+    return demo.write(Material(cast(Any, None), make_card(), facts, 18, scores={}, images=images, made={"onnx": model}))
 
 
 @pytest.mark.usefixtures("runtime")
@@ -55,6 +55,18 @@ def test_the_classifier_inside_answers_as_the_onnx_file() -> None:
     demo.main(Path("demo.html"), Path("images.npy"), Path("answers.npy"))
     assert np.load("answers.npy").argmax(axis=1).tolist() == [0, 2]
     assert Path("demo.html").read_bytes() == made(["red", "green", "blue"])
+
+
+@pytest.mark.usefixtures("runtime")
+@pytest.mark.parametrize("channels", [3, 1])
+def test_some_of_the_training_images_are_in_the_page_as_they_are(channels: int) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (20, *SIZE, channels), dtype=np.uint8)
+    page = made(["red", "green", "blue"], images).decode()
+    shown = [base64.b64decode(found) for found in re.findall(r'src="data:image/png;base64,([^"]+)"', page)]
+    assert len(shown) == demo.EXAMPLES
+    first, last = (np.asarray(Image.open(io.BytesIO(shown[place]))) for place in (0, -1))
+    assert (first == images[0].squeeze()).all()
+    assert (last == images[-1].squeeze()).all()
 
 
 @pytest.mark.usefixtures("runtime")

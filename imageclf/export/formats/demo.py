@@ -15,7 +15,9 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+import numpy as np
 from jinja2 import Environment, StrictUndefined
+from PIL import Image
 
 from imageclf.export import onnx_answers
 from imageclf.export.registry import Material
@@ -31,6 +33,7 @@ RUNTIME = Path(f".downloads/{PACKAGE}-{VERSION}.tgz")
 SHA256 = "d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71"
 PARTS = {"runtime": "ort.wasm.min.js", "glue": "ort-wasm-simd-threaded.mjs", "wasm": "ort-wasm-simd-threaded.wasm"}
 NAMED = 12  # classes
+EXAMPLES = 6  # training images to try
 
 
 def write(material: Material) -> bytes:
@@ -48,6 +51,7 @@ def write(material: Material) -> bytes:
         facts=facts,
         facts_json=_Safe(json.dumps(facts, sort_keys=True).replace("<", "\\u003c")),
         about=_about(material),
+        examples=_examples(material.images),
         grey=GREY,
         model=_packed(material.made["onnx"]),
         wasm=_packed(parts["wasm"]),
@@ -74,6 +78,15 @@ def _about(material: Material) -> dict[str, str]:
         "made with": ", ".join(f"{name} {value}" for name, value in material.card.made_with.items()),
     }
     return {name: value for name, value in about.items() if value}
+
+
+def _examples(images: np.ndarray) -> list[str]:
+    """Some of the images (N, H, W, C), from the first to the last, as PNG in base64."""
+    chosen = np.linspace(0, len(images) - 1, min(EXAMPLES, len(images)), dtype=int)
+    files = [io.BytesIO() for _ in chosen]
+    for number, file in zip(chosen, files, strict=True):
+        Image.fromarray(images[number].squeeze()).save(file, "PNG")
+    return [base64.b64encode(file.getvalue()).decode() for file in files]
 
 
 def _packed(content: bytes) -> str:
