@@ -31,6 +31,7 @@ from imageclf.evaluation.metrics import (
     accuracy_figures,
     both_reliabilities,
     calibration_figures,
+    findings,
     selective_figures,
     temperature_of,
     thresholds_by_precision,
@@ -92,6 +93,9 @@ def main() -> str:
     scores = accuracy_figures(test)
     calibration = calibration_figures(test_trained, temperature)
     trust = _trust(test, val, calibration, params.target_precision)
+    found = findings(scores, test, val)
+    for finding in found:
+        print(f"evaluate: {finding}", flush=True)
     reliability = both_reliabilities(test_trained, test)
     coverage = coverage_table(test.confidence, test.correct)
     write_json(METRICS, scores | trust | _per_class(classes))
@@ -121,6 +125,7 @@ def main() -> str:
             reliability=reliability,
             coverage=coverage,
             remarks=remarks_by_kind(_read_text(DATA_REPORT)),
+            findings=found,
             pictures=PICTURES,
         ).encode()
 
@@ -184,10 +189,10 @@ def _trust(test: Answers, val: Answers, calibration: dict[str, float], precision
     if not len(val):
         print("evaluate: no validation images (prepare.val_fraction), so no temperature and no threshold", flush=True)
     elif not found["calibration"]:
-        print("evaluate: no mistakes on validation, so no temperature", flush=True)
+        print(f"evaluate: {len(val):,} validation images do not show that a temperature is needed", flush=True)
     if len(val) and precision and not found["selective"]:
         print(
-            f"evaluate: no threshold reaches {100 * precision:g} % correct answers on validation "
+            f"evaluate: {len(val):,} validation images show no threshold with {100 * precision:g} % correct answers "
             "(evaluate.target_precision), so predict marks no answer as unsure",
             flush=True,
         )

@@ -28,8 +28,9 @@ def main() -> None:
         f"  test top-1   {_percent(test['top1'])} %  (95 % interval {low} to {high}){top5}     loss {test['loss']:.3f}"
     )
     if chosen := test.get("selective"):
+        accuracy = _percent(chosen["precision"]) if "precision" in chosen else "–"
         print(
-            f"  selective accuracy {_percent(chosen['precision'])} % at {_percent(chosen['coverage'])} % coverage"
+            f"  selective accuracy {accuracy} % at {_percent(chosen['coverage'])} % coverage"
             f"     calibration error {_percent(test['ece'])} %"
         )
     print(f"  last runs    {_times()}")

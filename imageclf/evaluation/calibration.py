@@ -82,11 +82,20 @@ def coverage_table(confidence: np.ndarray, correct: np.ndarray) -> pd.DataFrame:
     )
 
 
+RISK = 0.01  # that one threshold promises too much; below 5 % for the lowest of many (a test simulates it)
+
+
 def choose_threshold(confidence: np.ndarray, correct: np.ndarray, precision: float) -> float | None:
-    """The lowest threshold whose precision is at least `precision`; None if there is none."""
+    """The lowest threshold at which these answers show a precision of at least `precision`; None if they show none.
+
+    They show it where so many would be correct with a probability of at most RISK if the precision were lower: a bound
+    of the binomial distribution, as in Geifman and El-Yaniv 2017 (arXiv:1705.08500).
+    """
+    from scipy.stats import binom  # here, because its import takes a second
+
     thresholds, answered, hits = _by_threshold(confidence, correct)
-    enough = np.flatnonzero(hits / answered >= precision)
-    return float(thresholds[enough[-1]]) if len(enough) else None
+    shown = np.flatnonzero(binom.sf(hits - 1, answered, precision) <= RISK)
+    return float(thresholds[shown[-1]]) if len(shown) else None
 
 
 def selected(confidence: np.ndarray, correct: np.ndarray, threshold: float) -> tuple[int, int]:

@@ -17,6 +17,9 @@ from imageclf.evaluation.scores import Answers, wilson_interval
 Metric = Callable[[Answers], float]
 METRICS: dict[str, Metric] = {}
 PRECISIONS = (80, 90, 95, 98, 99)  # percent of answers, for which thresholds are given
+FITS_BETTER = 3.841  # twice the log likelihood that one more parameter gains by chance in 5 % of cases (Wilks 1938)
+FEW = 0.1  # width of the 95 % interval of top-1: where it is wider, the test images are called few
+BY_CHANCE = 0.01  # probability of a difference between validation and test, below which it is remarked
 
 
 def metric(function: Metric) -> Metric:
@@ -47,8 +50,15 @@ def accuracy_figures(test: Answers) -> dict[str, Any]:
 
 
 def temperature_of(val: Answers) -> float | None:
-    """The temperature fitted on validation; None without images or mistakes there: then none is too low."""
-    return None if val.correct.all() else fit_temperature(val.logits, val.labels)
+    """The temperature fitted on validation; None if 1 fits it as well, by a likelihood ratio test at 5 %.
+
+    So it is without images. Without mistakes no temperature would be too low.
+    """
+    if val.correct.all():
+        return None
+    temperature = fit_temperature(val.logits, val.labels)
+    gained = 2 * (val.losses.sum() - val.at(temperature).losses.sum())
+    return temperature if gained > FITS_BETTER else None
 
 
 def calibration_figures(test: Answers, temperature: float | None) -> dict[str, float]:
@@ -64,7 +74,7 @@ def calibration_figures(test: Answers, temperature: float | None) -> dict[str, f
 
 def selective_figures(test: Answers, val: Answers, precision: float) -> dict[str, Any]:
     """The threshold that reaches `precision` on validation, with coverage and precision on both splits; or nothing."""
-    threshold = choose_threshold(val.confidence, val.correct, precision) if precision and len(val) else None
+    threshold = choose_threshold(val.confidence, val.correct, precision) if precision else None
     if threshold is None:
         return {}
     figures: dict[str, Any] = {"threshold": threshold, "asked": precision}
@@ -76,16 +86,9 @@ def selective_figures(test: Answers, val: Answers, precision: float) -> dict[str
 
 
 def thresholds_by_precision(val: Answers) -> dict[str, float]:
-    """For each of PRECISIONS that validation can show, by its percentage, the lowest threshold that reaches it there.
-
-    It takes as many answers as one mistake would need: for 99 % there must be 100.
-    """
-    found = {}
-    for percent in PRECISIONS:
-        threshold = choose_threshold(val.confidence, val.correct, percent / 100) if len(val) else None
-        if threshold is not None and (100 - percent) * selected(val.confidence, val.correct, threshold)[0] >= 100:
-            found[str(percent)] = threshold
-    return found
+    """For each of PRECISIONS that validation shows, by its percentage, the lowest threshold that reaches it there."""
+    chosen = {str(percent): choose_threshold(val.confidence, val.correct, percent / 100) for percent in PRECISIONS}
+    return {percent: threshold for percent, threshold in chosen.items() if threshold is not None}
 
 
 def both_reliabilities(test: Answers, shipped: Answers) -> pd.DataFrame:
@@ -96,10 +99,35 @@ def both_reliabilities(test: Answers, shipped: Answers) -> pd.DataFrame:
     )
 
 
+def findings(scores: dict[str, Any], test: Answers, val: Answers) -> list[str]:
+    """What the scores cannot carry, or what is odd about them, in sentences."""
+    from scipy.stats import fisher_exact  # here, because its import takes a second
+
+    found = []
+    low, high = scores["top1_low"], scores["top1_high"]
+    if high - low > FEW:
+        found.append(
+            f"{len(test):,} test images are few: on others, top-1 may well be anything from {100 * low:.0f} to "
+            f"{100 * high:.0f} %"
+        )
+    counts = [[int(each.correct.sum()), int((~each.correct).sum())] for each in (val, test)]
+    if len(val) and fisher_exact(counts).pvalue < BY_CHANCE:
+        tops = [100 * right / (right + wrong) for right, wrong in counts]
+        found.append(
+            f"top-1 is {tops[0]:.1f} % on validation and {tops[1]:.1f} % on test, which differ by more than chance: "
+            "look for copies between training and one of them, for a test split that was collected in another way, and "
+            "for params that were chosen on validation many times"
+        )
+    return found
+
+
 def _with_interval(name: str, counted: int, count: int) -> dict[str, float]:
+    """A fraction and its 95 % interval; nothing, of nothing."""
+    if not count:
+        return {}
     low, high = wilson_interval(counted, count)
     return {
-        name: round(counted / count if count else 0.0, 6),
+        name: round(counted / count, 6),
         f"{name}_low": round(low, 6),
         f"{name}_high": round(high, 6),
     }

@@ -151,6 +151,7 @@ def render_report(
     reliability: pd.DataFrame,
     coverage: pd.DataFrame,
     remarks: Sequence[Remark],
+    findings: Sequence[str],
     pictures: Mapping[str, Path],
 ) -> str:
     """The page. `images` counts each split, `confusion` is (classes, classes), `pictures` are PNG files by caption.
@@ -167,6 +168,7 @@ def render_report(
         parameters=parameters,
         charts=[*_history_charts(history), _reliability_chart(reliability), _coverage_chart(coverage, scores)],
         remarks=remarks,
+        findings=findings,
         classes=classes.to_dict(orient="records"),
         worst=None if few else classes.nsmallest(LARGEST_TABLE, "f1").to_dict(orient="records"),
         confusion=_row_fractions(confusion) if few else None,

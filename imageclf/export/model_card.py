@@ -124,9 +124,14 @@ def _threshold_words(test: Mapping[str, Any]) -> str:
     if "selective" not in test:
         return ""
     chosen = test["selective"]
-    return (
+    words = (
         f"\n  An answer below {chosen['threshold']:g} counts as unsure. {100 * chosen['coverage']:.1f} % of the test "
-        f"images are at or above this threshold, and {100 * chosen['precision']:.1f} % of their answers are correct."
+    )
+    words += "images are at or above this threshold"
+    return (
+        f"{words}, and {100 * chosen['precision']:.1f} % of their answers are correct."
+        if "precision" in chosen
+        else f"{words}."
     )
 
 

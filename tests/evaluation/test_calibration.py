@@ -5,7 +5,7 @@ import pytest
 
 from imageclf.evaluation import scores
 from imageclf.evaluation.calibration import expected_calibration_error, fit_temperature, reliability_table
-from imageclf.evaluation.metrics import thresholds_by_precision
+from imageclf.evaluation.metrics import accuracy_figures, findings, temperature_of, thresholds_by_precision
 from imageclf.evaluation.scores import Answers, log_softmax
 
 
@@ -77,10 +77,45 @@ def test_every_image_is_in_a_bin_and_certainty_in_the_last() -> None:
     assert table["upper"].iloc[-1] == 1
 
 
-@pytest.mark.parametrize(("times", "percentages"), [(1, ["80", "90", "95", "98"]), (3, ["80", "90", "95", "98", "99"])])
-def test_thresholds_are_given_for_what_validation_can_show(times: int, percentages: list[str]) -> None:
+def test_thresholds_are_given_for_what_validation_shows() -> None:
     sure, right = np.array([[np.log(9), 0]] * 50 + [[np.log(1.5), 0]] * 20), [0] * 50 + [0] * 10 + [1] * 10
-    found = thresholds_by_precision(Answers(np.tile(sure, (times, 1)), np.tile(right, times)))
-    assert list(found) == percentages  # 98 % needs 50 answers, as there are at 0.9, and 99 % 100
-    assert found["80"] == 0.6  # 60 of 70 are right
-    assert set(list(found.values())[1:]) == {0.9}
+    assert thresholds_by_precision(Answers(sure, np.array(right))) == {"80": 0.9, "90": 0.9}  # 50 of 50, 60 of 70
+    found = thresholds_by_precision(Answers(np.tile(sure, (10, 1)), np.tile(right, 10)))
+    assert found == {"80": 0.6, "90": 0.9, "95": 0.9, "98": 0.9, "99": 0.9}
+
+
+@pytest.mark.parametrize("images", [20, 100, 1000])
+def test_a_classifier_that_needs_no_temperature_gets_none_in_95_of_100_draws(images: int) -> None:
+    logits, labels = drawn(1.0)
+    parts = [slice(begin, begin + images) for begin in range(0, min(len(labels), 200 * images), images)]
+    found = [temperature_of(Answers(logits[part], labels[part])) for part in parts]
+    # Twice 1.5 of 100 more than 5 is what so many draws may give.
+    assert np.mean([temperature is not None for temperature in found]) < 0.05 + 2 * np.sqrt(0.05 * 0.95 / len(parts))
+
+
+def test_a_temperature_that_1000_images_show_20_do_not_always() -> None:
+    logits, labels = drawn(1.3)
+    assert temperature_of(Answers(logits[:5000], labels[:5000])) == pytest.approx(1.3, rel=0.1)
+    assert None in [temperature_of(Answers(logits[i : i + 20], labels[i : i + 20])) for i in range(0, 400, 20)]
+    assert temperature_of(Answers(logits[:0], labels[:0])) is None
+
+
+def _answers(right: int, count: int) -> Answers:
+    return Answers(np.tile(np.array([[1.0, 0.0]], np.float32), (count, 1)), np.repeat([0, 1], [right, count - right]))
+
+
+@pytest.mark.parametrize(
+    ("val", "test", "words"),
+    [
+        ((900, 1000), (4500, 5000), []),
+        ((0, 0), (4500, 5000), []),
+        ((20, 22), (43, 46), ["46 test images are few: on others, top-1 may well be anything from 82 to 98 %"]),
+        ((980, 1000), (4500, 5000), ["top-1 is 98.0 % on validation and 90.0 % on test, which differ by more than"]),
+        ((20, 22), (20, 46), ["46 test images are few", "top-1 is 90.9 % on validation and 43.5 % on test"]),
+    ],
+)
+def test_what_the_figures_cannot_carry_is_said(val: tuple[int, int], test: tuple[int, int], words: list[str]) -> None:
+    answers = _answers(*test)
+    found = findings(accuracy_figures(answers), answers, _answers(*val))
+    assert len(found) == len(words)
+    assert all(sentence.startswith(beginning) for sentence, beginning in zip(found, words, strict=True))

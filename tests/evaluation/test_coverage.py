@@ -1,12 +1,16 @@
 """Coverage and precision against counts by hand."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
-from imageclf.evaluation.calibration import choose_threshold, coverage_table, selected
+from imageclf.evaluation.calibration import choose_threshold, coverage_table
 
 CONFIDENCE = np.array([0.9, 0.5, 0.8, 0.7, 0.7])
 RIGHT = np.array([True, False, True, False, True])
+DRAWS = 400
+SHOWN = {("calibrated", 1000), ("nearly always right", 300), ("nearly always right", 1000)}  # in most draws
 
 
 def test_the_table_is_the_one_worked_out_by_hand() -> None:
@@ -27,21 +31,42 @@ def test_a_large_table_has_a_hundred_lines_and_ends_with_all_images() -> None:
     assert table["precision"].iloc[-1] == right.mean()
 
 
-@pytest.mark.parametrize(("precision", "threshold"), [(1.0, 0.8), (0.75, 0.7), (0.76, 0.8), (0.6, 0.5), (0.1, 0.5)])
-def test_the_threshold_is_the_lowest_that_is_precise_enough(precision: float, threshold: float) -> None:
-    assert choose_threshold(CONFIDENCE, RIGHT, precision) == threshold
+SURE, HALF = np.repeat([0.9, 0.5], 100), np.repeat([True, True, False], [100, 50, 50])
 
 
-def test_no_threshold_where_the_surest_is_wrong() -> None:
-    assert choose_threshold(np.array([0.9, 0.8]), np.array([False, True]), 0.9) is None
+@pytest.mark.parametrize(("precision", "threshold"), [(0.95, 0.9), (0.65, 0.5), (0.75, 0.9), (0.97, None), (1.0, None)])
+def test_the_threshold_is_the_lowest_that_the_answers_show(precision: float, threshold: float | None) -> None:
+    # 100 of 100 show 95 %: 0.95 ** 100 is 0.006; but not 97 %: 0.048. 150 of 200 show 65 %, and not 75 %.
+    assert choose_threshold(SURE, HALF, precision) == threshold
 
 
-def test_what_is_chosen_keeps_the_precision_whatever_the_answers() -> None:
-    for seed in range(50):
-        random = np.random.default_rng(seed)
-        confidence = random.random(300).round(2)
-        right = random.random(300) < confidence
-        threshold = choose_threshold(confidence, right, 0.9)
-        if threshold is not None:
-            sure, correct = selected(confidence, right, threshold)
-            assert correct / sure >= 0.9
+def test_90_correct_answers_show_95_percent_and_89_do_not() -> None:
+    for count, threshold in ((89, None), (90, 0.9)):
+        assert choose_threshold(np.full(count, 0.9), np.ones(count, bool), 0.95) == threshold
+    assert choose_threshold(np.empty(0), np.empty(0, bool), 0.95) is None
+
+
+WORLDS: dict[str, tuple[tuple[float, float], Callable[[np.ndarray], np.ndarray]]] = {
+    # How confidence is distributed, and how often an answer is correct at each.
+    "calibrated": ((4, 1), lambda confidence: confidence),
+    "overconfident": ((6, 1), lambda confidence: confidence**3),
+    "confidence means nothing": ((1, 1), lambda confidence: np.full(confidence.shape, 0.945)),
+    "nearly always right": ((20, 1), lambda confidence: confidence**0.8),
+}
+
+
+@pytest.mark.parametrize("images", [20, 50, 100, 300, 1000])
+@pytest.mark.parametrize("world", WORLDS)
+def test_a_threshold_keeps_its_promise_in_95_of_100_draws(world: str, images: int) -> None:
+    shape, right = WORLDS[world]
+    random = np.random.default_rng(images)
+    everyone = np.sort(random.beta(*shape, 100_000))
+    true_precision = np.cumsum(right(everyone)[::-1])[::-1] / np.arange(len(everyone), 0, -1)  # from each one up
+    kept = given = 0
+    for _ in range(DRAWS):
+        confidence = random.beta(*shape, images)
+        threshold = choose_threshold(confidence, random.random(images) < right(confidence), 0.95)
+        given += threshold is not None
+        kept += threshold is None or true_precision[np.searchsorted(everyone, threshold)] >= 0.95
+    assert kept >= 0.95 * DRAWS
+    assert (given > 0.5 * DRAWS) == ((world, images) in SHOWN)

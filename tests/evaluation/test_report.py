@@ -79,6 +79,7 @@ def report(
         reliability=pd.DataFrame({"probabilities": ["as shipped"], "confidence": [0.5], "accuracy": [0.4]}),
         coverage=coverage_table(np.array([0.9, 0.5]), np.array([True, False])),
         remarks=remarks,
+        findings=["46 test images <are few>"],
         pictures={"A picture": picture},
     )
 
@@ -137,7 +138,7 @@ def test_a_top_5_of_few_classes_is_not_shown(tmp_path: Path) -> None:
 
 def test_without_validation_it_says_what_is_not_there(tmp_path: Path) -> None:
     page = report(tmp_path, make_card(), trust=False)
-    assert "No temperature was fitted" in page
+    assert "The probabilities are as trained" in page
     assert "sure (probability" not in page
 
 

@@ -170,19 +170,19 @@ HALF, SURE = [np.log(2), 0.0, 0.0], [np.log(8), 0.0, 0.0]
 
 
 def test_the_threshold_keeps_the_precision_that_was_asked_for(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    prepare_lookup(workspace, monkeypatch, [SURE, HALF, HALF], [0, 0, 1], val=3)
+    prepare_lookup(workspace, monkeypatch, 100 * [SURE] + 100 * [HALF], 150 * [0] + 50 * [1], val=200)
     evaluate.main()
     selective: dict[str, float] = read_metrics()["selective"]  # type: ignore[assignment]
     odds = 8 ** (1 / read_metrics()["calibration"]["temperature"])  # type: ignore[index]
     assert selective["threshold"] == pytest.approx(odds / (odds + 2), abs=1e-5)  # as shipped
-    assert (selective["val_coverage"], selective["val_precision"]) == (0.333333, 1.0)
-    assert (selective["coverage"], selective["precision"]) == (0.333333, 1.0)
+    assert (selective["val_coverage"], selective["val_precision"]) == (0.5, 1.0)
+    assert (selective["coverage"], selective["precision"]) == (0.5, 1.0)
     assert 0 < selective["precision_low"] < selective["precision_high"] == 1
 
 
 def test_the_temperature_comes_from_validation_alone(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Validation: one right of two at odds of 8 to 1 to 1, so it is best to be as unsure as can be of two classes.
-    prepare_lookup(workspace, monkeypatch, [SURE, SURE, SURE, SURE], [0, 1, 0, 0], val=2)
+    prepare_lookup(workspace, monkeypatch, 60 * [SURE], 20 * [0, 1] + 20 * [0], val=40)
     evaluate.main()
     first: dict[str, float] = read_metrics()["calibration"]  # type: ignore[assignment]
     # p of the first class is 1 / 2 where exp(ln 8 / T) = 2, so T = 3.
@@ -204,7 +204,7 @@ def test_a_precision_that_validation_never_reaches_sets_no_threshold(
     prepare_lookup(workspace, monkeypatch, [SURE, HALF], [1, 0], val=2)
     evaluate.main()
     assert "selective" not in read_metrics()
-    assert "evaluate: no threshold reaches 95 % correct answers on validation" in capsys.readouterr().out
+    assert "evaluate: 2 validation images show no threshold with 95 % correct answers" in capsys.readouterr().out
 
 
 def test_no_picture_and_no_report_costs_the_scores(
