@@ -59,7 +59,7 @@ def keep(entry: Entry, arrays: Arrays) -> str:
         DataError: an array is no such array, or its hash is not the data set's known one.
     """
     if fault := fault_of(arrays, entry.classes):
-        raise DataError(f"{entry.name}: {fault}; mend imageclf/datasets/builtin and run again")
+        raise DataError(f"{entry.name}: {fault}; fix its module in imageclf/datasets/builtin")
     sha256 = {name: sha256_of_array(array) for name, array in arrays.items()}
     for name, known in entry.sha256.items():
         if sha256[name] != known:
