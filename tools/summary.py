@@ -27,12 +27,11 @@ def main() -> None:
     print(
         f"  test top-1   {_percent(test['top1'])} %  (95 % interval {low} to {high}){top5}     loss {test['loss']:.3f}"
     )
+    selective = "no threshold, as validation shows none"
     if chosen := test.get("selective"):
         accuracy = _percent(chosen["precision"]) if "precision" in chosen else "–"
-        print(
-            f"  selective accuracy {accuracy} % at {_percent(chosen['coverage'])} % coverage"
-            f"     calibration error {_percent(test['ece'])} %"
-        )
+        selective = f"selective accuracy {accuracy} % at {_percent(chosen['coverage'])} % coverage"
+    print(f"  {selective}     calibration error {_percent(test['ece'])} %")
     print(f"  last runs    {_times()}")
     print(
         f"  models/export/classifier.onnx   {onnx['bytes'] / 1e6:.1f} MB   "
