@@ -27,7 +27,7 @@ def main() -> None:
     print(
         f"  test top-1   {_percent(test['top1'])} %  (95 % interval {low} to {high}){top5}     loss {test['loss']:.3f}"
     )
-    selective = "no threshold, as validation shows none"
+    selective = "no answer is marked unsure"
     if chosen := test.get("selective"):
         accuracy = _percent(chosen["precision"]) if "precision" in chosen else "–"
         selective = f"selective accuracy {accuracy} % at {_percent(chosen['coverage'])} % coverage"
