@@ -12,6 +12,13 @@ if [ -n "${NETWORK:-}" ]; then
     export GLOO_SOCKET_IFNAME="$NETWORK" NCCL_SOCKET_IFNAME="$NETWORK"
 fi
 
+python -c 'import socket, sys; socket.gethostbyname(sys.argv[1])' "$FIRST" 2> /dev/null || {
+    echo "hosts.sh: there is no host $FIRST; correct FIRST" >&2
+    exit 2
+}
+[ "$HOST" = 0 ] || echo "hosts.sh: waits for the first host at $FIRST:$PORT"
+export TORCH_CPP_LOG_LEVEL=ERROR  # a line for each second of waiting otherwise
+
 dvc repro prepare
 
 # The first process runs under DVC, which notes what came out. The others join it.
@@ -21,5 +28,6 @@ while ! torchrun --nnodes="$HOSTS" --node-rank="$HOST" --nproc-per-node="$PROCES
     --master-port="$PORT" --no-python sh -c "$rank"; do
     TRIES=$((TRIES - 1))
     [ "$TRIES" -gt 0 ] || exit 1
+    echo "hosts.sh: the run ended on this host, as said above torchrun's report; it begins again in 10 s ($TRIES left)"
     sleep 10
 done

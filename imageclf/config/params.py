@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, model_validator
 
 from imageclf.config.data import DataParams
 from imageclf.config.evaluate import EvaluateParams
@@ -28,6 +28,16 @@ class Params(Section):
     evaluate: EvaluateParams
     export: ExportParams
     runtime: RuntimeParams
+
+    @model_validator(mode="after")
+    def _check(self) -> "Params":
+        processes, shards = self.runtime.processes, self.train.shards
+        if isinstance(processes, int) and isinstance(shards, int) and processes > shards:
+            raise ValueError(
+                f"runtime.processes is {processes}, and a batch has {shards} shards to give them (train.shards); lower "
+                "one, or raise the other, which gives another classifier"
+            )
+        return self
 
 
 def read_params(path: Path = PARAMS) -> Params:
@@ -59,6 +69,8 @@ def _sentence(error: dict[str, Any]) -> str:
     location = [str(part) for part in error["loc"]]
     key = ".".join(part for part in location if part.isidentifier() and part != "int")
     found, context = error["input"], error.get("ctx", {})
+    if error["type"] == "value_error":
+        return f"{key}.{context['error']}" if key else str(context["error"])
     if not error["loc"]:
         return f"it has no sections; git checkout {PARAMS.name} restores the committed one"
     if error["type"] == "extra_forbidden":
@@ -66,8 +78,6 @@ def _sentence(error: dict[str, Any]) -> str:
         return f"unknown key {key}{nearest(key, list(keys_of(Params)))}; rename or remove it"
     if error["type"] == "missing":
         return f"{key} is missing; add it, or see git diff {PARAMS.name}"
-    if error["type"] == "value_error":
-        return f"{key}.{context['error']}"
     choices = choices_of(key)
     if choices and error["type"] == "list_type":
         return f"{key} is {found!r}; it must be a list in brackets, of {_either(choices)}"

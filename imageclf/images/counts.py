@@ -19,6 +19,10 @@ def class_lines(parts: dict[str, Part], classes: list[str]) -> list[str]:
         each = ", ".join(f"{count:,} {split}" for count, split in zip(counts[0].tolist(), SPLITS, strict=True))
         return [f"each class has {each} images"]
     if len(classes) > LISTED:
+        if len(totals := set(counts.sum(1).tolist())) == 1:
+            least, most = counts.min(0).tolist(), counts.max(0).tolist()
+            each = ", ".join(f"{a:,} to {b:,} {split}" for a, b, split in zip(least, most, SPLITS, strict=True))
+            return [f"each of {len(classes):,} classes has {totals.pop():,} images: {each}"]
         order = np.argsort(counts.sum(1), kind="stable").tolist()
         ends = {"fewest": order[:SHOWN], "most": order[: -SHOWN - 1 : -1]}
         words = {

@@ -23,6 +23,7 @@ from imageclf.runtime.platform import end_with_parent
 
 PATIENCE = timedelta(minutes=10)  # for the others in a step, with the validation and the checkpoint of a slow disk
 PREPARING = timedelta(days=7)  # for what the first does ahead of the others
+SAME = "same"
 
 
 class Ranks:
@@ -88,16 +89,21 @@ class Ranks:
         """Refuse to train together what differs: `facts` are what the result depends on.
 
         Raises:
-            DataError: a fact of this rank is not that of the first.
+            DataError: a fact of this rank, or in the first one of any, is not that of the first.
             RankLost: another rank has gone.
         """
         first = json.loads(self.from_first(json.dumps(facts, sort_keys=True).encode()))
         own = json.loads(json.dumps(facts))
+        said = SAME
         if name := next((name for name in own if own[name] != first.get(name)), ""):
-            raise DataError(
+            said = (
                 f"train: {name} of process {self.rank} is {own[name]}, and {first.get(name)} of the first one; "
                 "give all machines the same code, params, data and kind of processor"
             )
+        others = [words.decode() for words in self.to_first(said.encode())]
+        for words in (said, *others):
+            if words != SAME:
+                raise DataError(words)
 
     def to_first(self, content: bytes) -> list[bytes]:
         """What every rank gives, in the first one; nothing in the others.

@@ -26,6 +26,12 @@ def test_equal_classes_make_one_line() -> None:
     assert lines([(4500, 500, 1000)] * 10) == ["each class has 4,500 train, 500 val, 1,000 test images"]
 
 
+def test_many_classes_that_are_dealt_unequally_have_one_size() -> None:
+    assert lines([(7, 1, 2), (6, 1, 3)] * 10) == [
+        "each of 20 classes has 10 images: 6 to 7 train, 1 to 1 val, 2 to 3 test"
+    ]
+
+
 def test_many_classes_make_one_line_about_the_smallest_and_largest() -> None:
     (line,) = lines([(at, 1, 2) for at in range(1, 14)])
     assert line == (

@@ -20,11 +20,24 @@ from tests.training.test_fit import recipe
 @pytest.mark.parametrize("count", [2, 4])
 def test_the_number_of_ranks_changes_no_bit(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", loopback())
+    assert json.loads(printed_by_ranks(count)) == outcomes(ALONE)
+
+
+def test_the_first_and_those_that_differ_say_in_what(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", loopback())
+    lines = printed_by_ranks(4, "unlike").splitlines()
+    assert sorted(line.partition(";")[0] for line in lines) == [
+        *2 * ["train: epochs of process 2 is 7, and 6 of the first one"],  # the first, and process 2
+        "train: epochs of process 3 is 7, and 6 of the first one",
+    ]
+
+
+def printed_by_ranks(count: int, *arguments: str) -> str:
     engine = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=localhost"]
-    command = [*engine, f"--nproc-per-node={count}", "-m", "tests.training.ranked"]
+    command = [*engine, f"--nproc-per-node={count}", "-m", "tests.training.ranked", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == outcomes(ALONE)
+    return done.stdout
 
 
 def test_each_rank_owns_neighbours_of_about_the_same_size() -> None:
