@@ -79,8 +79,7 @@ def test_ctrl_c_stops_all_and_one_process_goes_on(several: Project) -> None:
 
 @pytest.mark.slow
 def test_a_refusal_is_one_sentence_whatever_the_number_of_processes(several: Project) -> None:
-    several.change("params.yaml", "processes: 2", "processes: 4")
-    several.change("params.yaml", "shards: auto", "shards: 2   ")
+    several.change("params.yaml", "processes: 2", "processes: 4")  # and auto makes two shards
     printed = several.run(*TRAIN, expect=2)
     assert printed.count("\n") == 1
     assert "4 processes cannot share the 2 shards" in printed
