@@ -27,3 +27,17 @@ def test_a_wrong_name_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
         return
     with pytest.raises(ParamsError, match=said):
         params.main()
+
+
+@pytest.mark.parametrize(("processes", "shards", "found"), [("4", "2", True), ("4", "4", False), ("4", "auto", False)])
+def test_more_processes_than_shards_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: str, shards: str, *, found: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "params.yaml").read_text().replace("processes: auto", f"processes: {processes}")
+    Path("params.yaml").write_text(text.replace("shards: auto", f"shards: {shards}"))
+    if not found:
+        params.main()
+        return
+    with pytest.raises(ParamsError, match=r"runtime\.processes is 4, and a batch has 2 shards to give them"):
+        params.main()
