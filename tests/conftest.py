@@ -60,7 +60,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     """What a test draws without a seed does not depend on the tests before it, which differ from worker to worker."""
-    if torch := sys.modules.get("torch"):  # where nobody imports it, nobody waits for it
+    if torch := sys.modules.get("torch"):  # where nothing imports it, nothing waits for it
         torch.manual_seed(0)
 
 
