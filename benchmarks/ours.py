@@ -21,9 +21,10 @@ from imageclf.models.layers import MaxPool, NormSilu
 from imageclf.models.registry import build_network
 from imageclf.runtime.platform import available_cores
 from imageclf.training.auto import Recipe, resolve
+from imageclf.training.loading import Batch
 from imageclf.training.optimizers import Hyperparameters
 from imageclf.training.shared import Network
-from imageclf.training.step import Batch, choose_loss
+from imageclf.training.step import choose_loss
 from imageclf.training.update import make_optimizers
 from imageclf.training.workers import start_pool
 

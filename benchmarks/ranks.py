@@ -8,7 +8,7 @@ For R processes on C cores or machines the model is
 Its constants are measured in the same run: the step of one process, and what an exchange costs that has nothing in it
 and one that has much. The last lines are the model alone, for machines like this one in a network. See docs/scale.md.
 
-After `dvc repro prepare`. Three minutes on two cores that have nothing else to do.
+After `dvc repro prepare`. Four minutes on two cores that have nothing else to do.
 """
 
 import json
@@ -38,6 +38,7 @@ from imageclf.training.shared import Network, flat_size
 from imageclf.training.workers import start_pool
 
 COUNTS, ROUNDS = (1, 2, 4), 3
+TOGETHER = 2  # workers of one process, which share its memory: what two processes are compared with
 SHARDS, WARM_UP, STEPS = 4, 5, 20
 CALLS = 3  # exchanges in a step: of scores and statistics, of gradients, of parameters
 MACHINES, LATENCY, BANDWIDTH = (1, 2, 4, 8, 64, 1024), 50e-6, 1.25e9  # a network of 10 Gbit/s
@@ -47,14 +48,16 @@ MUCH = 2**22  # floats: an exchange whose time is all bandwidth
 def main() -> None:
     if "RANK" in os.environ:
         with join_ranks() as ranks:
-            found = measure(ranks)
+            found = measure(ranks, workers=int(sys.argv[1]))
             if ranks.first:
                 print(json.dumps(found), flush=True)
         return
     taken: dict[int, list[dict[str, float]]] = {count: [] for count in COUNTS}
+    shared = []
     for number in range(ROUNDS):
         for count in COUNTS if number % 2 == 0 else reversed(COUNTS):
             taken[count].append(_in_processes(count))
+        shared.append(_in_processes(1, workers=TOGETHER))
     cores, alone = available_cores(), _median(taken[1], "step")
     print("processes      step     model    received   by model   latency   bandwidth")
     for count, turns in taken.items():
@@ -66,6 +69,9 @@ def main() -> None:
             f"{costs.received(count) / 1e6:7.2f} MB"
             + (f"  {1e6 * latency:5.0f} us  {bandwidth / 1e9:5.2f} GB/s" if count > 1 else "")
         )
+    together = _median(shared, "step")
+    ratio = together / _median(taken[TOGETHER], "step")
+    print(f"{TOGETHER} workers: {1e3 * together:.1f} ms; {TOGETHER} processes are {ratio:.2f} times as fast")
     words = f"{1e6 * LATENCY:.0f} us and {BANDWIDTH / 1e9:.2f} GB/s apart"
     print(f"\nmachines with {cores} of these cores, {words}, by the model")
     network = Costs(alone / cores, max(MACHINES), LATENCY, BANDWIDTH, parameters)
@@ -96,12 +102,12 @@ class Costs:
         return 2 * 4 * self.parameters * (1 - 1 / count)
 
 
-def measure(ranks: Ranks) -> dict[str, float]:
-    """Medians over steps, in seconds and in bytes a process; each process has one worker."""
+def measure(ranks: Ranks, *, workers: int) -> dict[str, float]:
+    """Medians over steps, in seconds and in bytes a process."""
     dataset, split = read_dataset(), read_split("train")
     params = default_recipe().model_copy(update={"shards": SHARDS})
     recipe = resolve(params, images=len(split), size=dataset.size)
-    compute = choose_compute("cpu", recipe.precision, 1, shards=1)
+    compute = choose_compute("cpu", recipe.precision, workers, shards=workers)
     network = Network(fresh(recipe, dataset))
     augment = Augment(recipe.seed, recipe.augment)
     seconds, sent = [], 0
@@ -126,10 +132,10 @@ def measure(ranks: Ranks) -> dict[str, float]:
     }
 
 
-def _in_processes(count: int) -> dict[str, float]:
+def _in_processes(count: int, *, workers: int = 1) -> dict[str, float]:
     engine = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=localhost"]
     done = subprocess.run(
-        [*engine, f"--nproc-per-node={count}", "-m", __spec__.name],
+        [*engine, f"--nproc-per-node={count}", "-m", __spec__.name, f"{workers}"],
         env=os.environ | {"GLOO_SOCKET_IFNAME": loopback(), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

@@ -24,12 +24,12 @@ from imageclf.runtime.files import write_bytes, write_text
 from imageclf.runtime.progress import Progress
 from imageclf.runtime.stage import project_root, run_tool
 from imageclf.training.auto import Recipe
+from imageclf.training.loading import Batch
 from imageclf.training.loop import Task
 from imageclf.training.optimizers import OPTIMIZERS
 from imageclf.training.schedule import epoch_order
 from imageclf.training.setup import build, set_up
 from imageclf.training.shared import Network
-from imageclf.training.step import Batch
 from imageclf.training.workers import start_pool
 from imageclf.weights.initial import DOWNLOADS
 
@@ -124,7 +124,8 @@ def measure(task: Task, recipe: Recipe, rates: list[float]) -> Curve:
             piece = slice(place * recipe.batch_size, (place + 1) * recipe.batch_size)
             indices = order[piece]
             batch = Batch(indices, epoch, step, recipe.scales[0], None if epochs is None else epochs[piece])
-            loss, _, _ = pool.compute(batch)
+            pool.compute(batch)
+            loss = pool.scores().recent_loss
             curve.rates.append(rate)
             curve.losses.append(loss / len(indices))
             if curve.has_diverged():

@@ -6,19 +6,30 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from imageclf.augment.transforms import MIXING, boxes_around
+from imageclf.augment.transforms import MIXING, box_around
 from imageclf.randomness import random_bits
 
 WHOLE = 256  # a fraction is a number of these parts: then a blend of bytes is exact in 16 bits
 
 
 @dataclass(frozen=True)
-class Mixed:
-    """Images uint8 (n, H, W, C), the fraction (n,) float32 of each that is its own, the position (n,) of the other."""
+class Mixture:
+    """How n images are mixed, each with a partner: blended, and a box of the partner pasted."""
 
-    images: np.ndarray
-    fractions: np.ndarray
-    partners: np.ndarray
+    partners: np.ndarray  # (n,) positions
+    own: np.ndarray  # (n,) uint16, how many of 256 parts are the image's own in the blend
+    box: tuple[np.ndarray, np.ndarray]  # rows bool (n, H) and columns bool (n, W) of what is pasted
+    fractions: np.ndarray  # (n,) float32, of the image that is its own after both
+
+    def of(self, images: np.ndarray) -> np.ndarray:
+        """The images uint8 (n, H, W, C), mixed."""
+        others, parts = images[self.partners], self.own[:, None, None, None]
+        mixed = images
+        if (self.own < WHOLE).any():
+            mixed = ((images * parts + others * (WHOLE - parts) + WHOLE // 2) // WHOLE).astype(np.uint8)
+        rows, columns = self.box
+        inside = rows[:, :, None] & columns[:, None, :]
+        return np.where(inside[..., None], others, mixed) if inside.any() else mixed
 
 
 @dataclass(frozen=True)
@@ -34,32 +45,28 @@ class Mixing:
         """Whether there is anything to mix."""
         return self.mixup > 0 or self.cutmix > 0
 
-    def __call__(self, images: np.ndarray, *, step: int, shard: int) -> Mixed:
-        """Mix each image of a shard, uint8 (n, H, W, C), with the next one; all by (seed, step, shard)."""
-        count, (height, width) = len(images), images.shape[1:3]
+    def draw(self, count: int, size: tuple[int, int], *, step: int, shard: int) -> Mixture:
+        """For each of `count` images of `size` (H, W) in a shard: mixed with the next one; by (seed, step, shard)."""
+        height, width = size
         generator = np.random.Generator(np.random.Philox(key=int(random_bits(self.seed, MIXING, step, shard))))
         coin = generator.random(count)
         centres = generator.integers(0, height, count), generator.integers(0, width, count)
-        partners = np.roll(np.arange(count), -1)
-        mixed, fractions = images, np.ones(count, np.float32)
+        own, box = np.full(count, WHOLE, np.uint16), (np.zeros((count, height), bool), np.zeros((count, width), bool))
+        fractions = np.ones(count, np.float32)
         if self.mixup:
             blended = (coin < 0.5) | (self.cutmix == 0)
-            own = np.where(blended, np.rint(WHOLE * generator.beta(self.mixup, self.mixup, count)), WHOLE)
-            mixed, fractions = _blend(mixed, images[partners], own.astype(np.uint16)), (own / WHOLE).astype(np.float32)
+            drawn = np.rint(WHOLE * generator.beta(self.mixup, self.mixup, count))
+            own = np.where(blended, drawn, WHOLE).astype(np.uint16)
+            fractions = (own / WHOLE).astype(np.float32)
         if self.cutmix:
             cut = (coin >= 0.5) | (self.mixup == 0)
             side = np.sqrt(1 - generator.beta(self.cutmix, self.cutmix, count))
             sides = (height * side).round().astype(np.int64), (width * side).round().astype(np.int64)
-            inside = boxes_around(centres, sides, (height, width)) & cut[:, None, None]
-            mixed = np.where(inside[..., None], images[partners], mixed)
-            fractions = np.where(cut, 1 - inside.mean((1, 2)), fractions).astype(np.float32)
-        return Mixed(mixed, fractions, partners)
-
-
-def _blend(images: np.ndarray, others: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """`own` (n,) uint16 parts of the images and the rest of the others, rounded, uint8."""
-    parts = own[:, None, None, None]
-    return ((images * parts + others * (WHOLE - parts) + WHOLE // 2) // WHOLE).astype(np.uint8)
+            rows, columns = box = box_around(centres, sides, size)
+            rows &= cut[:, None]
+            pasted = rows.sum(1) * columns.sum(1) / (height * width)
+            fractions = np.where(cut, 1 - pasted, fractions).astype(np.float32)
+        return Mixture(np.roll(np.arange(count), -1), own, box, fractions)
 
 
 def image_weights(labels: np.ndarray) -> np.ndarray:

@@ -154,17 +154,21 @@ def color(batch: np.ndarray, draws: Draws, params: AugmentParams) -> np.ndarray:
     """
     if not params.color:
         return batch
-    bright, contrast, colorful = (
-        1 + params.color * (2 * draws.fractions(stream) - 1) for stream in (BRIGHTNESS, CONTRAST, SATURATION)
-    )
-    own = bright * contrast * colorful  # of a pixel's own value,
-    grey = bright * contrast * (1 - colorful)  # of its grey,
-    level = bright * (1 - contrast)  # and of the image's mean grey
+    factors = color_factors(draws, params)
     size = max(1, CHUNK_PIXELS // (batch.shape[1] * batch.shape[2]))
     for begin in range(0, len(batch), size):
         part = slice(begin, begin + size)
-        _mix_grey(batch[part], *(factor[part, None, None, None] for factor in (own, grey, level)))
+        _mix_grey(batch[part], *(factor[:, None, None, None] for factor in factors[part].T))
     return batch
+
+
+def color_factors(draws: Draws, params: AugmentParams) -> np.ndarray:
+    """float64 (n, 3): of a pixel's own value, of its grey, and of the image's mean grey."""
+    bright, contrast, colorful = (
+        1 + params.color * (2 * draws.fractions(stream) - 1) for stream in (BRIGHTNESS, CONTRAST, SATURATION)
+    )
+    own, grey = bright * contrast * colorful, bright * contrast * (1 - colorful)
+    return np.stack([own, grey, bright * (1 - contrast)], axis=1)
 
 
 def _mix_grey(images: np.ndarray, own: np.ndarray, grey: np.ndarray, level: np.ndarray) -> None:
@@ -210,15 +214,19 @@ def _shift(batch: np.ndarray, draws: Draws, most: int, border: str, y: int, x: i
 @transform
 def flip(batch: np.ndarray, draws: Draws, params: AugmentParams) -> np.ndarray:
     """Mirror images: by a coin each time, or by a coin once that is turned over every epoch (arXiv:2404.00498)."""
-    if params.flip == "none":
-        return batch
+    if params.flip != "none":
+        chosen = mirrored(draws, params)
+        batch[chosen] = batch[chosen, :, ::-1]
+    return batch
+
+
+def mirrored(draws: Draws, params: AugmentParams) -> np.ndarray:
+    """Which images `flip` mirrors, bool (n,)."""
     if params.flip == "alternate":
         coins = random_bits(draws.seed, FLIP, draws.indices) + np.asarray(draws.epoch).astype(np.uint64)
     else:
         coins = draws.bits(FLIP)
-    mirrored = coins % np.uint64(2) == 0
-    batch[mirrored] = batch[mirrored, :, ::-1]
-    return batch
+    return coins % np.uint64(2) == 0
 
 
 @transform
@@ -227,7 +235,8 @@ def cutout(batch: np.ndarray, draws: Draws, params: AugmentParams) -> np.ndarray
     if params.cutout:
         size = batch.shape[1], batch.shape[2]
         centres = draws.integers(size[0], CUTOUT_Y), draws.integers(size[1], CUTOUT_X)
-        batch[boxes_around(centres, (params.cutout, params.cutout), size)] = 0
+        rows, columns = box_around(centres, (params.cutout, params.cutout), size)
+        batch[rows[:, :, None] & columns[:, None, :]] = 0
     return batch
 
 
@@ -268,14 +277,16 @@ def random_sides(area: np.ndarray, shape: np.ndarray, stretch: float) -> tuple[n
     return np.sqrt(area / wider), np.sqrt(area * wider)
 
 
-def boxes_around(
+def box_around(
     centres: tuple[np.ndarray, np.ndarray], sides: tuple[np.ndarray | int, np.ndarray | int], size: tuple[int, int]
-) -> np.ndarray:
-    """Boxes cut at the image's border, bool (n, H, W); `centres` (n,) and `sides`, y and x each, are in pixels."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows bool (n, H) and columns bool (n, W) of boxes cut at the image's border; `centres` (n,) and `sides`, y and x
+    each, are in pixels.
+    """
     rows, columns = (
         _within(np.arange(length), centre, side) for length, centre, side in zip(size, centres, sides, strict=True)
     )
-    return rows[:, :, None] & columns[:, None, :]
+    return rows, columns
 
 
 def _within(pixels: np.ndarray, centres: np.ndarray, sides: np.ndarray | int) -> np.ndarray:

@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import warnings
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from imageclf.runtime.platform import available_cores, keep_freed_memory
 
 # torch chooses its kernels by these flags (aten/src/ATen/native/DispatchStub.cpp), and oneDNN those for bf16.
 SETS = {"AVX512": {"avx512vl", "avx512bw", "avx512dq", "fma"}, "AVX2": {"avx2", "fma"}}
+BF16_GPU = (8, 0)  # compute capability from which an NVIDIA GPU multiplies bf16 (Ampere)
 BF16_UNITS = {"AMX": {"amx_bf16", "amx_tile"}, "BF16": {"avx512_bf16"}}
 
 
@@ -54,30 +56,61 @@ def choose_device(asked: str, *, local_rank: int = 0, local_count: int = 1) -> t
     Raises:
         MachineError: the requested device does not exist, or there are fewer GPUs than processes.
     """
-    if local_count > 1 and asked in ("auto", "cuda") and torch.cuda.is_available():
+    if local_count > 1 and asked in ("auto", "cuda") and _finds_cuda():
         if local_count > torch.cuda.device_count():
             raise MachineError(
                 f"params.yaml: runtime.processes is {local_count}, and here are {torch.cuda.device_count()} GPUs; "
                 "lower it, or set runtime.device to cpu"
             )
-        return torch.device("cuda", local_rank)
+        return _working(torch.device("cuda", local_rank), asked)
     if local_count > 1 and asked not in ("auto", "cpu"):
         raise MachineError(
             f"params.yaml: runtime.device is {asked}, and {local_count} processes need one each; set it to auto or cpu"
         )
     if asked == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
+        if _finds_cuda():
+            if not (fault := _fault_of(torch.device("cuda"))):
+                return torch.device("cuda")
+            print(f"runtime.device: auto takes the CPU, because {fault}", flush=True)
         return torch.device("mps" if torch.backends.mps.is_available() and local_count == 1 else "cpu")
     device = torch.device(asked)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise MachineError(
-            f"params.yaml: runtime.device is {asked}, and torch {torch.__version__} finds "
-            f"{torch.cuda.device_count()} CUDA devices here; set it to auto or cpu"
-        )
+    if device.type == "cuda":
+        if not _finds_cuda() or (device.index or 0) >= torch.cuda.device_count():
+            raise MachineError(
+                f"params.yaml: runtime.device is {asked}, and torch {torch.__version__} finds "
+                f"{torch.cuda.device_count()} CUDA devices here; set it to auto or cpu"
+            )
+        return _working(device, asked)
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise MachineError("params.yaml: runtime.device is mps, which is not available here; set it to auto or cpu")
     return device
+
+
+def _finds_cuda() -> bool:
+    """Whether torch finds an NVIDIA GPU; a line says so if there is one whose driver is too old for this torch."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        found = torch.cuda.is_available()
+    if said and not found:
+        reason = str(said[0].message).removeprefix("CUDA initialization: ").partition(". ")[0]
+        print(f"runtime.device: no GPU is used: {reason}, for torch {torch.__version__}; update the driver", flush=True)
+    return found
+
+
+def _working(device: torch.device, asked: str) -> torch.device:
+    if fault := _fault_of(device):
+        raise MachineError(f"params.yaml: runtime.device is {asked}, and {fault}; set it to cpu")
+    return device
+
+
+def _fault_of(device: torch.device) -> str:
+    """Why a GPU cannot compute, or nothing: torch lists cards too that it has no kernels for."""
+    try:
+        torch.ones(8, device=device).add_(1).sum().item()
+    except RuntimeError as error:
+        words = str(error).strip().partition("\n")[0]
+        return f"torch {torch.__version__} cannot compute on {torch.cuda.get_device_name(device)} ({words})"
+    return ""
 
 
 def make_deterministic() -> None:
@@ -89,9 +122,9 @@ def make_deterministic() -> None:
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = False  # true by default: convolutions would round their inputs to 10 bits
     torch.backends.cuda.matmul.allow_tf32 = False  # true if TORCH_ALLOW_TF32_CUBLAS_OVERRIDE is set
-    # warn: on a GPU a few gradients (VGG's pooling) have no deterministic form, and torch names them.
-    # Unlike use_deterministic_algorithms this does not import the compiler, which takes two seconds.
-    torch.set_deterministic_debug_mode("warn")
+    # Unlike use_deterministic_algorithms this does not import the compiler, which takes two seconds. error: with warn
+    # attention stays as it is on a GPU (ATen/native/transformers/cuda/attention_backward.cu).
+    torch.set_deterministic_debug_mode("error")
     # Deterministic mode fills every new tensor, which takes a tenth of the time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
@@ -103,8 +136,11 @@ class Compute:
     device: torch.device
     precision: str
     workers: int
-    prefetch: int = 0  # batches that a thread prepares ahead
+    packed: bool = False  # a batch goes to the device in one piece
+    prefetch: int = 0  # batches that are prepared ahead
+    loaders: int = 0  # processes that prepare them; 0: a thread
     pinned: bool = False  # use pinned host memory
+    resident: bool = False  # the training images stay on the device, and are augmented there
 
     def autocast(self) -> AbstractContextManager[object]:
         """Autocast convolutions and matrix products to bf16 if that is the precision; weights stay fp32."""
@@ -139,12 +175,19 @@ def choose_compute(
     if chosen.type == "cpu":
         prefetch = 0  # on a CPU all cores train
     pinned = pin_memory and chosen.type == "cuda"
-    return Compute(chosen, precision, _choose_workers(chosen, workers, shards, local_count), prefetch, pinned)
+    return Compute(
+        chosen,
+        precision,
+        _choose_workers(chosen, workers, shards, local_count),
+        packed=chosen.type != "cpu",
+        prefetch=prefetch,
+        pinned=pinned,
+    )
 
 
 def _has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.cuda.get_device_capability(device) >= BF16_GPU
     return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
 
 

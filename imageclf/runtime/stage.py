@@ -111,7 +111,8 @@ def _load(path: Path) -> Any:
 
 
 FULL = "can't allocate memory"  # torch's message in a RuntimeError
-GPU_FULL = "OutOfMemoryError"  # by name: most stages do not import torch
+GPU_FULL = "out of memory"  # the same, of CUDA and of Apple's GPUs
+NOT_REPEATABLE = re.compile(r"(\S+) does not have a deterministic implementation")
 SECONDS = Path("logs/seconds.json")
 UNWRITABLE = (
     errno.ENOSPC,
@@ -176,9 +177,15 @@ def run_tool(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         _fail("stopped by Ctrl-C; run again to go on", 130)
     except (MemoryError, RuntimeError) as error:
-        if type(error).__name__ == GPU_FULL:
+        if GPU_FULL in str(error):
             _fail(
                 "the GPU's memory is full; raise train.shards, lower train.batch_size or set runtime.device to cpu", 5
+            )
+        if found := NOT_REPEATABLE.search(str(error)):
+            _fail(
+                f"the network uses {found[1]}, which does not give the same bits twice on a GPU; choose another "
+                "train.model, or set runtime.device to cpu",
+                5,
             )
         if isinstance(error, RuntimeError) and FULL not in str(error):
             raise

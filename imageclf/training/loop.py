@@ -23,7 +23,7 @@ from imageclf.training.checkpoint import Checkpoint, Checkpoints
 from imageclf.training.log import RunLog
 from imageclf.training.outcome import Row
 from imageclf.training.ranks import ALONE, Ranks
-from imageclf.training.run import Run, diverged
+from imageclf.training.run import Run
 from imageclf.training.shared import Network
 from imageclf.training.step import choose_loss
 from imageclf.training.workers import Asked, start_pool
@@ -75,7 +75,7 @@ def fit(
     pool = start_pool(network, train, task.augment, recipe=recipe, compute=compute, ranks=ranks, memory=memory)
     with pool, StopWish() as wish:
         # A thread ahead would share torch's one generator, which the policies draw from, with the network.
-        prefetch = compute.prefetch if recipe.augment.policy == "none" else 0
+        prefetch = compute.prefetch if compute.loaders or recipe.augment.policy == "none" else 0
         run = Run(network, pool, train.labels, recipe, prefetch=prefetch)
         if begun:
             run.restore(begun)
@@ -84,27 +84,31 @@ def fit(
         # 2. Step after step: gradients of a batch (step.py), a step along them (update.py).
         with Progress("train", total=run.total * run.batch_size, unit="img") as progress:
             progress.skip(run.position.step * run.batch_size)
-            saved = time.monotonic()
+            began = saved = time.monotonic()
+            loss, unread = math.nan, 0  # images since the loss was last read
 
             def asks() -> Asked:
                 return Asked(wish.number, time.monotonic() - saved >= checkpoint_every)
 
             while not run.is_over:
-                began = time.monotonic()
                 batch, rate = run.next_batch(), run.rate()
-                loss, correct, asked = pool.compute(batch, asks)
-                if not math.isfinite(loss):
-                    raise diverged(f"the loss became {loss} at step {batch.step + 1}", rate)
+                asked = pool.compute(batch, asks)
+                run.count(batch)
+                images, unread = len(batch.indices), unread + len(batch.indices)
+                ends_epoch, logs = run.ends_epoch(batch), batch.step % log_every == 0
+                # An accelerator works ahead of us: the loss is read where it is needed, as that waits for it.
+                read = compute.device.type == "cpu" or math.isnan(loss) or logs or ends_epoch
+                if read or asked.stop or asked.save:
+                    loss = run.read_loss(rate)
                 pool.update(rate, clip_norm=recipe.clip_norm)
-                run.advance(batch, loss, correct)
+                run.advance()
 
-                images, mean_loss = len(batch.indices), loss / len(batch.indices)
-                if batch.step % log_every == 0:
-                    log.step(batch.step, loss=mean_loss, lr=rate, images_per_second=images / (time.monotonic() - began))
-                progress.advance(images, note=f"epoch {batch.epoch + 1}/{recipe.epochs}, loss {mean_loss:.3f}")
+                if logs:
+                    log.step(batch.step, loss=loss, lr=rate, images_per_second=unread / (time.monotonic() - began))
+                progress.advance(images, note=f"epoch {batch.epoch + 1}/{recipe.epochs}, loss {loss:.3f}")
 
                 # 3. At the end of an epoch: validation. Every few seconds, and before a stop: a checkpoint.
-                if run.at_epochs_end:
+                if ends_epoch:
                     with run.outcome.shown():
                         row = run.end_epoch(rate, validate(task, recipe))
                     progress.line(words_of(row, recipe.epochs))
@@ -116,6 +120,8 @@ def fit(
                     saved = time.monotonic()
                 if asked.stop:
                     raise Stopped(_farewell(asked.stop, run), asked.stop)
+                if read:
+                    began, unread = time.monotonic(), 0
         run.outcome.settle()
     return run.position.history
 

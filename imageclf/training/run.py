@@ -1,5 +1,6 @@
 """One training run: where it stands between two steps, which batch is next, how it is saved and restored."""
 
+import math
 from collections import deque
 from dataclasses import asdict, dataclass, field
 
@@ -9,10 +10,10 @@ import torch
 from imageclf.runtime.errors import Diverged
 from imageclf.training.auto import Recipe
 from imageclf.training.checkpoint import Checkpoint
+from imageclf.training.loading import Batch
 from imageclf.training.outcome import Outcome, Row, has_stalled
 from imageclf.training.schedule import epoch_order, hardest, plan_course, rate_factor
 from imageclf.training.shared import Network
-from imageclf.training.step import Batch
 from imageclf.training.workers import WorkerPool
 
 LOSSES, ORDER = "losses", "order"  # their names in a checkpoint
@@ -46,6 +47,7 @@ class Run:
         self._epochs: np.ndarray | None = None
         self._ordered = -1  # the epoch that they are for
         self._prefetch, self._coming = prefetch, deque[Batch]()  # the batches of the next steps
+        self._unread, self._read = 0, 0  # images since the loss was last read, and the step then
 
     def next_batch(self) -> Batch:
         """The images of the next step."""
@@ -85,13 +87,31 @@ class Run:
             drop=recipe.step_factor ** ((course.place(step)[0] - first) // recipe.step_epochs),
         )
 
-    def advance(self, batch: Batch, loss: float, correct: float) -> None:
-        """Count a step that is done: its sum of losses and its number of correct answers."""
-        position = self.position
-        position.step += 1
-        self.outcome.follow(position.step)
-        position.loss_sum, position.correct = position.loss_sum + loss, position.correct + correct
-        position.seen += len(batch.indices)
+    def count(self, batch: Batch) -> None:
+        """Count the images of a batch that is computed."""
+        self.position.seen += len(batch.indices)
+        self._unread += len(batch.indices)
+
+    def read_loss(self, rate: float) -> float:
+        """The mean loss over the images since it was last read; it waits for the device.
+
+        Raises:
+            Diverged: it is nan or infinite; `rate` is the learning rate of the step.
+        """
+        position, scores = self.position, self._pool.scores()
+        position.loss_sum, position.correct = scores.loss, scores.correct
+        loss, self._unread = scores.recent_loss / self._unread, 0
+        first, last = self._read + 1, position.step + 1
+        if not math.isfinite(loss):
+            when = f"at step {last}" if first == last else f"between steps {first} and {last}"
+            raise diverged(f"the loss became {loss} {when}", rate)
+        self._read = last
+        return loss
+
+    def advance(self) -> None:
+        """Count a step that is done."""
+        self.position.step += 1
+        self.outcome.follow(self.position.step)
 
     @property
     def is_over(self) -> bool:
@@ -100,10 +120,9 @@ class Run:
             self.position.history[self._recipe.freeze_epochs :], self._recipe.patience
         )
 
-    @property
-    def at_epochs_end(self) -> bool:
-        """Whether the last step was the last one of an epoch."""
-        return self.position.step in self._course.ends
+    def ends_epoch(self, batch: Batch) -> bool:
+        """Whether a batch is the last one of its epoch."""
+        return batch.step + 1 in self._course.ends
 
     def end_epoch(self, rate: float, validation: Row) -> Row:
         """Turn the sums over the epoch into its row; the weights that `validation` is of are still in place.
@@ -121,6 +140,7 @@ class Run:
             "lr": rate,
         } | validation
         self.position = Position(position.step, history=[*position.history, row])
+        self._pool.begin_epoch()
         self.outcome.consider(self.position.history)
         return row
 
@@ -134,6 +154,8 @@ class Run:
     def restore(self, checkpoint: Checkpoint) -> None:
         """Stand where the checkpoint was taken; network and optimisers were restored before the workers began."""
         self.position = Position(**checkpoint.facts)
+        self._pool.begin_epoch(self.position.loss_sum, self.position.correct)
+        self._read = self.position.step
         self.outcome.restore(checkpoint.tensors)
         if LOSSES in checkpoint.tensors:
             self._pool.losses.copy_(checkpoint.tensors[LOSSES])

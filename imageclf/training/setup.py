@@ -13,7 +13,7 @@ from imageclf.config.runtime import RuntimeParams
 from imageclf.config.train import TrainParams
 from imageclf.images.dataset import NOTHING_TO_RANK, RANKED, Dataset, Split, read_dataset, read_split
 from imageclf.models.card import Card
-from imageclf.models.classifier import Classifier, scaled, scaled_size
+from imageclf.models.classifier import Classifier, channels_last_on, scaled, scaled_size
 from imageclf.models.device import Compute, choose_compute, instruction_set
 from imageclf.models.registry import check_takes, check_takes_one, check_weight
 from imageclf.models.spec import StartsFromImages
@@ -180,15 +180,18 @@ def build(setup: Setup) -> Task:
     if words := enlargement(card.size, card.network_size):
         print(f"train: {words}", flush=True)
     torch.manual_seed(torch_seed(recipe.seed, BUILD))
-    classifier = begun_classifier(card, beginning).to(setup.compute.device).to(memory_format=torch.channels_last)
-    on_weights = beginning.weights is not None
-    if advice := advice_on_rate(recipe, begun=on_weights):
+    classifier = begun_classifier(card, beginning)
+    if beginning.weights is None:
+        _see(classifier, setup.train)  # on the CPU, where every machine has the kernels for it
+    device = setup.compute.device
+    classifier.to(device)
+    if channels_last_on(device):
+        classifier.to(memory_format=torch.channels_last)
+    if advice := advice_on_rate(recipe, begun=beginning.weights is not None):
         print(f"train: {advice}", flush=True)
     check_weight(classifier.network, recipe.model)
     if recipe.freeze != "none":
         print(f"train: {freeze(classifier, recipe.freeze)}", flush=True)
-    if not on_weights:
-        _see(classifier, setup.train, setup.compute)
     _check_sizes(classifier, setup)
     return Task(classifier, setup.train, setup.val, Augment(recipe.seed, recipe.augment), setup.compute, setup.ranks)
 
@@ -222,11 +225,12 @@ def first_images(task: Task, recipe: Recipe) -> np.ndarray:
     """The first images uint8 (n, H, W, C) as the first epoch has them: augmented, mixed and resized."""
     images = task.augment(task.train.images, np.arange(min(SAMPLES, len(task.train))), 0)
     mixing = Mixing(recipe.seed, recipe.augment.mixup, recipe.augment.cutmix)
-    mixed = mixing(images, step=0, shard=0).images if mixing.on else images
-    return scaled(torch.from_numpy(mixed), recipe.scales[0]).numpy()
+    if mixing.on:
+        images = mixing.draw(len(images), images.shape[1:3], step=0, shard=0).of(images)
+    return scaled(torch.from_numpy(images), recipe.scales[0]).numpy()
 
 
-def _see(classifier: Classifier, train: Split, compute: Compute) -> None:
+def _see(classifier: Classifier, train: Split) -> None:
     """Initialise a network's first layer from the data, if the network asks for it."""
     if isinstance(classifier.network, StartsFromImages):
         height, width = classifier.network_size or train.images.shape[1:3]
@@ -234,4 +238,4 @@ def _see(classifier: Classifier, train: Split, compute: Compute) -> None:
         # Own images are sorted by class, so the first ones show only one class.
         in_classes = bool((np.diff(train.labels) >= 0).all())
         chosen = np.arange(count) * len(train) // count if in_classes else np.arange(count)
-        classifier.network.look_at(classifier.pixels(torch.from_numpy(train.images[chosen]).to(compute.device)))
+        classifier.network.look_at(classifier.pixels(torch.from_numpy(train.images[chosen])))

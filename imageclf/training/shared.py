@@ -8,7 +8,7 @@ from itertools import accumulate, pairwise
 import torch
 from torch import Tensor, nn
 
-from imageclf.models.classifier import Classifier
+from imageclf.models.classifier import Classifier, channels_last_on
 from imageclf.models.registry import last_layer
 from imageclf.runtime.errors import MachineError
 from imageclf.runtime.platform import SHARED_MEMORY, free_shared_memory
@@ -98,7 +98,7 @@ def views(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     found, begin = [], 0
     for tensor in like:
         piece = flat[begin : begin + tensor.numel()]
-        if tensor.dim() == 4:
+        if tensor.dim() == 4 and channels_last_on(flat.device):
             outputs, inputs, height, width = tensor.shape
             found.append(piece.view(outputs, height, width, inputs).permute(0, 3, 1, 2))
         else:

@@ -5,8 +5,6 @@ workers cannot change a result. Floating-point addition is not associative; a fi
 """
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -14,43 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from imageclf.augment.mixing import Mixed, Mixing, image_weights, soft_targets, weighted_fractions
-from imageclf.augment.transforms import Augmentation
-from imageclf.images.dataset import Split
-from imageclf.models.classifier import scaled
+from imageclf.augment.mixing import image_weights, soft_targets, weighted_fractions
 from imageclf.models.device import Compute
 from imageclf.randomness import torch_seed
+from imageclf.training.loading import Batch, Loaded, Loader, cut
 from imageclf.training.shared import Board, Network, move_into, views
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]  # logits (n, classes), labels (n,) or (n, classes) -> losses (n,)
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One step's images: their indices in the training split, and where in the run the step stands."""
-
-    indices: np.ndarray
-    epoch: int
-    step: int  # counted over the whole run
-    scale: float = 1.0  # of the images' sides, as they are trained on
-    epochs: np.ndarray | None = (
-        None  # of each image its epoch index in augmentation, where one can come twice in an epoch
-    )
-    head_only: bool = False  # only the last layer is trained
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A shard's images uint8 (n, h, w, C) in host memory, as they are trained on, and how they were mixed, if so."""
-
-    indices: np.ndarray
-    images: Tensor
-    mixed: Mixed | None
-
-
-def cut(batch: Batch, shards: int) -> list[np.ndarray]:
-    """The positions in the batch of each shard's images."""
-    return np.array_split(np.arange(len(batch.indices)), shards)
 
 
 class ShardWorker:
@@ -61,49 +29,38 @@ class ShardWorker:
         worker: int,
         board: Board,
         network: Network,
-        split: Split,
+        loader: Loader,
+        labels: np.ndarray,
         *,
-        augment: Augmentation,
-        mixing: Mixing,
         weighted: bool,
         loss_fn: LossFunction,
         compute: Compute,
         seed: int,
     ) -> None:
-        """`weighted` makes every class count alike in the loss."""
-        self._block, self._board, self._network, self._split = board.block(worker), board, network, split
-        self._augment, self._loss_fn, self._compute, self._seed = augment, loss_fn, compute, seed
-        self._mixing = mixing
-        self._weights = image_weights(split.labels) if weighted else None
-        self._thread = ThreadPoolExecutor(1)  # begins with the first batch that is expected
-        self._expected: dict[tuple[int, int], Future[Loaded]] = {}  # by step and shard
+        """`labels` (N,) are those of the training images; `weighted` makes every class count alike in the loss."""
+        self._block, self._board, self._network, self._loader = board.block(worker), board, network, loader
+        self._loss_fn, self._compute, self._seed = loss_fn, compute, seed
+        self._labels = torch.from_numpy(labels).to(compute.device)
+        self._weights = torch.from_numpy(image_weights(labels)).to(compute.device) if weighted else None
+        self.expect, self.close = loader.expect, loader.close
         self.gradient = torch.zeros_like(board.parameters)  # (P,)
         for parameter, view in zip(network.trainable, views(self.gradient, network.trainable), strict=True):
             parameter.grad = view
         # A forward pass changes statistics and counters in place: each process needs its own.
-        self._counters = views(board.counters, network.counters)
-        self.statistics = torch.empty_like(board.statistics)
+        self.statistics, self.counters = torch.empty_like(board.statistics), torch.zeros_like(board.counters)
         move_into(self.statistics, network.statistics)
+        move_into(self.counters, network.counters)
         # sums[0] is this worker's place on the board; the tree needs one more tensor a level.
         spare = [torch.empty_like(self.gradient) for _ in range(len(self._block).bit_length() - 1)]
         self._sums = [board.gradients[worker], *spare]
 
     def count(self) -> None:
         """Leave on the board the counters after this process's shards, once every process has computed its own."""
-        for before, counter in zip(self._counters, self._network.counters, strict=True):
-            before.copy_(counter)
+        self._board.counters.copy_(self.counters)
 
     def catch_up(self) -> None:
         """Give this process's network the running statistics of the board."""
         self.statistics.copy_(self._board.statistics)
-
-    def expect(self, batch: Batch) -> None:
-        """Have a thread load this worker's shards of a batch that will be computed later."""
-        shards = cut(batch, self._board.shards)
-        for shard in self._block:
-            if len(shards[shard]) == 0:  # nor have those after it
-                break
-            self._expected[batch.step, shard] = self._thread.submit(self._load, batch, shards[shard], shard)
 
     def compute(self, batch: Batch) -> None:
         """Sum the gradients of this worker's shards of a batch, as a balanced binary tree, in sums[0]."""
@@ -127,19 +84,15 @@ class ShardWorker:
             self._board.shard_scores[shard] = 0
             self._board.shard_statistics[shard] = self.statistics
             return
-        for counter, before in zip(self._network.counters, self._counters, strict=True):
-            counter.copy_(before)
-        loaded = self._loaded(batch, positions, shard)
-        indices, mixed = loaded.indices, loaded.mixed
-        images = loaded.images.to(self._compute.device, non_blocking=self._compute.pinned)
-        labels = self._on_device(self._split.labels[indices])
+        self.counters.copy_(self._board.counters)
+        loaded = self._loader.shard(batch, shard, positions)
         # The shard owns all that is random in it, dropout too: not the process, not the moment.
         _seed(self._compute.device, torch_seed(self._seed, batch.step, shard))
         with self._compute.autocast():
-            logits = self._network.classifier(images, batch.scale)  # (n, classes)
-        targets, answers, weights = self._targets(labels, indices, mixed, logits.shape[1])
+            logits = self._network.classifier(loaded.images, batch.scale)  # (n, classes)
+        targets, answers, weights = self._targets(loaded, logits.shape[1])
         losses = self._loss_fn(logits.float(), targets)  # (n,)
-        self._board.losses[self._on_device(indices)] = losses.detach()
+        self._board.losses[loaded.indices] = losses.detach()
         if weights is not None:
             losses = losses * weights
         (losses.sum() / len(batch.indices)).backward()
@@ -147,37 +100,19 @@ class ShardWorker:
         self._board.shard_scores[shard] = torch.stack([losses.detach().sum(), correct.float()])
         self._board.shard_statistics[shard] = self.statistics
 
-    def _load(self, batch: Batch, positions: np.ndarray, shard: int) -> Loaded:
-        indices = batch.indices[positions]
-        epochs = batch.epoch if batch.epochs is None else batch.epochs[positions]
-        augmented = self._augment(self._split.images, indices, epochs)
-        mixed = self._mixing(augmented, step=batch.step, shard=shard) if self._mixing.on else None
-        images = torch.from_numpy(mixed.images if mixed else augmented)
-        if self._network.classifier.network_size is None:  # else it scales them itself, from the size that they have
-            images = scaled(images, batch.scale)
-        return Loaded(indices, images.pin_memory() if self._compute.pinned else images, mixed)
-
-    def _loaded(self, batch: Batch, positions: np.ndarray, shard: int) -> Loaded:
-        expected = self._expected.pop((batch.step, shard), None)
-        return expected.result() if expected else self._load(batch, positions, shard)
-
-    def _targets(
-        self, labels: Tensor, indices: np.ndarray, mixed: Mixed | None, classes: int
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _targets(self, loaded: Loaded, classes: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """Of each image the loss target, the correct answer (n,), and its weight (n,) if classes are weighted."""
-        weights = None if self._weights is None else self._on_device(self._weights[indices])
-        if mixed is None:
+        labels = self._labels[loaded.indices]
+        weights = None if self._weights is None else self._weights[loaded.indices]
+        partners, fractions = loaded.partners, loaded.fractions
+        if partners is None or fractions is None:
             return labels, labels, weights
-        fractions, partners = self._on_device(mixed.fractions), self._on_device(mixed.partners)
         targets = soft_targets(labels, labels[partners], fractions, classes)
         answers = targets.argmax(1)  # the class with the larger fraction
         if weights is not None:
             fractions, weights = weighted_fractions(fractions, weights, weights[partners])
             targets = soft_targets(labels, labels[partners], fractions, classes)
         return targets, answers, weights
-
-    def _on_device(self, values: np.ndarray) -> Tensor:
-        return torch.from_numpy(values).to(self._compute.device)
 
 
 def _seed(device: torch.device, seed: int) -> None:

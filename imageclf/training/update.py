@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from imageclf.models.classifier import channels_last_on
 from imageclf.training.optimizers import OPTIMIZERS, Hyperparameters, Parameters
 from imageclf.training.shared import Board, Network, owned_by, views
 
@@ -161,10 +162,12 @@ def set_rate(optimizers: list[Optimizer], lr: float) -> None:
 
 
 def _as_matrix(tensor: Tensor) -> nn.Parameter:
-    """A filter (O, I, H, W), channels last in memory, as a matrix (O, H*W*I) over the same memory; its gradient too."""
+    """A filter (O, I, H, W) as a matrix (O, H*W*I), or (O, I*H*W), over the same memory; its gradient too."""
 
     def flat(values: Tensor) -> Tensor:
-        return values.permute(0, 2, 3, 1).view(len(values), -1) if values.dim() == 4 else values.view(len(values), -1)
+        if values.dim() == 4 and channels_last_on(values.device):
+            values = values.permute(0, 2, 3, 1)
+        return values.view(len(values), -1)
 
     matrix = nn.Parameter(flat(tensor.detach()))
     assert tensor.grad is not None

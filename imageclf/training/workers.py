@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.multiprocessing as multiprocessing
@@ -20,10 +20,11 @@ from imageclf.models.device import Compute, make_deterministic
 from imageclf.runtime.errors import MachineError
 from imageclf.runtime.platform import end_with_parent, how_it_ended, keep_freed_memory, start_method
 from imageclf.training.auto import Recipe
+from imageclf.training.loading import Batch, Loader, Preparation, cut
 from imageclf.training.optimizers import Hyperparameters
 from imageclf.training.ranks import ALONE, Ranks
 from imageclf.training.shared import Board, Network, flat_size, make_board, owned_by
-from imageclf.training.step import Batch, ShardWorker, choose_loss, cut
+from imageclf.training.step import ShardWorker, choose_loss
 from imageclf.training.update import Step, Updater, clip_factor, make_optimizers
 
 
@@ -38,6 +39,14 @@ class Asked:
 ENDING = 10  # seconds that a process has for its end when its pipe is closed
 
 
+class Scores(NamedTuple):
+    """Sums over images: of the epoch so far, and since they were last read."""
+
+    loss: float
+    correct: float
+    recent_loss: float
+
+
 class Worker:
     """The part of one process in every step."""
 
@@ -45,7 +54,7 @@ class Worker:
         self._updater = updater
         self.compute, self.add_up = shards.compute, updater.add_up
         self.squares, self.update = updater.squares, updater.update
-        self.count, self.catch_up, self.expect = shards.count, shards.catch_up, shards.expect
+        self.count, self.catch_up, self.expect, self.close = shards.count, shards.catch_up, shards.expect, shards.close
 
     def memory(self, _: None) -> bytes:
         """The state of its optimisers, as safetensors."""
@@ -64,13 +73,21 @@ def make_worker(
     memory: dict[str, Tensor],
 ) -> Worker:
     """The worker `number` of a rank; `memory` is what optimisers kept when it was stopped, or empty."""
+    preparation = Preparation(
+        split,
+        augment,
+        Mixing(recipe.seed, recipe.augment.mixup, recipe.augment.cutmix),
+        board.block(number),
+        board.shards,
+        resizes=network.classifier.network_size is None,  # else it scales them itself, from the size that they have
+        resident=compute.resident,
+    )
     shards = ShardWorker(
         number,
         board,
         network,
-        split,
-        augment=augment,
-        mixing=Mixing(recipe.seed, recipe.augment.mixup, recipe.augment.cutmix),
+        Loader(preparation, compute),
+        split.labels,
         weighted=recipe.class_weights == "balanced",
         loss_fn=choose_loss(recipe.loss, label_smoothing=recipe.label_smoothing),
         compute=compute,
@@ -132,6 +149,10 @@ class WorkerPool:
         self._board, self._ranks, self._owned = board, ranks, owned_by(ranks.count, network.trainable)
         self._parts = [flat_size(network.trainable[part.start : part.stop]) for part in self._owned]
         self._step, self._head_only = 0, False
+        # Of the epoch, and since they were last read; on the device, as reading them waits for it. Apple's have no
+        # float64.
+        device = board.shard_scores.device
+        self._sums = torch.zeros(2, 2, dtype=torch.float64, device="cpu" if device.type == "mps" else device)
         context: Any = multiprocessing.get_context(start_method())
         self._pipes: list[Connection] = []
         self._children = []
@@ -155,6 +176,7 @@ class WorkerPool:
             if kind is not None:
                 child.terminate()
             child.join()
+        self._own.close()
 
     def expect(self, batch: Batch) -> None:
         """Have this process load its shards of a batch that will be computed later, while it computes others."""
@@ -165,8 +187,8 @@ class WorkerPool:
         """Of each training image when it was last trained on, (N,); infinite before."""
         return self._board.losses
 
-    def compute(self, batch: Batch, asks: Callable[[], Asked] = Asked) -> tuple[float, float, Asked]:
-        """Compute a batch's gradients; return its sum of losses, its number of correct answers, and what is asked for.
+    def compute(self, batch: Batch, asks: Callable[[], Asked] = Asked) -> Asked:
+        """Compute a batch's gradients and add up its scores; return what is asked for.
 
         All of it is the same in every rank; `asks` tells what this one asks for.
 
@@ -178,8 +200,18 @@ class WorkerPool:
         self._all("compute", batch)
         self._own.count()  # the first shard is this process's in the first rank, and it always has images
         asked = self._exchange(batch, asks())
-        loss, correct = self._board.shard_scores.cpu().double().sum(0).tolist()
-        return loss, correct, asked
+        self._sums += self._board.shard_scores.to(self._sums.device).double().sum(0)
+        return asked
+
+    def scores(self) -> Scores:
+        """What was added up, which waits for the device."""
+        (loss, correct), (recent, _) = self._sums.tolist()
+        self._sums[1] = 0
+        return Scores(loss, correct, recent)
+
+    def begin_epoch(self, loss: float = 0.0, correct: float = 0.0) -> None:
+        """Add up from here, or from what an epoch had that goes on."""
+        self._sums.copy_(torch.tensor([[loss, correct], [0, 0]], dtype=torch.float64))
 
     def update(self, rate: float, *, clip_norm: float = 0.0) -> None:
         """Change parameters and running statistics by what was computed, its norm at most `clip_norm` if above 0.

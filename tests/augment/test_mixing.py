@@ -1,21 +1,30 @@
 """Mixed images contain the fractions that they report, and their random draws depend only on (seed, step, shard)."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 
-from imageclf.augment.mixing import Mixed, Mixing
+from imageclf.augment.mixing import Mixing
 
 # Each image is one colour, the next one's is 2 more: what is in a mixture can be read off it.
 FLAT = np.broadcast_to(2 * np.arange(100, dtype=np.uint8)[:, None, None, None], (100, 12, 10, 3))
 
 
-def mix(mixing: Mixing, *, step: int = 0, shard: int = 0) -> Mixed:
-    return mixing(FLAT.copy(), step=step, shard=shard)
+class Mixed(NamedTuple):
+    images: np.ndarray
+    fractions: np.ndarray
+    partners: np.ndarray
+
+
+def mix(mixing: Mixing, images: np.ndarray = FLAT, *, step: int = 0, shard: int = 0) -> Mixed:
+    mixture = mixing.draw(len(images), (12, 10), step=step, shard=shard)
+    return Mixed(mixture.of(images.copy()), mixture.fractions, mixture.partners)
 
 
 def test_a_blend_is_its_share_of_both() -> None:
-    contrast = np.where(np.arange(100) % 2, 255, 0).astype(np.uint8)[:, None, None, None].repeat(12, 1)
-    mixed = Mixing(0, mixup=1.0)(contrast, step=0, shard=0)
+    contrast = np.where(np.arange(100) % 2, 255, 0).astype(np.uint8)[:, None, None, None].repeat(12, 1).repeat(10, 2)
+    mixed = mix(Mixing(0, mixup=1.0), contrast)
     expected = mixed.fractions * contrast[:, 0, 0, 0] + (1 - mixed.fractions) * contrast[mixed.partners, 0, 0, 0]
     assert abs(mixed.images[:, 0, 0, 0] - expected).max() <= 0.5
     assert 0.4 < mixed.fractions.mean() < 0.6
@@ -55,5 +64,5 @@ def test_random_draws_are_of_seed_step_and_shard() -> None:
 
 
 def test_one_image_alone_stays_as_it_is() -> None:
-    alone = Mixing(0, mixup=1.0, cutmix=1.0)(FLAT[3:4].copy(), step=0, shard=0)
+    alone = mix(Mixing(0, mixup=1.0, cutmix=1.0), FLAT[3:4])
     assert (alone.images == FLAT[3:4]).all()

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from imageclf.models import device as device_module
 from imageclf.models.device import choose_compute, choose_device
 from imageclf.runtime.errors import MachineError
 
@@ -11,7 +12,8 @@ def pretend(monkeypatch: pytest.MonkeyPatch, *, cuda: int, mps: bool = False) ->
     """A machine with so many CUDA devices, and with or without Apple's."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
+    monkeypatch.setattr(device_module, "_fault_of", lambda device: "")
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
 
 

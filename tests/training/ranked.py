@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from imageclf.runtime.errors import DataError
+from imageclf.training.loading import Batch
 from imageclf.training.ranks import Ranks, join_ranks
-from imageclf.training.step import Batch
 from imageclf.weights.freezing import freeze
 from tests.training.sharded import make_pool, small_classifier
 
@@ -38,7 +38,8 @@ def outcome(ranks: Ranks, *, frozen: str = "none", head_steps: int = 0, images: 
         scores = []
         for step in range(4):
             batch = Batch(np.arange(images) + step, epoch=step, step=step, head_only=step < head_steps)
-            scores.append(pool.compute(batch)[:2])
+            pool.compute(batch)
+            scores.append(pool.scores())
             pool.update(0.1, clip_norm=changes.get("clip_norm", 0.0))
         memory = pool.memory()
     parts = [classifier.state_dict().values(), [memory[name] for name in sorted(memory)], [pool.losses]]

@@ -11,9 +11,9 @@ from torch import nn
 from imageclf.images.dataset import Split
 from imageclf.models.classifier import Classifier
 from imageclf.models.device import Compute
+from imageclf.training.loading import Batch
 from imageclf.training.ranks import ALONE, Ranks
 from imageclf.training.shared import Network
-from imageclf.training.step import Batch
 from imageclf.training.workers import WorkerPool, start_pool
 from imageclf.weights.freezing import freeze
 from tests.augment.augmenting import augmenting
@@ -45,7 +45,7 @@ def make_pool(
     ranks: Ranks = ALONE,
     **changes: Any,
 ) -> WorkerPool:
-    compute = Compute(device, precision, workers)
+    compute = Compute(device, precision, workers, packed=device.type != "cpu")
     network = Network(classifier, head_lr=head_lr, layer_decay=layer_decay, head_first=head_first)
     small = {"seed": 3, "momentum": 0.9, "weight_decay": 0.01, "label_smoothing": 0.1, "shards": shards}
     augment = augmenting(0, flip="random", translate=1)

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from imageclf.augment.mixing import Mixing, image_weights, soft_targets, weighted_fractions
+from imageclf.training.loading import Batch
 from imageclf.training.shared import Network, views
-from imageclf.training.step import Batch
 from tests.augment.augmenting import augmenting
 from tests.training.sharded import SPLIT, augmented, make_pool, small_classifier, train_a_little
 
@@ -18,7 +18,8 @@ def gradient_of(**changes: Any) -> tuple[list[torch.Tensor], float, float]:
     """The sharded gradient of 40 images, the sum of losses, the number of right answers."""
     classifier = small_classifier(random=False)
     with make_pool(classifier, workers=2, shards=2, **changes) as pool:
-        loss, right, _ = pool.compute(Batch(np.arange(40), epoch=1, step=6))
+        pool.compute(Batch(np.arange(40), epoch=1, step=6))
+        loss, right, _ = pool.scores()
         pool.update(0.0)
         return [each.clone() for each in views(pool._board.gradients[0], Network(classifier).trainable)], loss, right
 
@@ -53,8 +54,8 @@ def test_mixed_images_are_trained_towards_both_classes_by_their_shares() -> None
     augment, weights = augmenting(0, flip="random", translate=1), image_weights(SPLIT.labels)
     losses, hits = [], 0
     for shard, indices in enumerate(np.split(np.arange(40), 2)):
-        mixed = Mixing(3, mixup=0.5, cutmix=0.5)(augment(SPLIT.images, indices, 1), step=6, shard=shard)
-        logits = classifier(torch.from_numpy(mixed.images))
+        mixed = Mixing(3, mixup=0.5, cutmix=0.5).draw(20, (8, 8), step=6, shard=shard)
+        logits = classifier(torch.from_numpy(mixed.of(augment(SPLIT.images, indices, 1))))
         others, fractions = indices[mixed.partners], torch.from_numpy(mixed.fractions)
         of_both = [
             nn.functional.cross_entropy(
@@ -78,7 +79,8 @@ def test_mixed_images_are_trained_towards_both_classes_by_their_shares() -> None
 def test_repeated_images_are_augmented_by_their_turns() -> None:
     def loss(epochs: np.ndarray | None) -> float:
         with make_pool(small_classifier(random=False), workers=1, shards=2) as pool:
-            return pool.compute(Batch(np.full(8, 7), epoch=3, step=0, epochs=epochs))[0]
+            pool.compute(Batch(np.full(8, 7), epoch=3, step=0, epochs=epochs))
+            return pool.scores().loss
 
     assert loss(None) == loss(np.full(8, 3))
     assert loss(None) != loss(np.arange(8))
@@ -116,7 +118,8 @@ def test_the_gradient_is_that_of_the_whole_batch() -> None:
     classifier = small_classifier(random=False)
     indices = np.arange(40)
     with make_pool(classifier, workers=2, shards=8) as pool:
-        loss, right, _ = pool.compute(Batch(indices, epoch=1, step=0))
+        pool.compute(Batch(indices, epoch=1, step=0))
+        loss, right, _ = pool.scores()
         pool.update(0.0)
         sharded = views(pool._board.gradients[0], Network(classifier).trainable)
 

@@ -10,8 +10,8 @@ import torch
 
 from imageclf.models.device import choose_compute
 from imageclf.runtime.errors import MachineError
+from imageclf.training.loading import Batch
 from imageclf.training.optimizers import OPTIMIZERS
-from imageclf.training.step import Batch
 from imageclf.weights.freezing import freeze
 from tests.training.sharded import augmented, make_pool, small_classifier, train_a_little
 from tests.training.test_fit import recipe

@@ -1,0 +1,258 @@
+"""From a batch to its shards' images where the network is: read, augmented, mixed, resized, and sent ahead of time.
+
+On a CPU a shard is prepared just before it is computed. For an accelerator a thread, or processes, prepare the next
+batches, and each goes up in one piece. Images that fit stay on it: then only random draws go up.
+"""
+
+import signal
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.multiprocessing as multiprocessing
+from torch import Tensor
+
+from imageclf.augment import on_device
+from imageclf.augment.mixing import Mixing
+from imageclf.augment.transforms import Augment, Augmentation, Draws
+from imageclf.images.dataset import Split
+from imageclf.models.classifier import scaled
+from imageclf.models.device import Compute
+from imageclf.runtime.errors import MachineError
+from imageclf.runtime.platform import end_with_parent, keep_freed_memory
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's images: their indices in the training split, and where in the run the step stands."""
+
+    indices: np.ndarray
+    epoch: int
+    step: int  # counted over the whole run
+    scale: float = 1.0  # of the images' sides, as they are trained on
+    epochs: np.ndarray | None = (
+        None  # of each image its epoch index in augmentation, where one can come twice in an epoch
+    )
+    head_only: bool = False  # only the last layer is trained
+
+
+def cut(batch: Batch, shards: int) -> list[np.ndarray]:
+    """The positions in the batch of each shard's images."""
+    return np.array_split(np.arange(len(batch.indices)), shards)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A shard's images uint8 (n, h, w, C) on the device, as they are trained on, and how they were mixed, if so."""
+
+    images: Tensor
+    indices: Tensor  # (n,) int64, in the training split
+    partners: Tensor | None = None  # (n,) int64, positions in the shard
+    fractions: Tensor | None = None  # (n,) float32, of each image that is its own
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What the host does for a shard; it can be sent to another process."""
+
+    split: Split
+    augment: Augmentation
+    mixing: Mixing
+    block: range  # of the worker's shards,
+    shards: int  # among all of a batch
+    resizes: bool  # here, not in the network
+    resident: bool  # the images are on the device: only random draws are made
+
+    def of_shard(self, batch: Batch, shard: int, positions: np.ndarray) -> list[np.ndarray]:
+        """Arrays that `finished` makes images of."""
+        indices = batch.indices[positions]
+        epochs = batch.epoch if batch.epochs is None else batch.epochs[positions]
+        height, width = self.split.images.shape[1:3]
+        mixture = None
+        if self.mixing.on:
+            mixture = self.mixing.draw(len(indices), (height, width), step=batch.step, shard=shard)
+        mixed = [mixture.partners, mixture.fractions] if mixture else []
+        if self.resident:
+            assert isinstance(self.augment, Augment)
+            draws = Draws(self.augment.seed, epochs, indices)
+            plan = on_device.drawn(self.augment.params, draws, (height, width))
+            return [indices, *mixed, *plan, *(on_device.arrays_of(mixture) if mixture else [])]
+        images = self.augment(self.split.images, indices, epochs)
+        if mixture:
+            images = mixture.of(images)
+        if self.resizes:
+            images = scaled(torch.from_numpy(images), batch.scale).numpy()
+        return [indices, *mixed, images]
+
+    def of_block(self, batch: Batch) -> dict[int, list[np.ndarray]]:
+        """The arrays of each shard that has images."""
+        pieces = cut(batch, self.shards)
+        return {shard: self.of_shard(batch, shard, pieces[shard]) for shard in self.block if len(pieces[shard])}
+
+    def finished(self, tensors: Sequence[Tensor], batch: Batch, images: Tensor | None) -> Loaded:
+        """A shard from its arrays, which are on the device, where `images` (N, H, W, C) are if they are resident."""
+        indices, *rest = tensors
+        partners, fractions = (rest.pop(0), rest.pop(0)) if self.mixing.on else (None, None)
+        if images is None:
+            return Loaded(rest[0], indices, partners, fractions)
+        made = on_device.augmented(images, indices, rest[: on_device.PLANNED])
+        if partners is not None:
+            made = on_device.mixed(made, partners, *rest[on_device.PLANNED :])
+        if self.resizes:
+            made = on_device.scaled(made, batch.scale)
+        return Loaded(made, indices, partners, fractions)
+
+
+class Loader:
+    """Loads the shards of a worker's block, and those of later batches that it is told to expect."""
+
+    def __init__(self, preparation: Preparation, compute: Compute) -> None:
+        self._preparation, self._compute = preparation, compute
+        self._images: Tensor | None = None
+        if preparation.resident:
+            self._images = torch.from_numpy(np.array(preparation.split.images)).to(compute.device)
+        # Either begins with the first batch that is expected.
+        self._ahead: Ahead = Processes(preparation, compute.loaders) if compute.loaders else Thread(preparation)
+        self._step, self._sent = -1, dict[int, list[Tensor]]()  # the batch that is on the device, by shard
+
+    def expect(self, batch: Batch) -> None:
+        """Prepare this worker's shards of a batch that will be asked for later."""
+        self._ahead.expect(batch)
+
+    def shard(self, batch: Batch, shard: int, positions: np.ndarray) -> Loaded:
+        """A shard that has images: those at `positions` (n,) in the batch."""
+        if not self._compute.packed:
+            arrays = self._preparation.of_shard(batch, shard, positions)
+            return self._preparation.finished([torch.from_numpy(array) for array in arrays], batch, self._images)
+        if self._step != batch.step:
+            piece, plan = self._ahead.packed(batch)
+            piece = piece.pin_memory() if self._compute.pinned else piece
+            sent = piece.to(self._compute.device, non_blocking=self._compute.pinned)
+            self._step, self._sent = batch.step, {shard: _unpacked(sent, places) for shard, places in plan.items()}
+        return self._preparation.finished(self._sent[shard], batch, self._images)
+
+    def close(self) -> None:
+        """End the processes, if there are any."""
+        self._ahead.close()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in a packed piece an array lies."""
+
+    begin: int
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @property
+    def end(self) -> int:
+        return self.begin + int(np.prod(self.shape)) * self.dtype.itemsize
+
+
+Plan = dict[int, list[Place]]  # by shard
+EDGE = 64  # bytes; an array begins at a multiple of it
+
+
+def plan_of(arrays: dict[int, list[np.ndarray]]) -> tuple[Plan, int]:
+    """Where each array is to lie, and how many bytes they need in all."""
+    plan, end = Plan(), 0
+    for shard, each in arrays.items():
+        plan[shard] = []
+        for array in each:
+            plan[shard].append(Place(end, array.shape, array.dtype))
+            end = -(-plan[shard][-1].end // EDGE) * EDGE
+    return plan, end
+
+
+def _pack(arrays: dict[int, list[np.ndarray]], plan: Plan, piece: Tensor) -> None:
+    room = piece.numpy()
+    for shard, places in plan.items():
+        for place, array in zip(places, arrays[shard], strict=True):
+            room[place.begin : place.end] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
+def _unpacked(piece: Tensor, places: Sequence[Place]) -> list[Tensor]:
+    kinds = [torch.from_numpy(np.empty(0, place.dtype)).dtype for place in places]
+    return [
+        piece[place.begin : place.end].view(kind).view(place.shape) for place, kind in zip(places, kinds, strict=True)
+    ]
+
+
+class Thread:
+    """Prepares batches in a thread."""
+
+    def __init__(self, preparation: Preparation) -> None:
+        self._preparation = preparation
+        self._thread = ThreadPoolExecutor(1)
+        self._expected: dict[int, Future[tuple[Tensor, Plan]]] = {}  # by step
+
+    def expect(self, batch: Batch) -> None:
+        self._expected[batch.step] = self._thread.submit(self._packed, batch)
+
+    def packed(self, batch: Batch) -> tuple[Tensor, Plan]:
+        """A batch in one piece of memory."""
+        expected = self._expected.pop(batch.step, None)
+        return expected.result() if expected else self._packed(batch)
+
+    def _packed(self, batch: Batch) -> tuple[Tensor, Plan]:
+        arrays = self._preparation.of_block(batch)
+        plan, size = plan_of(arrays)
+        piece = torch.empty(size, dtype=torch.uint8)
+        _pack(arrays, plan, piece)
+        return piece, plan
+
+    def close(self) -> None:
+        self._thread.shutdown(cancel_futures=True)
+
+
+class Processes:
+    """Prepares batches in processes of their own, each batch in one of them."""
+
+    def __init__(self, preparation: Preparation, count: int) -> None:
+        self._preparation = preparation
+        # Not a fork: this process may have a GPU's context, and has threads.
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(count, context, initializer=_begin, initargs=(preparation,))
+        self._expected: dict[int, Future[tuple[Tensor, Plan]]] = {}
+
+    def expect(self, batch: Batch) -> None:
+        self._expected[batch.step] = self._pool.submit(_prepare, batch)
+
+    def packed(self, batch: Batch) -> tuple[Tensor, Plan]:
+        """A batch in one piece of shared memory.
+
+        Raises:
+            MachineError: a process has gone.
+        """
+        if batch.step not in self._expected:
+            self.expect(batch)
+        try:
+            return self._expected.pop(batch.step).result()
+        except BrokenProcessPool:
+            raise MachineError(
+                f"train: a loader process was killed before step {batch.step + 1}; if memory was short, lower "
+                "runtime.loaders or train.batch_size; dvc repro goes on from the last checkpoint"
+            ) from None
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+
+Ahead = Thread | Processes
+_MINE: list[Thread] = []  # of a loader process
+
+
+def _begin(preparation: Preparation) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends the others
+    end_with_parent()
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    _MINE.append(Thread(preparation))
+
+
+def _prepare(batch: Batch) -> tuple[Tensor, Plan]:
+    piece, plan = _MINE[0].packed(batch)
+    return piece.share_memory_(), plan
