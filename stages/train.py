@@ -17,7 +17,7 @@ from imageclf.models.own import check_source
 from imageclf.runtime.files import write_bytes, write_json, write_text
 from imageclf.runtime.stage import project_root, run_stage
 from imageclf.runtime.yaml import flat
-from imageclf.training.checkpoint import CHECKPOINTS, fingerprint, held_checkpoints
+from imageclf.training.checkpoint import CHECKPOINTS, Origin, fingerprint, held_checkpoints
 from imageclf.training.features import FEATURES
 from imageclf.training.frozen import on_features, solve
 from imageclf.training.launch import ranks_to_start, start_ranks
@@ -33,6 +33,7 @@ from imageclf.weights.initial import DOWNLOADS
 METRICS = Path("metrics/train.json")
 HISTORY = Path("metrics/history.csv")
 AUGMENTED = Path("metrics/augmented.png")
+OF_THE_MACHINE = ("made_with", "precision", "auto")  # in the card
 
 
 def main() -> str:
@@ -63,10 +64,13 @@ def train(params: TrainParams, runtime: RuntimeParams, ranks: Ranks) -> str:
             task = on_features(whole, card, recipe, sha256=setup.dataset.sha256, folder=project_root() / FEATURES)
 
     # 4. Train, from the newest checkpoint if there is one.
-    run = fingerprint(asdict(card))
-    ranks.check_same(flat(asdict(card)) | {"code": run})
-    with held_checkpoints(project_root() / CHECKPOINTS / run, ranks) as checkpoints:
-        begun = checkpoints.newest()
+    facts = asdict(card)
+    run = fingerprint(facts)
+    ranks.check_same(flat(facts) | {"code": run})
+    anywhere = fingerprint({name: facts[name] for name in facts if name not in OF_THE_MACHINE})
+    origin = Origin(card.made_with["processor"], anywhere)
+    with held_checkpoints(project_root() / CHECKPOINTS / run, ranks, origin) as checkpoints:
+        begun = checkpoints.newest(anywhere=runtime.resume_anywhere)
         folder, first_step = log_folder(project_root(), run), begun.step if begun else 0
         with RunLog(folder if ranks.first else None, first_step=first_step, histograms=runtime.histograms) as log:
             if ranks.first and not begun:

@@ -88,9 +88,9 @@ def _colored(images: Tensor, factors: Tensor) -> Tensor:
     own, grey, level = (each[:, None, None, None] for each in factors.unbind(1))
     whole = images.int()
     weights = LUMA if images.shape[3] == len(LUMA) else (1000,)
-    greys = sum(
-        (weight * whole[..., [channel]] for channel, weight in enumerate(weights)), torch.zeros_like(whole[..., :1])
-    )
+    greys = torch.zeros_like(whole[..., :1])
+    for channel, weight in enumerate(weights):
+        greys += weight * whole[..., channel : channel + 1]
     mean = greys.sum((1, 2, 3), keepdim=True, dtype=torch.int64).double() / greys[0].numel()
     changed = whole.float().mul_(own.float())
     changed += greys.float().mul_((grey / 1000).float())
@@ -120,6 +120,9 @@ def scaled(images: Tensor, scale: float) -> Tensor:
     return _resized(planes.transpose(2, 3), height).transpose(2, 3).permute(0, 2, 3, 1).contiguous()
 
 
+EXACT_BITS = 16  # 255 times 2**16 is below 2**24
+
+
 def _resized(planes: Tensor, length: int) -> Tensor:
     """The last dimension resized, in fixed point: products of whole numbers below 2**24 are exact in float32.
 
@@ -127,14 +130,13 @@ def _resized(planes: Tensor, length: int) -> Tensor:
     """
     if planes.shape[-1] == length:
         return planes
-    weights, bits = _weights(planes.shape[-1], length)
-    exact = torch.float32 if bits <= 16 else torch.float64  # 255 * 2**16 < 2**24
-    sums = planes.to(exact) @ torch.from_numpy(weights).to(planes.device, exact)
+    weights, bits = _weights(planes.shape[-1], length, planes.device)
+    sums = planes.to(weights.dtype) @ weights
     return ((sums + 2 ** (bits - 1)) / 2**bits).floor_().clamp_(0, 255).byte()
 
 
 @lru_cache
-def _weights(before: int, after: int) -> tuple[np.ndarray, int]:
+def _weights(before: int, after: int, device: torch.device) -> tuple[Tensor, int]:
     """(before, after) whole numbers and the number of their fractional bits: the antialiased linear filter.
 
     As in torch's UpSampleKernelAVXAntialias.h: the widest fixed point whose largest weight is below 2**15.
@@ -151,4 +153,5 @@ def _weights(before: int, after: int) -> tuple[np.ndarray, int]:
     bits = 0
     while bits < 22 and int(0.5 + weights.max() * 2 ** (bits + 1)) < 2**15:
         bits += 1
-    return np.floor(0.5 + weights * 2**bits).astype(np.int64), bits
+    exact = torch.float32 if bits <= EXACT_BITS else torch.float64
+    return torch.from_numpy(np.floor(0.5 + weights * 2**bits)).to(device, exact), bits

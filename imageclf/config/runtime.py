@@ -14,9 +14,11 @@ class RuntimeParams(Section):
     processes: Literal["auto"] | Positive
     workers: Literal["auto"] | Positive
     prefetch: Annotated[int, Field(ge=0)]
+    loaders: Literal["auto"] | Annotated[int, Field(ge=0)]
     pin_memory: bool
     log_every: Positive
     checkpoint_every: Annotated[float, Field(gt=0)]
+    resume_anywhere: bool
     histograms: bool
 
     @model_validator(mode="after")

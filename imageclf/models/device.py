@@ -15,6 +15,7 @@ from imageclf.runtime.platform import available_cores, keep_freed_memory
 
 # torch chooses its kernels by these flags (aten/src/ATen/native/DispatchStub.cpp), and oneDNN those for bf16.
 SETS = {"AVX512": {"avx512vl", "avx512bw", "avx512dq", "fma"}, "AVX2": {"avx2", "fma"}}
+MOST_LOADERS = 16  # processes that auto starts to feed an accelerator
 BF16_GPU = (8, 0)  # compute capability from which an NVIDIA GPU multiplies bf16 (Ampere)
 BF16_UNITS = {"AMX": {"amx_bf16", "amx_tile"}, "BF16": {"avx512_bf16"}}
 
@@ -150,39 +151,38 @@ class Compute:
 
 
 def choose_compute(
-    device: str,
+    device: torch.device | str,
     precision: str,
     workers: int | str,
     *,
     shards: int,
     prefetch: int = 0,
+    loaders: int | str = 0,
     pin_memory: bool = False,
-    local_rank: int = 0,
+    resident: bool = False,
     local_count: int = 1,
 ) -> Compute:
     """Resolve every auto of `runtime` and `train.precision`, and make torch deterministic.
 
-    `shards` are those of this process, one of `local_count` of a run on this machine.
+    `shards` are those of this process, one of `local_count` of a run on this machine. `resident`: the images stay on
+    the device.
 
     Raises:
         MachineError: the requested device does not exist.
     """
-    chosen = choose_device(device, local_rank=local_rank, local_count=local_count)
+    chosen = device if isinstance(device, torch.device) else choose_device(device)
     make_deterministic()
     keep_freed_memory()
     if precision == "auto":
         precision = "bf16" if _has_bf16(chosen) else "fp32"
+    workers = _choose_workers(chosen, workers, shards, local_count)
     if chosen.type == "cpu":
-        prefetch = 0  # on a CPU all cores train
+        return Compute(chosen, precision, workers)  # all cores train: nothing is made ahead
+    if loaders == "auto":
+        loaders = 0 if resident or not prefetch else min(MOST_LOADERS, max(1, available_cores() // local_count - 1))
     pinned = pin_memory and chosen.type == "cuda"
-    return Compute(
-        chosen,
-        precision,
-        _choose_workers(chosen, workers, shards, local_count),
-        packed=chosen.type != "cpu",
-        prefetch=prefetch,
-        pinned=pinned,
-    )
+    assert isinstance(loaders, int)
+    return Compute(chosen, precision, workers, True, max(prefetch, 2 * loaders), loaders, pinned, resident)
 
 
 def _has_bf16(device: torch.device) -> bool:

@@ -1,5 +1,6 @@
 """Layers with a fast form for bf16 training on a CPU; otherwise they are torch's own."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,37 @@ class NormSilu(nn.BatchNorm2d):
         self.running_mean.lerp_(mean, self.momentum)
         self.running_var.lerp_(variance * (count / max(count - 1, 1)), self.momentum)
         self.num_batches_tracked += 1
+
+
+def make_pooling_repeatable(network: nn.Module) -> None:
+    """Let each adaptive mean of the network be computed so that a GPU gives the same bits twice.
+
+    The gradient of torch's own is added in no fixed order there, unless it is of one mean over the whole map.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.AdaptiveAvgPool2d):
+            module.forward = partial(_adaptive_mean, size=module.output_size)  # type: ignore[method-assign]
+
+
+def _adaptive_mean(x: Tensor, size: int | tuple[int | None, int | None] | None) -> Tensor:
+    """(N, C, H, W) -> (N, C, h, w), `size` being h and w, where None leaves a side as it is."""
+    asked = size if isinstance(size, tuple) else (size, size)
+    height, width = (own if side is None else side for own, side in zip(x.shape[2:], asked, strict=True))
+    if (height, width) == tuple(x.shape[2:]):
+        return x
+    if (height, width) == (1, 1):
+        return x.mean((2, 3), keepdim=True)
+    rows, columns = (_windows(*sides, x) for sides in ((x.shape[2], height), (x.shape[3], width)))
+    return rows @ x @ columns.T
+
+
+def _windows(before: int, after: int, like: Tensor) -> Tensor:
+    """(after, before): the part of each value in each mean."""
+    means = torch.zeros(after, before)
+    for place in range(after):
+        first, last = place * before // after, -(-(place + 1) * before // after)
+        means[place, first:last] = 1 / (last - first)
+    return means.to(like)
 
 
 class _FastConv(torch.autograd.Function):

@@ -1,5 +1,6 @@
 """The values of `auto` in the section `train`, chosen once from the network, its initial weights and the data."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from imageclf.config.train import TrainParams
@@ -34,8 +35,22 @@ class Recipe(TrainParams):
     scales: list[float]
 
 
+@dataclass(frozen=True)
+class Accelerator:
+    """What auto looks at of a GPU: the images of a shard that fit, and how many such GPUs share a batch."""
+
+    largest_shard: int
+    count: int = 1
+
+
 def resolve(
-    params: TrainParams, *, images: int, size: tuple[int, int], begun: bool = False, fresh_head: bool = True
+    params: TrainParams,
+    *,
+    images: int,
+    size: tuple[int, int],
+    begun: bool = False,
+    fresh_head: bool = True,
+    accelerator: Accelerator | None = None,
 ) -> Recipe:
     """Choose a value for every auto; given values stay.
 
@@ -56,7 +71,7 @@ def resolve(
     choose("head_lr", HEAD_LR if begun and fresh_head else 1.0)
     choose("freeze_epochs", 0)
     batch_size = choose("batch_size", _batch_size(params, images, TRAINED_STEPS if begun else LEAST_STEPS))
-    choose("shards", _shards(batch_size, size))
+    choose("shards", _shards(batch_size, size, accelerator))
     choose("hard_fraction", _hard_fraction(params, network, images, batch_size))
     choose("momentum", kind.momentum)
     choose("weight_decay", kind.weight_decay)
@@ -96,10 +111,12 @@ def _batch_size(params: TrainParams, images: int, steps: int) -> int:
     return size
 
 
-def _shards(batch_size: int, size: tuple[int, int]) -> int:
-    """The smallest power of two, at least 2, with small enough shards."""
+def _shards(batch_size: int, size: tuple[int, int], accelerator: Accelerator | None) -> int:
+    """The smallest power of two with small enough shards: at least 2 on a CPU, or one for each GPU."""
     most = min(LARGEST_SHARD, max(SMALLEST_SHARD, SHARD_PIXELS // (size[0] * size[1])))
     count = min(2, batch_size)
+    if accelerator:
+        most, count = accelerator.largest_shard, 2 ** (min(accelerator.count, batch_size).bit_length() - 1)
     while batch_size > count * most:
         count *= 2
     return count

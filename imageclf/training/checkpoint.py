@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch import Tensor
 import imageclf
 from imageclf import CODE_FOLDERS
 from imageclf.runtime.errors import Busy
-from imageclf.runtime.files import sha256_of_file, write_bytes
+from imageclf.runtime.files import sha256_of_file, write_bytes, write_json
 from imageclf.runtime.platform import locked
 from imageclf.training.ranks import ALONE, Ranks
 
@@ -47,15 +47,27 @@ class Checkpoint:
     facts: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where checkpoints are made, and a hash of all that shapes their run but the machine."""
+
+    processor: str = ""
+    run: str = ""
+
+
+NOWHERE = Origin()
+ORIGIN = "origin.json"
+
+
 @contextmanager
-def held_checkpoints(folder: Path, ranks: Ranks = ALONE) -> Iterator["Checkpoints"]:
+def held_checkpoints(folder: Path, ranks: Ranks = ALONE, origin: Origin = NOWHERE) -> Iterator["Checkpoints"]:
     """A run's checkpoints, for this run alone; removed when the block ends well, kept for a next try when not.
 
     Raises:
         Busy: another run has been holding them for longer than an orphan would.
     """
     if not ranks.first:
-        yield Checkpoints(folder, ranks)
+        yield Checkpoints(folder, ranks, origin)
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
     holder, file = folder / "process", folder.with_name(f"{folder.name}.lock")
@@ -69,7 +81,8 @@ def held_checkpoints(folder: Path, ranks: Ranks = ALONE) -> Iterator["Checkpoint
             ) from None
         folder.mkdir(parents=True, exist_ok=True)
         holder.write_text(f"{os.getpid()}")
-        yield Checkpoints(folder, ranks)
+        write_json(folder / ORIGIN, asdict(origin))
+        yield Checkpoints(folder, ranks, origin)
         shutil.rmtree(folder, ignore_errors=True)
         with suppress(OSError):  # Windows removes no file that is open; one that waits for it tries again
             file.unlink()
@@ -78,8 +91,8 @@ def held_checkpoints(folder: Path, ranks: Ranks = ALONE) -> Iterator["Checkpoint
 class Checkpoints:
     """Writes and reads the checkpoints in a folder: the first rank does, and tells the others what it has read."""
 
-    def __init__(self, folder: Path, ranks: Ranks = ALONE) -> None:
-        self._folder, self._ranks = folder, ranks
+    def __init__(self, folder: Path, ranks: Ranks = ALONE, origin: Origin = NOWHERE) -> None:
+        self._folder, self._ranks, self._origin = folder, ranks, origin
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Add one and forget all but the newest two."""
@@ -93,26 +106,53 @@ class Checkpoints:
 
     def forget(self, *, all_but: int = 0) -> None:
         """Remove them, but for the newest ones."""
-        for old in self._paths()[all_but:]:
+        for old in _paths(self._folder)[all_but:]:
             old.unlink()
 
-    def newest(self) -> Checkpoint | None:
-        """The newest whole one; a damaged one is named and passed over."""
-        content = self._ranks.from_first(self._newest() if self._ranks.first else b"")
-        if not content:
-            return None
-        length = int.from_bytes(content[:8], "little")
-        facts = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["facts"])
-        return Checkpoint(facts["step"], load(content), facts["facts"])
+    def newest(self, *, anywhere: bool = False) -> Checkpoint | None:
+        """The newest whole one; a damaged one is named and passed over.
 
-    def _newest(self) -> bytes:
-        for path in self._paths():
-            content = path.read_bytes()
-            content, digest = content[:-32], content[-32:]
-            if hashlib.sha256(content).digest() == digest:
-                return content
-            print(f"train: {path.name} is damaged; the checkpoint before it is used", flush=True)
+        Without one, a line tells of one that another kind of processor left, which is taken if `anywhere`.
+        """
+        content = self._ranks.from_first(self._found(anywhere=anywhere) if self._ranks.first else b"")
+        return _read(content) if content else None
+
+    def _found(self, *, anywhere: bool) -> bytes:
+        if own := _newest(self._folder):
+            return own
+        for path in sorted(self._folder.parent.glob(f"*/{ORIGIN}")):
+            try:
+                origin, content = Origin(**json.loads(path.read_text())), _newest(path.parent)
+            except OSError:  # a run that has ended meanwhile
+                continue
+            if content and origin.run and origin.run == self._origin.run:
+                where = f"train: {origin.processor} left a checkpoint of this run after step {_read(content).step:,}; "
+                if anywhere:
+                    print(f"{where}this run goes on from it", flush=True)
+                    return content
+                print(
+                    f"{where}this is {self._origin.processor}, so the run begins again "
+                    "(runtime.resume_anywhere: true goes on, to a result that neither makes alone)",
+                    flush=True,
+                )
         return b""
 
-    def _paths(self) -> list[Path]:
-        return sorted(self._folder.glob("step-*.safetensors"), reverse=True)
+
+def _newest(folder: Path) -> bytes:
+    for path in _paths(folder):
+        content = path.read_bytes()
+        content, digest = content[:-32], content[-32:]
+        if hashlib.sha256(content).digest() == digest:
+            return content
+        print(f"train: {path.name} is damaged; the checkpoint before it is used", flush=True)
+    return b""
+
+
+def _read(content: bytes) -> Checkpoint:
+    length = int.from_bytes(content[:8], "little")
+    facts = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["facts"])
+    return Checkpoint(facts["step"], load(content), facts["facts"])
+
+
+def _paths(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*.safetensors"), reverse=True)

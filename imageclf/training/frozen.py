@@ -104,7 +104,7 @@ def on_features(whole: Task, card: Card, recipe: Recipe, *, sha256: dict[str, st
         Split(chosen.each[0], whole.train.labels),
         Split(val, whole.val.labels),
         chosen,
-        replace(whole.compute, precision="fp32"),  # a last layer alone is no faster in bf16
+        replace(whole.compute, precision="fp32", loaders=0),  # a last layer alone is no faster in bf16
         whole.ranks,
     )
 

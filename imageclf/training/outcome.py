@@ -26,8 +26,7 @@ class Average:
         The first steps count for more than `decay` would let them, so that the first weights are soon forgotten.
         """
         decay = min(self._decay, step / (step + 9))
-        for average, current in zip(self._averages, self._current(), strict=True):
-            average.lerp_(current, 1 - decay)
+        torch._foreach_lerp_(self._averages, self._current(), 1 - decay)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

@@ -8,19 +8,30 @@ import numpy as np
 import torch
 
 from imageclf.augment.mixing import Mixing
+from imageclf.augment.on_device import can_augment
 from imageclf.augment.transforms import Augment
 from imageclf.config.runtime import RuntimeParams
 from imageclf.config.train import TrainParams
 from imageclf.images.dataset import NOTHING_TO_RANK, RANKED, Dataset, Split, read_dataset, read_split
 from imageclf.models.card import Card
 from imageclf.models.classifier import Classifier, channels_last_on, scaled, scaled_size
-from imageclf.models.device import Compute, choose_compute, instruction_set
-from imageclf.models.registry import check_takes, check_takes_one, check_weight
+from imageclf.models.device import Compute, choose_compute, choose_device, instruction_set
+from imageclf.models.layers import make_pooling_repeatable
+from imageclf.models.registry import build_network, check_takes, check_takes_one, check_weight
 from imageclf.models.spec import StartsFromImages
 from imageclf.randomness import torch_seed
 from imageclf.runtime.errors import DataError, ParamsError
-from imageclf.training.auto import Recipe, chosen_values, resolve, words_of
+from imageclf.training.auto import (
+    LARGEST_SHARD,
+    SMALLEST_SHARD,
+    Accelerator,
+    Recipe,
+    chosen_values,
+    resolve,
+    words_of,
+)
 from imageclf.training.loop import Task
+from imageclf.training.memory import bytes_per_image, largest_shard, memory_of
 from imageclf.training.optimizers import LBFGS, advice_on_rate
 from imageclf.training.ranks import ALONE, Ranks
 from imageclf.training.schedule import Course, least_shard, plan_course
@@ -29,6 +40,7 @@ from imageclf.weights.initial import Beginning, begun_classifier, choose_beginni
 
 WHITENING_IMAGES, WHITENING_PIXELS = 5000, 5000 * 32**2  # at most: 1,250 of 64x64, in half a gigabyte
 SAMPLES = 64  # images in augmented.png
+RESIDENT = 0.25  # of a GPU's memory, within which the training images stay there
 BUILD = 2**32  # the random stream of the initial weights; steps count from 0
 
 
@@ -71,28 +83,45 @@ def set_up(params: TrainParams, runtime: RuntimeParams, downloads: Path, ranks: 
     """
     dataset, train, val = read_dataset(), read_split("train"), read_split("val")
     beginning = choose_beginning(params, dataset, downloads)
+    device = choose_device(runtime.device, local_rank=ranks.local_rank, local_count=ranks.local_count)
     recipe = resolve(
         params,
         images=len(train),
         size=beginning.sees.size,
         begun=beginning.weights is not None,
         fresh_head=beginning.fresh_head,
+        accelerator=None if device.type == "cpu" else _accelerator(device, params, dataset, beginning),
     )
     course = plan_course(len(train), recipe)
     check_counts(recipe, course, len(train), len(val))
     check_ranks(ranks.count, recipe)
+    resident = device.type == "cuda" and can_augment(params.augment) and params.freeze != "backbone"
     compute = choose_compute(
-        runtime.device,
+        device,
         recipe.precision,
         runtime.workers,
         shards=recipe.shards // ranks.count,
         prefetch=runtime.prefetch,
+        loaders=runtime.loaders,
         pin_memory=runtime.pin_memory,
-        local_rank=ranks.local_rank,
+        resident=resident and train.images.nbytes <= RESIDENT * memory_of(device),
         local_count=ranks.local_count,
     )
     card = _card(params, recipe, dataset, beginning, compute)
     return Setup(dataset, train, val, beginning, recipe, course, compute, ranks, card)
+
+
+def _accelerator(device: torch.device, params: TrainParams, dataset: Dataset, beginning: Beginning) -> Accelerator:
+    """What auto looks at of the device. A network that does not tell what it keeps has small shards, as on a CPU."""
+    sees, channels = beginning.sees.size, dataset.channels
+    network = build_network(params.model, classes=len(dataset.classes), channels=channels, size=sees, head=params.head)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    per_image = bytes_per_image(network, channels, sees) / (1 if params.precision == "fp32" else 2)
+    sizes = [LARGEST_SHARD >> power for power in range(LARGEST_SHARD.bit_length())]
+    found = largest_shard(memory_of(device), parameters=parameters, per_image=per_image, sizes=sizes)
+    return Accelerator(
+        found if per_image else SMALLEST_SHARD, torch.cuda.device_count() if device.type == "cuda" else 1
+    )
 
 
 def check_counts(recipe: Recipe, course: Course, train: int, val: int) -> None:
@@ -187,6 +216,8 @@ def build(setup: Setup) -> Task:
     classifier.to(device)
     if channels_last_on(device):
         classifier.to(memory_format=torch.channels_last)
+    if device.type == "cuda":
+        make_pooling_repeatable(classifier.network)
     if advice := advice_on_rate(recipe, begun=beginning.weights is not None):
         print(f"train: {advice}", flush=True)
     check_weight(classifier.network, recipe.model)

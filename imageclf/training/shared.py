@@ -54,7 +54,7 @@ class Network:
 
     def is_finite(self) -> bool:
         """Whether every value is a number."""
-        return all(bool(torch.isfinite(each).all()) for each in self.tensors().values())
+        return bool(torch.stack([torch.isfinite(each).all() for each in self.tensors().values()]).all())
 
     @torch.no_grad()
     def restore(self, tensors: dict[str, Tensor]) -> None:

@@ -75,7 +75,8 @@ class Updater:
     @torch.no_grad()
     def squares(self, _: None) -> dict[int, float]:
         """The squared norm of each added-up gradient of this part, by its position."""
-        return {index: gradient.square().sum().item() for index, gradient in self._gradients.items()}
+        squares = [gradient.square().sum() for gradient in self._gradients.values()]
+        return dict(zip(self._gradients, torch.stack(squares).tolist() if squares else [], strict=True))
 
     @torch.no_grad()
     def update(self, step: Step) -> None:

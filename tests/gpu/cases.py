@@ -12,21 +12,30 @@ from typing import Any
 
 from tests.gpu import fakes
 
-CASES: dict[str, dict[str, Any]] = {
-    "default": {"batch_size": 512, "images": 512 * 5, "hard_fraction": 1.0, "epochs": 1},
-    "94 percent": {"model": "cifarnet_large", "batch_size": 1024, "images": 1024 * 5, "epochs": 1},
+BUDGETS: dict[str, dict[str, Any]] = {
+    "default": {"batch_size": 512, "images": 512 * 8, "hard_fraction": 1.0, "epochs": 1},
+    "94 percent": {"model": "cifarnet_large", "batch_size": 1024, "images": 1024 * 8, "epochs": 1},
     "resnet50": {
         "model": "resnet50",
         "optimizer": "sgd",
-        "lr": 0.1,
         "batch_size": 256,
         "images": 256 * 5,
         "size": 224,
         "epochs": 1,
         "val": 0,
     },
+}
+QUICK: dict[str, dict[str, Any]] = {
     "every step, resumed": {"every": 1e-9, "resume": True, "ema": 0.9, "keep": "best", "epochs": 3},
-    "second GPU": {"device": "cuda:1"},
+    "second GPU": {"device": "cuda:1", "gpus": 2},
+    "clipped": {"clip_norm": 1.0},
+    "both mixed, weighted": {"augment": {"mixup": 0.2, "cutmix": 1.0}, "class_weights": "balanced"},
+    "augmented on the GPU": {"augment": {"crop": 4, "cutout": 8, "color": 0.4, "flip": "random"}},
+    "augmented on the host": {"augment": {"crop_scale": 0.3, "erasing": 0.5}},
+    "sgd, resumed": {"optimizer": "sgd", "every": 1e-9, "resume": True},
+}
+NIGHTLY: dict[str, dict[str, Any]] = {
+    "two GPUs": {"gpus": 2},
     "fp32": {"precision": "fp32"},
     "notes_cnn": {"model": "notes_cnn"},
     "grey": {"model": "notes_cnn_relu", "channels": 1, "size": 28},
@@ -35,23 +44,41 @@ CASES: dict[str, dict[str, Any]] = {
     "class weights": {"class_weights": "balanced"},
     "balanced": {"sampling": "balanced"},
     "hard half": {"hard_fraction": 0.5},
-    "clipped": {"clip_norm": 1.0},
     "mixup": {"augment": {"mixup": 0.2}},
     "cutmix": {"augment": {"cutmix": 1.0}},
-    "both, weighted": {"augment": {"mixup": 0.2, "cutmix": 1.0}, "class_weights": "balanced"},
-    "all augmentation": {
-        "augment": {"crop": 4, "crop_scale": 0.3, "cutout": 8, "erasing": 0.5, "color": 0.4, "flip": "random"}
-    },
     "randaugment": {"augment": {"policy": "randaugment"}},
     "last batch kept": {"drop_last": False, "images": 70},
     "head first": {"model": "resnet18", "freeze_epochs": 1, "head_lr": 5.0, "layer_decay": 0.8, "optimizer": "adamw"},
     "frozen": {"model": "resnet18", "freeze": "backbone", "views": 0, "optimizer": "adamw"},
     "two blocks frozen": {"model": "resnet18", "freeze": 2, "optimizer": "muon"},
-    **{
-        f"{name}, resumed": {"optimizer": name, "every": 1e-9, "resume": True}
-        for name in ("sgd", "adam", "adamw", "rmsprop")
-    },
+    **{f"{name}, resumed": {"optimizer": name, "every": 1e-9, "resume": True} for name in ("adam", "adamw", "rmsprop")},
 }
+# One of each of torchvision's families.
+FAMILIES: dict[str, dict[str, Any]] = {
+    name: {"model": name, "size": 224, "batch_size": 2, "images": 6, "val": 0, "epochs": 1}
+    for name in (
+        "alexnet",
+        "convnext_tiny",
+        "densenet121",
+        "efficientnet_b0",
+        "googlenet",
+        "maxvit_t",
+        "mnasnet0_5",
+        "mobilenet_v2",
+        "mobilenet_v3_small",
+        "regnet_y_400mf",
+        "resnet18",
+        "resnext50_32x4d",
+        "shufflenet_v2_x0_5",
+        "squeezenet1_1",
+        "swin_t",
+        "swin_v2_t",
+        "vgg11_bn",
+        "vit_b_32",
+        "wide_resnet50_2",
+    )
+} | {"inception_v3": {"model": "inception_v3", "size": 299, "batch_size": 2, "images": 6, "val": 0, "epochs": 1}}
+CASES = BUDGETS | QUICK | NIGHTLY | FAMILIES
 
 
 def tried(case: dict[str, Any]) -> dict[str, Any]:

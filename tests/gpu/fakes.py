@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -27,6 +28,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from imageclf.augment import on_device
 from imageclf.config.params import read_params
 from imageclf.images.dataset import Dataset, Split
 from imageclf.training import setup, workers
@@ -91,10 +93,10 @@ class Record(TorchDispatchMode):
         self.steps.append((self.kernels.total(), self.waits.total()))
 
     def per_step(self) -> tuple[float, float]:
-        """Kernels and waits of a step in the middle of an epoch."""
-        (kernels, waits), (last_kernels, last_waits) = self.steps[1], self.steps[-1]
-        count = len(self.steps) - 2
-        return (last_kernels - kernels) / count, (last_waits - waits) / count
+        """Kernels and waits of a step, the median: most are in the middle of an epoch."""
+        steps = np.diff(self.steps, axis=0)
+        kernels, waits = np.median(steps, axis=0)
+        return float(kernels), float(waits)
 
 
 def _tensors(values: Any) -> Iterable[Tensor]:
@@ -145,9 +147,9 @@ WITHOUT_KERNEL = {  # views, and memory that nothing is written to
 RECORD = Record()
 
 
-def install(gpus: int = 2) -> None:
-    """Make torch see `gpus` GPUs, and let fake tensors answer what the training asks of values: always 1."""
-    _see_gpus(gpus)
+def install() -> None:
+    """Make torch see GPUs, and let fake tensors answer what the training asks of values: always 1."""
+    _see_gpus()
 
     def answer(value: Any) -> Callable[..., Any]:
         def asked(self: FakeTensor, *_: Any) -> Any:
@@ -177,12 +179,12 @@ def install(gpus: int = 2) -> None:
     _let_real_tensors_in()
 
 
-def _see_gpus(gpus: int) -> None:
+def _see_gpus() -> None:
     cuda: Any = torch.cuda
-    cuda.is_available, cuda.device_count, cuda.current_device = lambda: True, lambda: gpus, lambda: 0
-    cuda.is_bf16_supported = lambda including_emulation=True: True
+    cuda.is_available, cuda.current_device = lambda: True, lambda: 0
     cuda.get_device_name = lambda device=None: "FAKE GPU"
     cuda.get_device_capability = lambda device=None: (8, 0)
+    cuda.get_device_properties = lambda device=None: SimpleNamespace(major=8, total_memory=40 * 2**30)
     cuda.manual_seed_all = cuda.manual_seed = lambda seed: None
     cuda._is_in_bad_fork = cuda.is_current_stream_capturing = lambda: False
     cuda.amp.common.amp_definitely_not_available = lambda: False
@@ -252,6 +254,7 @@ class InPlace:
 def train(
     *,
     device: str = "cuda",
+    gpus: int = 1,
     size: int = 32,
     channels: int = 3,
     images: int = 96,
@@ -269,7 +272,7 @@ def train(
     section = params.train.model_dump() | {"epochs": 2, "batch_size": 32} | changes
     section["augment"] |= augment or {}
     recipe = type(params.train).model_validate(section)
-    runtime = params.runtime.model_copy(update={"device": device})
+    runtime = params.runtime.model_copy(update={"device": device, "loaders": 0})
     draws = np.random.default_rng(0)
 
     def split(count: int) -> Split:
@@ -281,11 +284,13 @@ def train(
     dataset = Dataset("fake", [str(each) for each in range(10)], (size, size), channels, **whole)  # type: ignore[arg-type]
     kept = Kept()
     RECORD.__init__()  # type: ignore[misc]
+    on_device._weights.cache_clear()  # fake tensors belong to one mode
     with (
         patch.object(setup, "read_dataset", lambda: dataset),
         patch.object(setup, "read_split", splits.__getitem__),
         patch.object(workers, "save", lambda tensors: tensors),
         patch.object(workers, "load", lambda tensors: tensors),
+        patch.object(torch.cuda, "device_count", lambda: gpus),
         patch("imageclf.evaluation.inference.ThreadPoolExecutor", InPlace),
         patch.object(Run, "next_batch", _recorded(Run.next_batch)),
         warnings.catch_warnings(),
@@ -300,7 +305,7 @@ def train(
                 "checkpoints": kept,
                 "checkpoint_every": every,
                 "log": Silence(),
-                "log_every": 1,
+                "log_every": 10,
             }
             with RECORD:
                 fit(task, found.recipe, begun=begun, **settings)

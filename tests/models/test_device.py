@@ -1,5 +1,7 @@
 """The device is what was asked for, or the best there is, or a sentence; no GPU is needed to test it."""
 
+import warnings
+
 import pytest
 import torch
 
@@ -69,3 +71,62 @@ def test_a_processor_without_bf16_gets_fp32(monkeypatch: pytest.MonkeyPatch) -> 
     for native, precision in ((True, "bf16"), (False, "fp32")):
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda native=native: native)
         assert choose_compute("cpu", "auto", 1, shards=2).precision == precision
+
+
+def test_a_card_that_torch_has_no_kernels_for_is_one_sentence_and_auto_takes_the_cpu(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pretend(monkeypatch, cuda=1)
+    monkeypatch.setattr(device_module, "_fault_of", lambda device: "torch cannot compute on Tesla V100 (no kernel)")
+    assert choose_device("auto") == torch.device("cpu")
+    assert "auto takes the CPU, because torch cannot compute on Tesla V100" in capsys.readouterr().out
+    with pytest.raises(MachineError, match=r"runtime\.device is cuda, and torch cannot compute on Tesla V100.*to cpu"):
+        choose_device("cuda")
+    assert choose_device("cpu") == torch.device("cpu")
+
+
+def test_a_kernel_that_fails_tells_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDA error: no kernel image is available\nCompile with ...")
+
+    monkeypatch.setattr(torch, "ones", fail)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla V100")
+    assert device_module._fault_of(torch.device("cuda")).endswith(
+        "cannot compute on Tesla V100 (CUDA error: no kernel image is available)"
+    )
+    monkeypatch.undo()
+    assert device_module._fault_of(torch.device("cpu")) == ""
+
+
+def test_a_driver_that_is_too_old_is_told_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def no_gpu() -> bool:
+        warnings.warn("CUDA initialization: The driver is too old (found version 11040). Please update", stacklevel=1)
+        return False
+
+    pretend(monkeypatch, cuda=0)
+    monkeypatch.setattr(torch.cuda, "is_available", no_gpu)
+    assert choose_device("auto") == torch.device("cpu")
+    assert "no GPU is used: The driver is too old (found version 11040), for torch" in capsys.readouterr().out
+
+
+def test_bf16_is_asked_of_the_chosen_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, cuda=2)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0) if device.index else (7, 5))
+    assert choose_compute("cuda:1", "auto", 1, shards=2).precision == "bf16"
+    assert choose_compute("cuda:0", "auto", 1, shards=2).precision == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("device", "resident", "prefetch", "loaders"),
+    [("cuda", False, 2, 7), ("cuda", True, 2, 0), ("cuda", False, 0, 0), ("cpu", False, 2, 0)],
+)
+def test_loader_processes_feed_what_cannot_hold_the_images(
+    monkeypatch: pytest.MonkeyPatch, device: str, resident: bool, prefetch: int, loaders: int
+) -> None:
+    pretend(monkeypatch, cuda=1)
+    monkeypatch.setattr("imageclf.models.device.available_cores", lambda: 8)
+    compute = choose_compute(device, "fp32", 1, shards=2, prefetch=prefetch, loaders="auto", resident=resident)
+    assert compute.loaders == loaders
+    assert compute.prefetch == (max(prefetch, 2 * loaders) if device == "cuda" else 0)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from imageclf.models.layers import Conv3x3, MaxPool, NormSilu
+from imageclf.models.layers import Conv3x3, MaxPool, NormSilu, make_pooling_repeatable
 
 SHAPES = [(4, 32, 31, 31), (3, 96, 15, 14), (32, 128, 3, 3), (5, 24, 2, 2), (6, 1, 8, 8)]
 
@@ -78,3 +78,13 @@ def test_predictions_take_torch_s_own_layers() -> None:
     x = torch.randn(2, 4, 6, 6)
     layer = nn.Sequential(MaxPool(), NormSilu(4, momentum=0.1)).eval()
     torch.testing.assert_close(layer(x), F.silu(F.max_pool2d(x, 2) / (1 + 1e-5) ** 0.5))
+
+
+@pytest.mark.parametrize("size", [1, 7, (6, None), (4, 3), 10])
+def test_a_repeatable_mean_is_torch_s_own(size: int | tuple[int | None, int | None]) -> None:
+    own, network = nn.AdaptiveAvgPool2d(size), nn.Sequential(nn.AdaptiveAvgPool2d(size))
+    make_pooling_repeatable(network)
+    x = torch.randn(2, 3, 7, 9, generator=torch.Generator().manual_seed(0))
+    for mine, theirs in zip(passed(network, x), passed(own, x), strict=True):
+        torch.testing.assert_close(mine, theirs)
+    assert "adaptive" not in str(network(x.requires_grad_()).grad_fn).lower()

@@ -108,11 +108,26 @@ def test_a_full_memory_is_5(full: Callable[[int], object], capsys: pytest.Captur
     assert capsys.readouterr().err.startswith("this machine's memory is full; lower train.batch_size")
 
 
-def test_a_full_gpu_is_5(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 9.05 GiB)"),
+    ],
+)
+def test_a_full_gpu_is_5(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        run_stage("train", raising(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")))
+        run_stage("train", raising(error))
     assert ended.value.code == 5
     assert capsys.readouterr().err.startswith("the GPU's memory is full; raise train.shards")
+
+
+def test_an_operation_that_a_gpu_cannot_repeat_is_5(capsys: pytest.CaptureFixture[str]) -> None:
+    words = "cumsum_cuda_kernel does not have a deterministic implementation, but you set ..."
+    with pytest.raises(SystemExit) as ended:
+        run_stage("train", raising(RuntimeError(words)))
+    assert ended.value.code == 5
+    assert capsys.readouterr().err.startswith("the network uses cumsum_cuda_kernel, which does not give the same bits")
 
 
 def test_a_second_sigterm_does_not_cut_the_tidying_short() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from imageclf.config.params import read_params
 from imageclf.config.train import TrainParams
-from imageclf.training.auto import Recipe, chosen_values, resolve, words_of
+from imageclf.training.auto import Accelerator, Recipe, chosen_values, resolve, words_of
 from imageclf.training.optimizers import OPTIMIZERS, advice_on_rate
 from tests.imports import ROOT
 
@@ -78,3 +78,13 @@ def test_the_line_names_what_auto_chose_and_not_what_it_left_off() -> None:
     assert words_of(chosen_values(params, recipe)) == (
         "adamw, lr 0.001, head_lr 5, batch_size 16, shards 2, label_smoothing 0.1"
     )
+
+
+@pytest.mark.parametrize(
+    ("largest", "gpus", "shards"), [(256, 1, 2), (512, 1, 1), (64, 1, 8), (512, 4, 4), (256, 3, 2), (1, 1, 512)]
+)
+def test_an_accelerator_has_the_fewest_shards_that_fit_and_one_for_each_gpu(
+    largest: int, gpus: int, shards: int
+) -> None:
+    recipe = resolve(SHIPPED, images=45_000, size=(32, 32), accelerator=Accelerator(largest, gpus))
+    assert recipe.shards == shards

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from imageclf.models.device import Compute
 from imageclf.runtime.errors import Busy, Stopped
 from imageclf.runtime.files import sha256_of_file
 from imageclf.training import checkpoint
-from imageclf.training.checkpoint import Checkpoint, Checkpoints, fingerprint, held_checkpoints
+from imageclf.training.checkpoint import Checkpoint, Checkpoints, Origin, fingerprint, held_checkpoints
 from imageclf.training.log import RunLog
 from imageclf.training.loop import Task, fit
 from imageclf.training.optimizers import OPTIMIZERS
@@ -273,3 +274,20 @@ def test_killed_while_the_last_layer_is_alone_or_later_it_ends_the_same(tmp_path
         with pytest.raises(Killed):
             train(tmp_path / "broken", after_save=kill, workers=1 + number % 2, **phases)
     assert_same(train(tmp_path / "broken", **phases), unbroken)
+
+
+def test_a_checkpoint_of_another_processor_is_told_of_and_taken_if_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with suppress(KeyboardInterrupt), held_checkpoints(tmp_path / "a", origin=Origin("FAKE GPU", "run")) as checkpoints:
+        checkpoints.save(Checkpoint(7, {"trainable.0": torch.ones(3)}, {"step": 7}))
+        raise KeyboardInterrupt
+    with held_checkpoints(tmp_path / "b", origin=Origin("AVX2", "run")) as checkpoints:
+        assert checkpoints.newest() is None
+        assert "FAKE GPU left a checkpoint of this run after step 7; this is AVX2" in capsys.readouterr().out
+        taken = checkpoints.newest(anywhere=True)
+        assert taken is not None and taken.step == 7
+    with held_checkpoints(tmp_path / "c", origin=Origin("AVX2", "another run")) as checkpoints:
+        capsys.readouterr()
+        assert checkpoints.newest(anywhere=True) is None
+        assert not capsys.readouterr().out

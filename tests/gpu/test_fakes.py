@@ -1,0 +1,85 @@
+"""Training on fake GPUs: every operation has a kernel, tensors meet on one device, nothing waits that need not."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.gpu.cases import BUDGETS, FAMILIES, NIGHTLY, QUICK
+from tests.gpu.fakes import ROOT, environment
+
+# Kernels of a step, and waits of the host for the GPU.
+MOST = {"default": (500, 0), "94 percent": (820, 0), "resnet50": (1000, 0)}
+# Gradients that a GPU adds up in no fixed order (torch.use_deterministic_algorithms); attention has an order in strict
+# mode.
+UNREPEATABLE = {
+    "_adaptive_avg_pool2d_backward",
+    "adaptive_max_pool2d_backward",
+    "avg_pool3d_backward",
+    "max_pool3d_with_indices_backward",
+    "reflection_pad2d_backward",
+    "replication_pad2d_backward",
+    "upsample_bilinear2d_backward",
+    "upsample_bicubic2d_backward",
+    "upsample_nearest2d_backward",
+    "grid_sampler_2d_backward",
+    "nll_loss2d_backward",
+    "cumsum",
+    "put_",
+}
+
+
+def results(folder: Path, names: list[str]) -> dict[str, dict[str, Any]]:
+    """What tests.gpu.cases prints of each case."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.gpu.cases", *names],
+        env=environment(folder),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return {found["name"]: found for found in map(json.loads, done.stdout.splitlines())}
+
+
+def check(found: dict[str, Any]) -> None:
+    assert "error" not in found, found["error"]
+    assert not UNREPEATABLE & set(found["by_name"])
+    assert any(name.endswith("backward_data") for name in found["by_name"])  # that the gradients are counted
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    return results(tmp_path_factory.mktemp("libraries"), [*BUDGETS, *QUICK])
+
+
+@pytest.mark.parametrize("name", [*BUDGETS, *QUICK])
+def test_a_run_trains(quick: dict[str, dict[str, Any]], name: str) -> None:
+    check(quick[name])
+
+
+@pytest.mark.parametrize("name", list(BUDGETS))
+def test_a_step_takes_few_kernels_and_no_wait(quick: dict[str, dict[str, Any]], name: str) -> None:
+    kernels, waits = MOST[name]
+    assert quick[name]["kernels"] <= kernels
+    assert quick[name]["waits"] <= waits, quick[name]["waits_in"]
+
+
+def test_clipping_waits_once_a_step(quick: dict[str, dict[str, Any]]) -> None:
+    assert quick["clipped"]["waits"] == 1
+
+
+@pytest.mark.slow
+def test_all_params_train(tmp_path: Path) -> None:
+    for found in results(tmp_path, list(NIGHTLY)).values():
+        check(found)
+
+
+@pytest.mark.slow
+def test_every_family_of_networks_trains(tmp_path: Path) -> None:
+    for found in results(tmp_path, list(FAMILIES)).values():
+        check(found)
