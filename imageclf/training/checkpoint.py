@@ -5,7 +5,9 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -82,7 +84,10 @@ def held_checkpoints(folder: Path, ranks: Ranks = ALONE, origin: Origin = NOWHER
         folder.mkdir(parents=True, exist_ok=True)
         holder.write_text(f"{os.getpid()}")
         write_json(folder / ORIGIN, asdict(origin))
-        yield Checkpoints(folder, ranks, origin)
+        checkpoints = Checkpoints(folder, ranks, origin)
+        yield checkpoints
+        with suppress(OSError):  # one that could not be written is no loss any more
+            checkpoints.wait()
         shutil.rmtree(folder, ignore_errors=True)
         with suppress(OSError):  # Windows removes no file that is open; one that waits for it tries again
             file.unlink()
@@ -93,16 +98,38 @@ class Checkpoints:
 
     def __init__(self, folder: Path, ranks: Ranks = ALONE, origin: Origin = NOWHERE) -> None:
         self._folder, self._ranks, self._origin = folder, ranks, origin
+        self._thread, self._writing = ThreadPoolExecutor(1), Future[None]()
+        self._writing.set_result(None)
+        self.seconds = 0.0  # that the last one took
 
-    def save(self, checkpoint: Checkpoint) -> None:
-        """Add one and forget all but the newest two."""
+    def wait(self) -> None:
+        """Wait until the last one is on disk.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        self._writing.result()
+
+    def save(self, checkpoint: Checkpoint, *, wait: bool = True) -> None:
+        """Add one and forget all but the newest two; a thread writes it if the caller does not `wait`.
+
+        Raises:
+            OSError: it, or the one before, cannot be written.
+        """
         if not self._ranks.first:
             return
+        self.wait()
+        begun = time.monotonic()
         facts = json.dumps({"step": checkpoint.step, "facts": checkpoint.facts})
         content = save({name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}, {"facts": facts})
-        path = self._folder / f"step-{checkpoint.step:09d}.safetensors"
-        write_bytes(path, content + hashlib.sha256(content).digest())
+        self._writing = self._thread.submit(self._write, checkpoint.step, content, begun)
+        if wait:
+            self.wait()
+
+    def _write(self, step: int, content: bytes, begun: float) -> None:
+        write_bytes(self._folder / f"step-{step:09d}.safetensors", content + hashlib.sha256(content).digest())
         self.forget(all_but=KEPT)
+        self.seconds = time.monotonic() - begun
 
     def forget(self, *, all_but: int = 0) -> None:
         """Remove them, but for the newest ones."""

@@ -29,6 +29,7 @@ from imageclf.training.step import choose_loss
 from imageclf.training.workers import Asked, start_pool
 
 PICTURED = 4  # images whose feature maps are shown
+CHECKPOINTS_SHARE = 0.05  # of the time, at most
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ def fit(
     """Train the classifier in place, from the checkpoint `begun` if there is one; a row of scores for each epoch.
 
     It ends with the weights that `recipe.keep` and `recipe.ema` ask for, before the last epoch by `recipe.patience`.
-    A checkpoint is written every `checkpoint_every` seconds, and every `log_every` steps are logged.
+    A checkpoint is written every `checkpoint_every` seconds, or less often so that writing takes at most a twentieth of
+    the time. Every `log_every` steps are logged.
 
     Raises:
         Diverged: the loss is nan or infinite.
@@ -88,7 +90,8 @@ def fit(
             loss, unread = math.nan, 0  # images since the loss was last read
 
             def asks() -> Asked:
-                return Asked(wish.number, time.monotonic() - saved >= checkpoint_every)
+                interval = max(checkpoint_every, checkpoints.seconds / CHECKPOINTS_SHARE)
+                return Asked(wish.number, time.monotonic() - saved >= interval)
 
             while not run.is_over:
                 batch, rate = run.next_batch(), run.rate()
@@ -116,7 +119,7 @@ def fit(
                     log.insides(run.position.step, classifier, train.images[:PICTURED])
                 if asked.stop or asked.save:
                     log.flush()  # first: what is taken up again from there has been logged
-                    checkpoints.save(run.checkpoint())
+                    checkpoints.save(run.checkpoint(), wait=asked.stop > 0)
                     saved = time.monotonic()
                 if asked.stop:
                     raise Stopped(_farewell(asked.stop, run), asked.stop)

@@ -226,7 +226,9 @@ class Kept:
     def __init__(self) -> None:
         self.last: Checkpoint | None = None
 
-    def save(self, checkpoint: Checkpoint) -> None:
+    seconds = 0.0
+
+    def save(self, checkpoint: Checkpoint, *, wait: bool = True) -> None:
         self.last = checkpoint
 
 

@@ -1,7 +1,8 @@
 """The exported file answers elsewhere as here: `python -m tests.proof.runtimes`, or with names of runtimes.
 
 In a project whose export has run. Each runtime is installed by pip or npm into a temporary folder, and asked there
-about the test images. Node and OpenVINO run the lines of the model card, the server those of docs/export-and-use.md.
+about the test images. Node, also with what browsers use, and OpenVINO run the lines of the model card; the server runs
+those of docs/export-and-use.md.
 Prints a line for each, and exits with 1 if one gives an image another class than the trained model, or another
 probability by 0.001.
 """
@@ -99,16 +100,19 @@ def _by_python(folder: Path, lines: str, *packages: str) -> np.ndarray:
     return np.load(folder / "answers.npy")
 
 
-def _by_node(folder: Path) -> np.ndarray:
-    images = np.load(folder / "images.npy")
-    images.tofile(folder / "images.bin")
-    lines = _card_lines("onnxruntime-node").splitlines()
-    made, asked = "\n".join(lines[:2]), "\n".join(lines[2:])
-    (folder / "ask.js").write_text(NODE.format(made=made, asked=asked, bytes=images[0].nbytes))
-    # Without the package's own script, which fetches libraries for GPUs.
-    _run(folder, "npm", "install", "--silent", "--ignore-scripts", "onnxruntime-node@1.22.0")
-    _run(folder, "node", "ask.js")
-    return np.fromfile(folder / "answers.bin", np.float32).reshape(len(images), -1)
+def _by_javascript(package: str) -> Callable[[Path], np.ndarray]:
+    def answers(folder: Path) -> np.ndarray:
+        images = np.load(folder / "images.npy")
+        images.tofile(folder / "images.bin")
+        lines = _card_lines("onnxruntime-node").replace("onnxruntime-node", package.partition("@")[0]).splitlines()
+        made, asked = "\n".join(lines[:2]), "\n".join(lines[2:])
+        (folder / "ask.js").write_text(NODE.format(made=made, asked=asked, bytes=images[0].nbytes))
+        # Without the package's own script, which fetches libraries for GPUs.
+        _run(folder, "npm", "install", "--silent", "--ignore-scripts", package)
+        _run(folder, "node", "ask.js")
+        return np.fromfile(folder / "answers.bin", np.float32).reshape(len(images), -1)
+
+    return answers
 
 
 def _by_server(folder: Path) -> np.ndarray:
@@ -165,7 +169,8 @@ def _run(folder: Path, *command: str) -> None:
 RUNTIMES: dict[str, Callable[[Path], np.ndarray]] = {
     "onnxruntime 1.32, alone": _by_onnxruntime("onnxruntime==1.32.0"),
     "onnxruntime 1.16": _by_onnxruntime("onnxruntime==1.16.3", "numpy<2"),
-    "onnxruntime-node 1.22": _by_node,
+    "onnxruntime-node 1.22": _by_javascript("onnxruntime-node@1.22.0"),
+    "onnxruntime-web 1.30": _by_javascript("onnxruntime-web@1.30.0"),  # WebAssembly, as in a browser
     "OpenVINO 2026.4": _by_openvino,
     "FastAPI": _by_server,
 }

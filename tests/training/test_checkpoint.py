@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +18,7 @@ from torch import nn
 from imageclf.models.classifier import Classifier
 from imageclf.models.device import Compute
 from imageclf.runtime.errors import Busy, Stopped
-from imageclf.runtime.files import sha256_of_file
+from imageclf.runtime.files import sha256_of_file, write_bytes
 from imageclf.training import checkpoint
 from imageclf.training.checkpoint import Checkpoint, Checkpoints, Origin, fingerprint, held_checkpoints
 from imageclf.training.log import RunLog
@@ -47,8 +48,9 @@ def train(
     """Train, taking up what is in `folder`; checkpoints after every step, then `after_save` is called with it."""
 
     class Watched(Checkpoints):
-        def save(self, checkpoint: Checkpoint) -> None:
+        def save(self, checkpoint: Checkpoint, *, wait: bool = True) -> None:
             super().save(checkpoint)
+            self.seconds = 0.0  # so that the next step has one too
             after_save(checkpoint.step)
 
     classifier = small_classifier()
@@ -291,3 +293,48 @@ def test_a_checkpoint_of_another_processor_is_told_of_and_taken_if_asked(
         capsys.readouterr()
         assert checkpoints.newest(anywhere=True) is None
         assert not capsys.readouterr().out
+
+
+def test_a_checkpoint_that_a_thread_writes_is_of_the_moment_and_its_failure_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints, weights, going_on = Checkpoints(tmp_path), torch.zeros(3), threading.Event()
+
+    def slow(path: Path, content: bytes) -> None:
+        going_on.wait(10)
+        write_bytes(path, content)
+
+    monkeypatch.setattr(checkpoint, "write_bytes", slow)
+    checkpoints.save(Checkpoint(1, {"weights": weights}, {}), wait=False)
+    weights += 1
+    assert checkpoints.newest() is None
+    going_on.set()
+    checkpoints.wait()
+    found = checkpoints.newest()
+    assert found is not None and not found.tensors["weights"].any()
+    assert checkpoints.seconds > 0
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "write_bytes", full)
+    checkpoints.save(Checkpoint(2, {"weights": weights}, {}), wait=False)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoints.save(Checkpoint(3, {"weights": weights}, {}), wait=False)
+
+
+def test_writing_checkpoints_takes_at_most_a_twentieth_of_the_time(tmp_path: Path) -> None:
+    saved: list[int] = []
+
+    class Slow(Checkpoints):
+        def save(self, checkpoint: Checkpoint, *, wait: bool = True) -> None:
+            saved.append(checkpoint.step)
+
+    compute = Compute(torch.device("cpu"), "fp32", 1)
+    with RunLog(None, first_step=0) as log:
+        task = Task(small_classifier(), bright_or_dark(64), bright_or_dark(10), augmenting(0), compute)
+        settings: dict[str, Any] = {"begun": None, "checkpoint_every": 1e-9, "log": log, "log_every": 1}
+        checkpoints = Slow(tmp_path)
+        checkpoints.seconds = 1e9
+        fit(task, recipe(epochs=1), checkpoints=checkpoints, **settings)
+    assert not saved

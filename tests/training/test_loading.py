@@ -37,7 +37,9 @@ class Kept:
     def __init__(self) -> None:
         self.all: list[Checkpoint] = []
 
-    def save(self, checkpoint: Checkpoint) -> None:
+    seconds = 0.0
+
+    def save(self, checkpoint: Checkpoint, *, wait: bool = True) -> None:
         tensors = {name: tensor.clone() for name, tensor in checkpoint.tensors.items()}
         self.all.append(Checkpoint(checkpoint.step, tensors, checkpoint.facts))
 
