@@ -12,15 +12,16 @@ from torch import Tensor
 
 from imageclf.augment import transforms
 from imageclf.augment.mixing import WHOLE, Mixture
-from imageclf.augment.transforms import LUMA, AugmentParams, Draws, box_around
+from imageclf.augment.transforms import LUMA, NO_AUGMENTATION, AugmentParams, Draws, box_around
 from imageclf.models.classifier import scaled_size
 
+KNOWN = ("flip", "translate", "crop", "cutout", "color", "mixup", "cutmix")
 PLANNED = 5  # arrays that `drawn` gives
 
 
 def can_augment(params: AugmentParams) -> bool:
-    """Whether all that `params` ask for can be done on a device: Pillow, torchvision and noise belong to the host."""
-    return params.crop_scale == 1 and params.policy == "none" and not params.erasing
+    """Whether a device can do all that `params` ask for. It does not know Pillow, torchvision, noise and new params."""
+    return params.model_copy(update={name: getattr(NO_AUGMENTATION, name) for name in KNOWN}) == NO_AUGMENTATION
 
 
 def drawn(params: AugmentParams, draws: Draws, size: tuple[int, int]) -> list[np.ndarray]:

@@ -143,7 +143,6 @@ def policy(batch: np.ndarray, draws: Draws, params: AugmentParams) -> np.ndarray
 
 
 LUMA = (299, 587, 114)  # thousandths of red, green and blue in grey (ITU-R BT.601)
-CHUNK_PIXELS = 64 * 1024  # worked on at once: few enough for a core's cache
 
 
 @transform
@@ -154,11 +153,9 @@ def color(batch: np.ndarray, draws: Draws, params: AugmentParams) -> np.ndarray:
     """
     if not params.color:
         return batch
-    factors = color_factors(draws, params)
-    size = max(1, CHUNK_PIXELS // (batch.shape[1] * batch.shape[2]))
-    for begin in range(0, len(batch), size):
-        part = slice(begin, begin + size)
-        _mix_grey(batch[part], *(factor[:, None, None, None] for factor in factors[part].T))
+    from imageclf.augment.kernels import mix_grey  # here: importing numba takes half a second
+
+    mix_grey(batch, *np.ascontiguousarray(color_factors(draws, params).T))
     return batch
 
 
@@ -169,24 +166,6 @@ def color_factors(draws: Draws, params: AugmentParams) -> np.ndarray:
     )
     own, grey = bright * contrast * colorful, bright * contrast * (1 - colorful)
     return np.stack([own, grey, bright * (1 - contrast)], axis=1)
-
-
-def _mix_grey(images: np.ndarray, own: np.ndarray, grey: np.ndarray, level: np.ndarray) -> None:
-    """Set each image to own * itself + grey * its grey pixels + level * their mean; factors (n, 1, 1, 1)."""
-    greys = _luma(images)  # whole thousandths, so that no order of adding changes the mean
-    mean = greys.sum((1, 2, 3), dtype=np.int64, keepdims=True) / greys[0].size
-    changed = images * own.astype(np.float32)
-    changed += greys * (grey / 1000).astype(np.float32)
-    changed += (mean * level / 1000).astype(np.float32)
-    images[:] = np.rint(changed, out=changed).clip(0, 255)
-
-
-def _luma(images: np.ndarray) -> np.ndarray:
-    """Grey (n, H, W, 1) in thousandths, int32."""
-    if images.shape[3] != len(LUMA):
-        return 1000 * images[..., :1].astype(np.int32)
-    red, green, blue = (weight * images[..., [channel]].astype(np.int32) for channel, weight in enumerate(LUMA))
-    return red + green + blue
 
 
 @transform
@@ -215,8 +194,9 @@ def _shift(batch: np.ndarray, draws: Draws, most: int, border: str, y: int, x: i
 def flip(batch: np.ndarray, draws: Draws, params: AugmentParams) -> np.ndarray:
     """Mirror images: by a coin each time, or by a coin once that is turned over every epoch (arXiv:2404.00498)."""
     if params.flip != "none":
-        chosen = mirrored(draws, params)
-        batch[chosen] = batch[chosen, :, ::-1]
+        from imageclf.augment.kernels import mirror  # here: importing numba takes half a second
+
+        mirror(batch, mirrored(draws, params))
     return batch
 
 

@@ -5,7 +5,7 @@ batches, and each goes up in one piece. Images that fit stay on it: then only ra
 """
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ from imageclf.models.classifier import scaled
 from imageclf.models.device import Compute
 from imageclf.runtime.errors import MachineError
 from imageclf.runtime.platform import end_with_parent, keep_freed_memory
+from imageclf.training.shared import check_shared_memory
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ class Loader:
         if preparation.resident:
             self._images = torch.from_numpy(np.array(preparation.split.images)).to(compute.device)
         # Either begins with the first batch that is expected.
-        self._ahead: Ahead = Processes(preparation, compute.loaders) if compute.loaders else Thread(preparation)
+        self._ahead: Ahead = Processes(preparation, compute) if compute.loaders else Thread(preparation)
         self._step, self._sent = -1, dict[int, list[Tensor]]()  # the batch that is on the device, by shard
 
     def expect(self, batch: Batch) -> None:
@@ -128,11 +129,15 @@ class Loader:
             arrays = self._preparation.of_shard(batch, shard, positions)
             return self._preparation.finished([torch.from_numpy(array) for array in arrays], batch, self._images)
         if self._step != batch.step:
-            piece, plan = self._ahead.packed(batch)
-            piece = piece.pin_memory() if self._compute.pinned else piece
-            sent = piece.to(self._compute.device, non_blocking=self._compute.pinned)
+            sent, plan = self._ahead.packed(batch, self._send)
             self._step, self._sent = batch.step, {shard: _unpacked(sent, places) for shard, places in plan.items()}
         return self._preparation.finished(self._sent[shard], batch, self._images)
+
+    def _send(self, piece: Tensor) -> Tensor:
+        """A copy on the device; `piece` is not needed any more."""
+        if self._compute.pinned:
+            return piece.pin_memory().to(self._compute.device, non_blocking=True)
+        return piece.to(self._compute.device, copy=True)
 
     def close(self) -> None:
         """End the processes, if there are any."""
@@ -154,6 +159,9 @@ class Place:
 
 Plan = dict[int, list[Place]]  # by shard
 EDGE = 64  # bytes; an array begins at a multiple of it
+
+
+Send = Callable[[Tensor], Tensor]
 
 
 def plan_of(arrays: dict[int, list[np.ndarray]]) -> tuple[Plan, int]:
@@ -192,10 +200,11 @@ class Thread:
     def expect(self, batch: Batch) -> None:
         self._expected[batch.step] = self._thread.submit(self._packed, batch)
 
-    def packed(self, batch: Batch) -> tuple[Tensor, Plan]:
-        """A batch in one piece of memory."""
+    def packed(self, batch: Batch, send: Send) -> tuple[Tensor, Plan]:
+        """A batch in one piece of memory, sent."""
         expected = self._expected.pop(batch.step, None)
-        return expected.result() if expected else self._packed(batch)
+        piece, plan = expected.result() if expected else self._packed(batch)
+        return send(piece), plan
 
     def _packed(self, batch: Batch) -> tuple[Tensor, Plan]:
         arrays = self._preparation.of_block(batch)
@@ -209,50 +218,71 @@ class Thread:
 
 
 class Processes:
-    """Prepares batches in processes of their own, each batch in one of them."""
+    """Prepares batches in processes of their own, each batch by one of them in a piece of shared memory."""
 
-    def __init__(self, preparation: Preparation, count: int) -> None:
-        self._preparation = preparation
-        # Not a fork: this process may have a GPU's context, and has threads.
-        context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(count, context, initializer=_begin, initargs=(preparation,))
-        self._expected: dict[int, Future[tuple[Tensor, Plan]]] = {}
+    def __init__(self, preparation: Preparation, compute: Compute) -> None:
+        self._preparation, self._count = preparation, compute.loaders
+        self._pieces, self._free = list[Tensor](), list(range(compute.prefetch + 1))
+        self._expected: dict[int, tuple[int, Future[Plan]]] = {}  # by step: a piece, and what lies where in it
+        self._pool: ProcessPoolExecutor | None = None
 
     def expect(self, batch: Batch) -> None:
-        self._expected[batch.step] = self._pool.submit(_prepare, batch)
+        """Raises MachineError: there is too little shared memory."""
+        piece = self._free.pop()
+        self._expected[batch.step] = piece, (self._pool or self._start(batch)).submit(_prepare, batch, piece)
 
-    def packed(self, batch: Batch) -> tuple[Tensor, Plan]:
-        """A batch in one piece of shared memory.
+    def _start(self, largest: Batch) -> ProcessPoolExecutor:
+        image = self._preparation.split.images[:1].nbytes + EDGE  # with its numbers
+        size = len(largest.indices) * image + len(self._preparation.block) * 8 * EDGE
+        count = len(self._free) + 1  # with the first batch's
+        check_shared_memory(count * size, "set runtime.loaders to 0")
+        self._pieces = [torch.zeros(size, dtype=torch.uint8).share_memory_() for _ in range(count)]
+        # Not a fork: this process may have a GPU's context, and has threads.
+        context = multiprocessing.get_context("spawn")
+        arguments = (self._preparation, self._pieces)
+        self._pool = ProcessPoolExecutor(self._count, context, initializer=_begin, initargs=arguments)
+        return self._pool
+
+    def packed(self, batch: Batch, send: Send) -> tuple[Tensor, Plan]:
+        """A batch, sent.
 
         Raises:
             MachineError: a process has gone.
         """
         if batch.step not in self._expected:
             self.expect(batch)
+        piece, future = self._expected.pop(batch.step)
         try:
-            return self._expected.pop(batch.step).result()
+            plan = future.result()
         except BrokenProcessPool:
             raise MachineError(
                 f"train: a loader process was killed before step {batch.step + 1}; if memory was short, lower "
                 "runtime.loaders or train.batch_size; dvc repro goes on from the last checkpoint"
             ) from None
+        sent = send(self._pieces[piece][: max(place.end for places in plan.values() for place in places)])
+        self._free.append(piece)
+        return sent, plan
 
     def close(self) -> None:
-        self._pool.shutdown(cancel_futures=True)
+        if self._pool:
+            self._pool.shutdown(cancel_futures=True)
 
 
 Ahead = Thread | Processes
-_MINE: list[Thread] = []  # of a loader process
+_MINE: list[tuple[Preparation, list[Tensor]]] = []  # of a loader process
 
 
-def _begin(preparation: Preparation) -> None:
+def _begin(preparation: Preparation, pieces: list[Tensor]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends the others
     end_with_parent()
     torch.set_num_threads(1)
     keep_freed_memory()
-    _MINE.append(Thread(preparation))
+    _MINE.append((preparation, pieces))
 
 
-def _prepare(batch: Batch) -> tuple[Tensor, Plan]:
-    piece, plan = _MINE[0].packed(batch)
-    return piece.share_memory_(), plan
+def _prepare(batch: Batch, piece: int) -> Plan:
+    ((preparation, pieces),) = _MINE
+    arrays = preparation.of_block(batch)
+    plan, _ = plan_of(arrays)
+    _pack(arrays, plan, pieces[piece])
+    return plan

@@ -170,7 +170,7 @@ def make_board(
     """
     size, width = flat_size(network.trainable), flat_size(network.statistics)
     if workers > 1:
-        _check_shared_memory(4 * ((1 + workers) * size + (1 + shards) * width + images))
+        check_shared_memory(4 * ((1 + workers) * size + (1 + shards) * width + images), "set runtime.workers to 1")
 
     def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         tensor = torch.zeros(*shape, device=device, dtype=dtype)
@@ -195,11 +195,17 @@ def make_board(
     return board
 
 
-def _check_shared_memory(needed: int) -> None:
-    # Written past its end, shared memory kills the process without a word; containers often have 64 MB.
+def check_shared_memory(needed: int, remedy: str) -> None:
+    """Refuse to share more memory than there is.
+
+    Written past its end, shared memory kills the process without a word; containers often have 64 MB.
+
+    Raises:
+        MachineError: there is less than `needed` bytes.
+    """
     free = free_shared_memory()
     if free is not None and needed > free:
         raise MachineError(
             f"train: its processes share {needed / 1e6:,.0f} MB and {SHARED_MEMORY} has {free / 1e6:,.0f} MB free; "
-            "set runtime.workers to 1, or give it more (docker run --shm-size)"
+            f"{remedy}, or give it more (docker run --shm-size)"
         )

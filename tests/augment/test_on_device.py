@@ -70,3 +70,9 @@ def test_weights_too_fine_for_float32_are_float64() -> None:
 def test_what_belongs_to_the_host_is_known(changes: dict[str, Any]) -> None:
     assert on_device.can_augment(NO_AUGMENTATION.model_copy(update=ALL))
     assert not on_device.can_augment(NO_AUGMENTATION.model_copy(update=changes))
+
+
+def test_a_param_that_it_does_not_know_is_left_to_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_device, "KNOWN", [name for name in on_device.KNOWN if name != "color"])
+    assert on_device.can_augment(NO_AUGMENTATION.model_copy(update={"flip": "random"}))
+    assert not on_device.can_augment(NO_AUGMENTATION.model_copy(update={"color": 0.4}))

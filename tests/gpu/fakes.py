@@ -159,16 +159,19 @@ def install() -> None:
 
         return asked
 
-    def ones(self: FakeTensor) -> np.ndarray:
-        assert self.device.type == "cpu", f"numpy() of a tensor on {self.device} in {_place()}"
-        kind = "float32" if self.dtype == torch.bfloat16 else str(self.dtype).removeprefix("torch.")
-        return np.ones(tuple(self.shape), kind)
+    def ones(tensor: FakeTensor) -> np.ndarray:
+        kind = "float32" if tensor.dtype == torch.bfloat16 else str(tensor.dtype).removeprefix("torch.")
+        return np.ones(tuple(tensor.shape), kind)
+
+    def on_the_host(tensor: FakeTensor) -> np.ndarray:
+        assert tensor.device.type == "cpu", f"numpy() of a tensor on {tensor.device} in {_place()}"
+        return ones(tensor)
 
     fakes: Any = FakeTensor
-    fakes.item, fakes.__float__ = answer(lambda tensor: 1.0), answer(lambda tensor: 1.0)
+    fakes.item, fakes.__float__ = answer(lambda tensor: ones(tensor).item()), answer(lambda tensor: 1.0)
     fakes.__bool__, fakes.__int__ = answer(lambda tensor: True), answer(lambda tensor: 1)
-    fakes.tolist = answer(lambda tensor: np.ones(tuple(tensor.shape)).tolist())
-    fakes.numpy = lambda self, *_, **__: ones(self)
+    fakes.tolist = answer(lambda tensor: ones(tensor).tolist())
+    fakes.numpy = lambda self, *_, **__: on_the_host(self)
     fakes.data_ptr = lambda self: self.storage_offset() * self.element_size()
     fakes.constant = property(lambda self: None, lambda self, value: None)
 

@@ -107,10 +107,11 @@ def test_loader_processes_change_no_byte_and_a_run_goes_on_with_or_without_them(
 
 
 def test_a_killed_loader_process_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    def kill(self: loading.Processes, batch: Batch) -> Any:
+    def kill(self: loading.Processes, batch: Batch, send: loading.Send) -> Any:
+        assert self._pool is not None
         for process in self._pool._processes.values():
             process.kill()
-        return packed(self, batch)
+        return packed(self, batch, send)
 
     packed = loading.Processes.packed
     monkeypatch.setattr(loading.Processes, "packed", kill)
@@ -142,6 +143,12 @@ def test_pinned_memory_changes_no_byte(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not pinned
     assert trained(packed=True, pinned=True) == plain
     assert len(pinned) == STEPS  # a batch goes up in one piece
+
+
+def test_too_little_shared_memory_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imageclf.training.shared.free_shared_memory", lambda: 1000)
+    with pytest.raises(MachineError, match=r"share 0 MB and .* set runtime\.loaders to 0, or give it more"):
+        trained(packed=True, prefetch=2, loaders=1)
 
 
 def test_a_packed_array_begins_at_a_whole_cache_line() -> None:
