@@ -6,7 +6,7 @@ LOCKING := --universal --generate-hashes --python-version 3.11 --no-annotate --n
 # Stages call `python`: it is the one of this folder's environment, activated or not.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: all test lint lock litert prove prove-quick bench clean help
+.PHONY: all test lint lock litert prove prove-quick gpu-check bench clean help
 
 all: .venv/installed  ## set up, run the pipeline, print what came out (the default)
 	@python -m tools.params
@@ -25,6 +25,9 @@ prove: .venv/installed-dev  ## kill, crash, move and corrupt it all, and compare
 prove-quick: .venv/installed-dev  ## the same in some minutes, after the slow tests
 	@$(PYTEST) -m slow
 	@python -m tests.proof --quick
+
+gpu-check: .venv/installed-dev  ## on a machine with an NVIDIA GPU: that it keeps the promises, and how fast; 10 minutes
+	@python -m tests.proof.gpu
 
 bench: .venv/installed-dev  ## ours and the alternatives taking turns, under 10 minutes if nothing else runs; prints tables
 	@dvc repro prepare
