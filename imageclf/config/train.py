@@ -34,7 +34,7 @@ class TrainParams(Section):
     hard_fraction: Literal["auto"] | Annotated[float, Field(gt=0, le=1)]
     hard_after: Positive
     drop_last: bool
-    precision: Literal["auto", "fp32", "bf16"]
+    precision: Literal["auto", "fp32", "bf16", "fp16"]
     loss: Literal["cross_entropy", "mse", "l1"]
     label_smoothing: Literal["auto"] | Annotated[float, Field(ge=0, lt=1)]
     class_weights: Literal["none", "balanced"]

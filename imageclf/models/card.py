@@ -32,7 +32,7 @@ class Card:
     data_sha256: dict[str, str]  # of each prepared array
     made_from: dict[str, str]  # sha256 of the initial weights and of the user's module, if any
     params: dict[str, Any]  # sections of params.yaml that affect it
-    precision: str  # of the training: fp32 or bf16
+    precision: str  # of the training: fp32, bf16 or fp16
     made_with: dict[str, str]  # versions and instruction set, which may change the bytes
     auto: dict[str, Any] = field(default_factory=dict)  # what was chosen where params say auto
     window: list[int] | None = None  # values of 16-bit grey pictures that become black and white; None: 0 and 65535

@@ -16,7 +16,9 @@ from imageclf.runtime.platform import available_cores, keep_freed_memory
 # torch chooses its kernels by these flags (aten/src/ATen/native/DispatchStub.cpp), and oneDNN those for bf16.
 SETS = {"AVX512": {"avx512vl", "avx512bw", "avx512dq", "fma"}, "AVX2": {"avx2", "fma"}}
 MOST_LOADERS = 16  # processes that auto starts to feed an accelerator
-BF16_GPU = (8, 0)  # compute capability from which an NVIDIA GPU multiplies bf16 (Ampere)
+# Compute capabilities from which an NVIDIA GPU multiplies them: Ampere, and Volta before it.
+BF16_GPU, FP16_GPU = (8, 0), (7, 0)
+HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 BF16_UNITS = {"AMX": {"amx_bf16", "amx_tile"}, "BF16": {"avx512_bf16"}}
 
 
@@ -132,7 +134,7 @@ def make_deterministic() -> None:
 
 @dataclass(frozen=True)
 class Compute:
-    """A device, a precision (fp32 or bf16), the number of processes, and how images reach an accelerator."""
+    """A device, a precision (fp32, bf16 or fp16), the number of processes, and how images reach an accelerator."""
 
     device: torch.device
     precision: str
@@ -144,10 +146,10 @@ class Compute:
     resident: bool = False  # the training images stay on the device, and are augmented there
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Autocast convolutions and matrix products to bf16 if that is the precision; weights stay fp32."""
+        """Autocast convolutions and matrix products to bf16 or fp16 if that is the precision; weights stay fp32."""
         if self.precision == "fp32":
             return nullcontext()
-        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return torch.autocast(self.device.type, dtype=HALVES[self.precision])
 
 
 def choose_compute(
@@ -174,21 +176,30 @@ def choose_compute(
     make_deterministic()
     keep_freed_memory()
     if precision == "auto":
-        precision = "bf16" if _has_bf16(chosen) else "fp32"
+        precision = _best_precision(chosen)
     workers = _choose_workers(chosen, workers, shards, local_count)
     if chosen.type == "cpu":
         return Compute(chosen, precision, workers)  # all cores train: nothing is made ahead
     if loaders == "auto":
         loaders = 0 if resident or not prefetch else min(MOST_LOADERS, max(1, available_cores() // local_count - 1))
-    pinned = pin_memory and chosen.type == "cuda"
     assert isinstance(loaders, int)
-    return Compute(chosen, precision, workers, True, max(prefetch, 2 * loaders), loaders, pinned, resident)
+    return Compute(
+        chosen,
+        precision,
+        workers,
+        packed=True,
+        prefetch=max(prefetch, 2 * loaders),
+        loaders=loaders,
+        pinned=pin_memory and chosen.type == "cuda",
+        resident=resident,
+    )
 
 
-def _has_bf16(device: torch.device) -> bool:
+def _best_precision(device: torch.device) -> str:
     if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= BF16_GPU
-    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+        capability = torch.cuda.get_device_capability(device)
+        return "bf16" if capability >= BF16_GPU else "fp16" if capability >= FP16_GPU else "fp32"
+    return "bf16" if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported() else "fp32"
 
 
 def _choose_workers(device: torch.device, asked: int | str, shards: int, local_count: int) -> int:

@@ -149,19 +149,22 @@ class Checkpoints:
             return own
         for path in sorted(self._folder.parent.glob(f"*/{ORIGIN}")):
             try:
-                origin, content = Origin(**json.loads(path.read_text())), _newest(path.parent)
+                origin = Origin(**json.loads(path.read_text()))
+                same = bool(origin.run) and origin.run == self._origin.run
+                content = _newest(path.parent) if same else b""
             except OSError:  # a run that has ended meanwhile
                 continue
-            if content and origin.run and origin.run == self._origin.run:
-                where = f"train: {origin.processor} left a checkpoint of this run after step {_read(content).step:,}; "
-                if anywhere:
-                    print(f"{where}this run goes on from it", flush=True)
-                    return content
-                print(
-                    f"{where}this is {self._origin.processor}, so the run begins again "
-                    "(runtime.resume_anywhere: true goes on, to a result that neither makes alone)",
-                    flush=True,
-                )
+            if not content:
+                continue
+            where = f"train: {origin.processor} left a checkpoint of this run after step {_read(content).step:,}; "
+            if anywhere:
+                print(f"{where}this run goes on from it", flush=True)
+                return content
+            print(
+                f"{where}this is {self._origin.processor}, so the run begins again "
+                "(runtime.resume_anywhere: true goes on, to a result that neither makes alone)",
+                flush=True,
+            )
         return b""
 
 

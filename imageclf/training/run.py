@@ -16,7 +16,7 @@ from imageclf.training.schedule import epoch_order, hardest, plan_course, rate_f
 from imageclf.training.shared import Network
 from imageclf.training.workers import WorkerPool
 
-LOSSES, ORDER = "losses", "order"  # their names in a checkpoint
+LOSSES, ORDER, SCALING = "losses", "order", "scaling"  # their names in a checkpoint
 
 
 @dataclass
@@ -149,6 +149,8 @@ class Run:
         tensors = self._network.tensors() | self._pool.memory() | self.outcome.tensors()
         if min(self._course.images) < len(self._labels):
             tensors |= {LOSSES: self._pool.losses, ORDER: torch.from_numpy(self._order)}
+        if self._pool.scaling is not None:
+            tensors |= {SCALING: self._pool.scaling}
         return Checkpoint(self.position.step, tensors, asdict(self.position))
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -157,6 +159,8 @@ class Run:
         self._pool.begin_epoch(self.position.loss_sum, self.position.correct)
         self._read = self.position.step
         self.outcome.restore(checkpoint.tensors)
+        if self._pool.scaling is not None and SCALING in checkpoint.tensors:
+            self._pool.scaling.copy_(checkpoint.tensors[SCALING])
         if LOSSES in checkpoint.tensors:
             self._pool.losses.copy_(checkpoint.tensors[LOSSES])
             # Chosen by the losses at the epoch's begin, which are no more.

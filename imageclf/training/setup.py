@@ -57,6 +57,7 @@ class Setup:
     compute: Compute
     ranks: Ranks
     card: Card
+    advice: str = ""  # about memory, if there may be too little
 
     def opening(self) -> list[str]:
         """What is trained, on what and how, and what auto chose."""
@@ -70,7 +71,7 @@ class Setup:
         line += f"{self.ranks.count} processes, each with " if self.ranks.count > 1 else ""
         line += f"{compute.workers} worker{'s' if compute.workers > 1 else ''}"
         chosen = words_of(self.card.auto["train"])
-        return [line, *([f"auto: {chosen}"] if chosen else [])]
+        return [line, *([f"auto: {chosen}"] if chosen else []), *([self.advice] if self.advice else [])]
 
 
 def set_up(params: TrainParams, runtime: RuntimeParams, downloads: Path, ranks: Ranks = ALONE) -> Setup:
@@ -84,13 +85,14 @@ def set_up(params: TrainParams, runtime: RuntimeParams, downloads: Path, ranks: 
     dataset, train, val = read_dataset(), read_split("train"), read_split("val")
     beginning = choose_beginning(params, dataset, downloads)
     device = choose_device(runtime.device, local_rank=ranks.local_rank, local_count=ranks.local_count)
+    accelerator = None if device.type == "cpu" else _accelerator(device, params, dataset, beginning)
     recipe = resolve(
         params,
         images=len(train),
         size=beginning.sees.size,
         begun=beginning.weights is not None,
         fresh_head=beginning.fresh_head,
-        accelerator=None if device.type == "cpu" else _accelerator(device, params, dataset, beginning),
+        accelerator=accelerator,
     )
     course = plan_course(len(train), recipe)
     check_counts(recipe, course, len(train), len(val))
@@ -108,7 +110,8 @@ def set_up(params: TrainParams, runtime: RuntimeParams, downloads: Path, ranks: 
         local_count=ranks.local_count,
     )
     card = _card(params, recipe, dataset, beginning, compute)
-    return Setup(dataset, train, val, beginning, recipe, course, compute, ranks, card)
+    advice = memory_advice(recipe, accelerator) if accelerator else ""
+    return Setup(dataset, train, val, beginning, recipe, course, compute, ranks, card, advice)
 
 
 def _accelerator(device: torch.device, params: TrainParams, dataset: Dataset, beginning: Beginning) -> Accelerator:
@@ -121,6 +124,19 @@ def _accelerator(device: torch.device, params: TrainParams, dataset: Dataset, be
     found = largest_shard(memory_of(device), parameters=parameters, per_image=per_image, sizes=sizes)
     return Accelerator(
         found if per_image else SMALLEST_SHARD, torch.cuda.device_count() if device.type == "cuda" else 1
+    )
+
+
+def memory_advice(recipe: Recipe, accelerator: Accelerator) -> str:
+    """A sentence where a shard has more images than the memory is estimated to hold, else nothing."""
+    most, shards = accelerator.largest_shard, recipe.shards
+    while recipe.batch_size > shards * most and shards < recipe.batch_size:
+        shards *= 2
+    if shards == recipe.shards:
+        return ""
+    return (
+        f"shards of {recipe.batch_size // recipe.shards} images may not fit the GPU's memory, which is estimated to "
+        f"hold {most}; if it is full, set train.shards to {shards}"
     )
 
 

@@ -85,6 +85,7 @@ def _ids(module: nn.Module) -> set[int]:
     return {id(parameter) for parameter in module.parameters()}
 
 
+FIRST_SCALE = 2.0**16  # of losses in fp16
 ALIGNMENT = 16  # elements; a tensor begins at a multiple of a cache line
 
 
@@ -139,8 +140,9 @@ class Board:
     counters: Tensor  # (C,) int64, likewise
     gradients: Tensor  # (K, P) the sum over each worker's shards; after an update, in [0], over the whole batch
     shard_statistics: Tensor  # (S, B) as each shard leaves them
-    shard_scores: Tensor  # (S, 2) sum of losses, number of correct answers
+    shard_scores: Tensor  # (S, 2) sum of losses, number of correct answers; with `scaling` (S, 3), 1 if all is finite
     losses: Tensor  # (N,) of each image when it was last trained on; infinite before
+    scaling: Tensor | None = None  # (2,) what losses are multiplied by before the backward pass, for how many steps
     rank: int = 0
     ranks: int = 1
 
@@ -161,9 +163,19 @@ class Board:
 
 
 def make_board(
-    network: Network, *, images: int, shards: int, workers: int, device: torch.device, rank: int = 0, ranks: int = 1
+    network: Network,
+    *,
+    images: int,
+    shards: int,
+    workers: int,
+    device: torch.device,
+    scales: bool = False,
+    rank: int = 0,
+    ranks: int = 1,
 ) -> Board:
     """Move the trainable parameters onto a board, which several workers share; `images` is the training split's size.
+
+    `scales`: losses are scaled.
 
     Raises:
         MachineError: there is too little shared memory for it.
@@ -182,12 +194,15 @@ def make_board(
         zeros(flat_size(network.counters), dtype=torch.int64),
         zeros(workers, size),
         zeros(shards, width),
-        zeros(shards, 2),
+        zeros(shards, 3 if scales else 2),
         zeros(images),
+        zeros(2) if scales else None,
         rank=rank,
         ranks=ranks,
     )
     board.losses.fill_(float("inf"))
+    if board.scaling is not None:
+        board.scaling[0] = FIRST_SCALE
     move_into(board.parameters, network.trainable)
     for flat, tensors in ((board.statistics, network.statistics), (board.counters, network.counters)):
         for view, tensor in zip(views(flat, tensors), tensors, strict=True):

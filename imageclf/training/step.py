@@ -82,6 +82,7 @@ class ShardWorker:
         self.statistics.copy_(self._board.statistics)
         if len(positions) == 0:  # the last batch of an epoch can have fewer images than shards
             self._board.shard_scores[shard] = 0
+            self._board.shard_scores[shard, 2:] = 1
             self._board.shard_statistics[shard] = self.statistics
             return
         self.counters.copy_(self._board.counters)
@@ -95,9 +96,12 @@ class ShardWorker:
         self._board.losses[loaded.indices] = losses.detach()
         if weights is not None:
             losses = losses * weights
-        (losses.sum() / len(batch.indices)).backward()
-        correct = (logits.detach().argmax(1) == answers).sum()
-        self._board.shard_scores[shard] = torch.stack([losses.detach().sum(), correct.float()])
+        loss, scaling = losses.sum() / len(batch.indices), self._board.scaling
+        (loss if scaling is None else loss * scaling[0]).backward()
+        scores = [losses.detach().sum(), (logits.detach().argmax(1) == answers).sum().float()]
+        if scaling is not None:
+            scores.append(torch.isfinite(self.gradient).all().float())
+        self._board.shard_scores[shard] = torch.stack(scores)
         self._board.shard_statistics[shard] = self.statistics
 
     def _targets(self, loaded: Loaded, classes: int) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import imageclf
 from imageclf.models.card import Card
 from imageclf.models.classifier import Classifier, build_classifier, load_classifier, save_classifier
+from imageclf.models.device import HALVES
 from imageclf.models.own import is_own_module, told
 from imageclf.models.zoo import TIMM
 from imageclf.runtime.errors import ParamsError
@@ -119,7 +120,8 @@ def _train(classifier: Classifier, images: Tensor, card: Card) -> None:
     """Forward and backward, in the run's precision."""
     remedy = "fix it" if card.precision == "fp32" else "set train.precision to fp32, or fix it"
     with told(card.model, f"be trained in {card.precision}", remedy):
-        with torch.autocast("cpu", torch.bfloat16, enabled=card.precision == "bf16"):
+        half = HALVES.get(card.precision)
+        with torch.autocast("cpu", half, enabled=half is not None):
             logits = classifier.train()(images)
         wanted = (len(images), len(card.classes))
         if not isinstance(logits, Tensor) or logits.shape != wanted:

@@ -106,6 +106,24 @@ def clip_factor(squares: Iterable[float], clip_norm: float) -> float:
     return min(1.0, clip_norm / norm) if norm else 1.0
 
 
+GROWTH = 2000  # finite steps after which the loss scale doubles
+LARGEST_SCALE = 2.0**24
+
+
+@torch.no_grad()
+def unscale(gradient: Tensor, scaling: Tensor, *, finite: Tensor) -> None:
+    """Divide a scaled gradient (P,) by the loss scale, and choose the next one; the host does not wait for it.
+
+    A gradient that is not `finite`, bool (), becomes 0, and the scale is halved (arXiv:1710.03740).
+    """
+    gradient.div_(scaling[0]).masked_fill_(~finite, 0)
+    steps = scaling[1] + 1
+    grows = steps >= GROWTH
+    factor = torch.where(finite, torch.where(grows, 2.0, 1.0), 0.5)
+    scaling[0] = (scaling[0] * factor).clamp(1, LARGEST_SCALE)
+    scaling[1] = torch.where(finite & ~grows, steps, 0)
+
+
 def make_optimizers(
     name: str, parameters: Sequence[Tensor], rates: Sequence[float], *, hyper: Hyperparameters
 ) -> list[Optimizer]:

@@ -25,7 +25,7 @@ from imageclf.training.optimizers import Hyperparameters
 from imageclf.training.ranks import ALONE, Ranks
 from imageclf.training.shared import Board, Network, flat_size, make_board, owned_by
 from imageclf.training.step import ShardWorker, choose_loss
-from imageclf.training.update import Step, Updater, clip_factor, make_optimizers
+from imageclf.training.update import Step, Updater, clip_factor, make_optimizers, unscale
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,7 @@ def start_pool(
         shards=recipe.shards,
         workers=compute.workers,
         device=compute.device,
+        scales=compute.precision == "fp16",
         rank=ranks.rank,
         ranks=ranks.count,
     )
@@ -187,6 +188,11 @@ class WorkerPool:
         """Of each training image when it was last trained on, (N,); infinite before."""
         return self._board.losses
 
+    @property
+    def scaling(self) -> Tensor | None:
+        """The loss scale in fp16, (2,)."""
+        return self._board.scaling
+
     def compute(self, batch: Batch, asks: Callable[[], Asked] = Asked) -> Asked:
         """Compute a batch's gradients and add up its scores; return what is asked for.
 
@@ -200,7 +206,7 @@ class WorkerPool:
         self._all("compute", batch)
         self._own.count()  # the first shard is this process's in the first rank, and it always has images
         asked = self._exchange(batch, asks())
-        self._sums += self._board.shard_scores.to(self._sums.device).double().sum(0)
+        self._sums += self._board.shard_scores[:, :2].to(self._sums.device).double().sum(0)
         return asked
 
     def scores(self) -> Scores:
@@ -221,10 +227,12 @@ class WorkerPool:
             RankLost: another rank has gone.
         """
         board, ranks = self._board, self._ranks
-        added = bool(clip_norm) or ranks.count > 1
+        added = bool(clip_norm) or ranks.count > 1 or board.scaling is not None
         if added:
             self._all("add_up", None)
             ranks.add_up(board.gradients[0], self._parts)
+        if board.scaling is not None:
+            unscale(board.gradients[0], board.scaling, finite=board.shard_scores[:, 2].amin() > 0)
         factor = clip_factor(self._squares(), clip_norm) if clip_norm else None  # in the tensors' order
         self._all("update", Step(rate, self._head_only, added, factor))
         ranks.share((board.parameters, self._parts))
@@ -254,7 +262,7 @@ class WorkerPool:
         asking[ranks.rank] = asking.new_tensor([asked.stop, asked.save])
         ranks.share(
             (board.shard_statistics.view(-1), [own * board.statistics.numel()] * ranks.count),
-            (board.shard_scores.view(-1), [own * 2] * ranks.count),
+            (board.shard_scores.view(-1), [own * board.shard_scores.shape[1]] * ranks.count),
             (losses, images),
             (asking.view(-1), [2] * ranks.count),
             (counters, [len(counters)] + [0] * (ranks.count - 1)),  # the first rank's: others can lack images

@@ -37,6 +37,7 @@ QUICK: dict[str, dict[str, Any]] = {
 NIGHTLY: dict[str, dict[str, Any]] = {
     "two GPUs": {"gpus": 2},
     "fp32": {"precision": "fp32"},
+    "fp16, resumed": {"precision": "fp16", "every": 1e-9, "resume": True},
     "notes_cnn": {"model": "notes_cnn"},
     "grey": {"model": "notes_cnn_relu", "channels": 1, "size": 28},
     "mse": {"loss": "mse", "label_smoothing": 0.0},

@@ -111,11 +111,12 @@ def test_a_driver_that_is_too_old_is_told_of(
     assert "no GPU is used: The driver is too old (found version 11040), for torch" in capsys.readouterr().out
 
 
-def test_bf16_is_asked_of_the_chosen_card(monkeypatch: pytest.MonkeyPatch) -> None:
-    pretend(monkeypatch, cuda=2)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0) if device.index else (7, 5))
-    assert choose_compute("cuda:1", "auto", 1, shards=2).precision == "bf16"
-    assert choose_compute("cuda:0", "auto", 1, shards=2).precision == "fp32"
+def test_the_precision_is_that_of_the_chosen_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, cuda=3)
+    capabilities = [(8, 0), (7, 5), (6, 1)]
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capabilities[device.index])
+    chosen = [choose_compute(f"cuda:{card}", "auto", 1, shards=2).precision for card in range(3)]
+    assert chosen == ["bf16", "fp16", "fp32"]
 
 
 @pytest.mark.parametrize(

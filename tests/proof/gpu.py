@@ -1,7 +1,7 @@
 """A GPU keeps the promises, and how fast it is: `make gpu-check`, or `python -m tests.proof.gpu` with names of checks.
 
-For a machine with an NVIDIA GPU, with made images, in temporary folders, under ten minutes. Prints a line for each check
-and exits with 1 if one failed; `--json FILE` writes them too. `--device cpu` tries the checks where there is no GPU.
+For a machine with an NVIDIA GPU, with made images, in temporary folders, under ten minutes. Prints a line for each
+check and exits with 1 if one failed; `--json FILE` writes them too. `--device cpu` tries the checks without a GPU.
 """
 
 import argparse

@@ -8,6 +8,7 @@ from imageclf.config.params import read_params
 from imageclf.config.train import TrainParams
 from imageclf.training.auto import Accelerator, Recipe, chosen_values, resolve, words_of
 from imageclf.training.optimizers import OPTIMIZERS, advice_on_rate
+from imageclf.training.setup import memory_advice
 from tests.imports import ROOT
 
 SHIPPED = read_params(ROOT / "params.yaml").train
@@ -88,3 +89,11 @@ def test_an_accelerator_has_the_fewest_shards_that_fit_and_one_for_each_gpu(
 ) -> None:
     recipe = resolve(SHIPPED, images=45_000, size=(32, 32), accelerator=Accelerator(largest, gpus))
     assert recipe.shards == shards
+
+
+def test_a_shard_that_may_not_fit_is_told_of_with_the_number_that_would() -> None:
+    recipe = resolve(SHIPPED.model_copy(update={"shards": 2}), images=45_000, size=(32, 32))
+    assert memory_advice(recipe, Accelerator(256)) == ""
+    assert "shards of 256 images may not fit" in memory_advice(recipe, Accelerator(100))
+    assert memory_advice(recipe, Accelerator(100)).endswith("set train.shards to 8")
+    assert memory_advice(recipe, Accelerator(1)).endswith("set train.shards to 512")

@@ -45,7 +45,12 @@ class Kept:
 
 
 def trained(
-    *, begun: Checkpoint | None = None, kept: Kept | None = None, changes: dict[str, Any] | None = None, **compute: Any
+    *,
+    begun: Checkpoint | None = None,
+    kept: Kept | None = None,
+    changes: dict[str, Any] | None = None,
+    precision: str = "fp32",
+    **compute: Any,
 ) -> tuple[Any, list[bytes]]:
     """History and weights of a run on a machine whose Compute is as given."""
     settings = ALL_THAT_LOADING_DOES | (changes or {})
@@ -55,7 +60,7 @@ def trained(
     torch.set_num_threads(1)
     layers = [nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)]
     classifier = Classifier(nn.Sequential(*layers), [0.5] * 3, [0.25] * 3)
-    task = Task(classifier, bright_or_dark(96), EMPTY, Augment(0, augment), Compute(CPU, "fp32", 1, **compute))
+    task = Task(classifier, bright_or_dark(96), EMPTY, Augment(0, augment), Compute(CPU, precision, 1, **compute))
     with RunLog(None, first_step=0) as log:
         history = fit(
             task,
