@@ -24,6 +24,7 @@ CASES: dict[str, dict[str, Any]] = {
     "adamw, frozen": {"optimizer": "adamw", "frozen": "backbone"},
     "adamw, last layer first": {"optimizer": "adamw", "head_steps": 2, "head_lr": 5.0},
     "bf16": {"precision": "bf16"},
+    "fp16": {"precision": "fp16"},
     "fewer images than shards": {"images": 6},
 }
 
