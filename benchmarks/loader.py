@@ -39,7 +39,7 @@ def main() -> None:
         rates: dict[str, list[float]] = {name: [] for name in turns}
         for number in range(asked.rounds):
             for name in turns if number % 2 == 0 else reversed(turns):
-                rates[name].append(_rate(turns[name]))
+                rates[name].append(rate(turns[name]))
                 print(f"{name:12} {rates[name][-1]:7,.0f} images/s", flush=True)
     ratios = [own / other for own, other in zip(*rates.values(), strict=True)]
     print(f"ours / torchvision: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
@@ -58,7 +58,7 @@ def _pictures(folder: Path, size: int) -> Split:
     return Split(np.load(folder / "images.npy", mmap_mode="r"), draws.integers(0, 10, IMAGES))
 
 
-def _rate(start: Callable[[], Iterator[int]]) -> float:
+def rate(start: Callable[[], Iterator[int]]) -> float:
     """Images a second, after a warm-up."""
     batches, images = start(), 0
     for _ in range(WARM_UP):
