@@ -74,7 +74,9 @@ def rate(start: Callable[[], Iterator[int]]) -> float:
 def ours(split: Split) -> Iterator[int]:
     """The sizes of batches that have arrived."""
     params = NO_AUGMENTATION.model_copy(update={"crop": SHIFT, "flip": "random", "color": COLOR})
-    preparation = Preparation(split, Augment(0, params), Mixing(0), range(1), 1, resizes=False, resident=False)
+    preparation = Preparation(
+        split, Augment(0, params), Mixing(0), range(1), 1, resizes=False, resident=False, batch_size=BATCH
+    )
     compute = Compute(torch.device("cpu"), "fp32", 1, packed=True, prefetch=2 * PROCESSES, loaders=PROCESSES)
     loader, order, positions = Loader(preparation, compute), np.random.default_rng(0), np.arange(BATCH)
     batches = [Batch(order.integers(0, IMAGES, BATCH), 0, step) for step in range(compute.prefetch)]

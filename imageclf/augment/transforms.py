@@ -155,6 +155,7 @@ def color(batch: np.ndarray, draws: Draws, params: AugmentParams) -> np.ndarray:
         return batch
     from imageclf.augment.kernels import mix_grey  # here: importing numba takes half a second
 
+    batch = np.ascontiguousarray(batch)
     mix_grey(batch, *np.ascontiguousarray(color_factors(draws, params).T))
     return batch
 

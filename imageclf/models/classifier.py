@@ -101,7 +101,11 @@ class Classifier(nn.Module):
             planes = planes.contiguous()
         if self.network_size is not None:
             # Not antialiased, so that ONNX and .pt2 agree.
-            planes = F.interpolate(planes, scaled_size(self.network_size, scale), mode="bilinear")
+            size = scaled_size(self.network_size, scale)
+            if planes.device.type == "cpu":
+                planes = F.interpolate(planes, size, mode="bilinear")
+            else:  # for its gradient, which is not needed, torch would take a slow form (torch/nn/functional.py)
+                planes = torch.ops.aten.upsample_bilinear2d(planes, size, False)
         return (planes - self.mean) / self.std
 
 

@@ -175,8 +175,10 @@ def choose_compute(
     chosen = device if isinstance(device, torch.device) else choose_device(device)
     make_deterministic()
     keep_freed_memory()
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)  # autocast and the optimisers ask the current one
     if precision == "auto":
-        precision = _best_precision(chosen)
+        precision = best_precision(chosen)
     workers = _choose_workers(chosen, workers, shards, local_count)
     if chosen.type == "cpu":
         return Compute(chosen, precision, workers)  # all cores train: nothing is made ahead
@@ -195,7 +197,8 @@ def choose_compute(
     )
 
 
-def _best_precision(device: torch.device) -> str:
+def best_precision(device: torch.device) -> str:
+    """What auto takes on a device: the half precision that it multiplies, if any."""
     if device.type == "cuda":
         capability = torch.cuda.get_device_capability(device)
         return "bf16" if capability >= BF16_GPU else "fp16" if capability >= FP16_GPU else "fp32"

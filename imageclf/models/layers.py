@@ -1,6 +1,6 @@
 """Layers with a fast form for bf16 training on a CPU; otherwise they are torch's own."""
 
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -73,17 +73,19 @@ def _adaptive_mean(x: Tensor, size: int | tuple[int | None, int | None] | None) 
         return x
     if (height, width) == (1, 1):
         return x.mean((2, 3), keepdim=True)
-    rows, columns = (_windows(*sides, x) for sides in ((x.shape[2], height), (x.shape[3], width)))
+    sides = (x.shape[2], height), (x.shape[3], width)
+    rows, columns = (_windows(*side, x.device, x.dtype) for side in sides)
     return rows @ x @ columns.T
 
 
-def _windows(before: int, after: int, like: Tensor) -> Tensor:
+@lru_cache  # a new one would have the host wait for the device
+def _windows(before: int, after: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """(after, before): the part of each value in each mean."""
     means = torch.zeros(after, before)
     for place in range(after):
         first, last = place * before // after, -(-(place + 1) * before // after)
         means[place, first:last] = 1 / (last - first)
-    return means.to(like)
+    return means.to(device, dtype)
 
 
 class _FastConv(torch.autograd.Function):

@@ -37,7 +37,10 @@ def ranks_to_start(params: TrainParams, runtime: RuntimeParams) -> int:
         return runtime.processes
     if runtime.device not in ("auto", "cuda") or torch.cuda.device_count() < 2:
         return 1
-    shards = set_up(params, runtime, project_root() / DOWNLOADS).recipe.shards
+    setup = set_up(params, runtime, project_root() / DOWNLOADS)
+    if setup.compute.device.type != "cuda":  # torch has no kernels for the GPUs here
+        return 1
+    shards = setup.recipe.shards
     return 2 ** (min(torch.cuda.device_count(), shards).bit_length() - 1)
 
 

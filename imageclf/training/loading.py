@@ -4,10 +4,13 @@ On a CPU a shard is prepared just before it is computed. For an accelerator a th
 batches, and each goes up in one piece. Images that fit stay on it: then only random draws go up.
 """
 
+import os
 import signal
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +25,7 @@ from imageclf.images.dataset import Split
 from imageclf.models.classifier import scaled
 from imageclf.models.device import Compute
 from imageclf.runtime.errors import MachineError
-from imageclf.runtime.platform import end_with_parent, keep_freed_memory
+from imageclf.runtime.platform import keep_freed_memory, release_signals, signals_held
 from imageclf.training.shared import check_shared_memory
 
 
@@ -66,6 +69,7 @@ class Preparation:
     shards: int  # among all of a batch
     resizes: bool  # here, not in the network
     resident: bool  # the images are on the device: only random draws are made
+    batch_size: int  # of the largest batch
 
     def of_shard(self, batch: Batch, shard: int, positions: np.ndarray) -> list[np.ndarray]:
         """Arrays that `finished` makes images of."""
@@ -120,8 +124,9 @@ class Loader:
         self._step, self._sent = -1, dict[int, list[Tensor]]()  # the batch that is on the device, by shard
 
     def expect(self, batch: Batch) -> None:
-        """Prepare this worker's shards of a batch that will be asked for later."""
-        self._ahead.expect(batch)
+        """Prepare this worker's shards of a batch that will be asked for later, unless none of them has images."""
+        if len(cut(batch, self._preparation.shards)[self._preparation.block.start]):  # nor have those after it
+            self._ahead.expect(batch)
 
     def shard(self, batch: Batch, shard: int, positions: np.ndarray) -> Loaded:
         """A shard that has images: those at `positions` (n,) in the batch."""
@@ -227,16 +232,16 @@ class Processes:
         self._pool: ProcessPoolExecutor | None = None
 
     def expect(self, batch: Batch) -> None:
-        """Raises MachineError: there is too little shared memory."""
+        """Raises MachineError: there is too little shared memory, or a process has gone."""
+        pool = self._pool or self._start()
         piece = self._free.pop()
-        self._expected[batch.step] = piece, (self._pool or self._start(batch)).submit(_prepare, batch, piece)
+        with signals_held(), _whole(batch):  # a process that starts here is not to be ended by Ctrl-C yet
+            self._expected[batch.step] = piece, pool.submit(_prepare, batch, piece)
 
-    def _start(self, largest: Batch) -> ProcessPoolExecutor:
-        image = self._preparation.split.images[:1].nbytes + EDGE  # with its numbers
-        size = len(largest.indices) * image + len(self._preparation.block) * 8 * EDGE
-        count = len(self._free) + 1  # with the first batch's
-        check_shared_memory(count * size, "set runtime.loaders to 0")
-        self._pieces = [torch.zeros(size, dtype=torch.uint8).share_memory_() for _ in range(count)]
+    def _start(self) -> ProcessPoolExecutor:
+        size = piece_size(self._preparation)
+        check_shared_memory(len(self._free) * size, "set runtime.loaders to 0")
+        self._pieces = [torch.zeros(size, dtype=torch.uint8).share_memory_() for _ in self._free]
         # Not a fork: this process may have a GPU's context, and has threads.
         context = multiprocessing.get_context("spawn")
         arguments = (self._preparation, self._pieces)
@@ -252,13 +257,8 @@ class Processes:
         if batch.step not in self._expected:
             self.expect(batch)
         piece, future = self._expected.pop(batch.step)
-        try:
+        with _whole(batch):
             plan = future.result()
-        except BrokenProcessPool:
-            raise MachineError(
-                f"train: a loader process was killed before step {batch.step + 1}; if memory was short, lower "
-                "runtime.loaders or train.batch_size; dvc repro goes on from the last checkpoint"
-            ) from None
         sent = send(self._pieces[piece][: max(place.end for places in plan.values() for place in places)])
         self._free.append(piece)
         return sent, plan
@@ -269,15 +269,46 @@ class Processes:
 
 
 Ahead = Thread | Processes
+
+
+def piece_size(preparation: Preparation) -> int:
+    """Bytes that a batch needs at most, with the numbers of its images."""
+    image = preparation.split.images[:1]
+    height, width = image.shape[1:3]
+    numbers = 16 * (height + width) + 4 * EDGE
+    return preparation.batch_size * (image.nbytes + numbers) + len(preparation.block) * 16 * EDGE
+
+
+@contextmanager
+def _whole(batch: Batch) -> Iterator[None]:
+    try:
+        yield
+    except BrokenProcessPool:
+        raise MachineError(
+            f"train: a loader process was killed before step {batch.step + 1}; if memory was short, lower "
+            "runtime.loaders or train.batch_size; dvc repro goes on from the last checkpoint"
+        ) from None
+
+
 _MINE: list[tuple[Preparation, list[Tensor]]] = []  # of a loader process
 
 
 def _begin(preparation: Preparation, pieces: list[Tensor]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends the others
-    end_with_parent()
+    for number in (signal.SIGINT, signal.SIGTERM):  # they can reach all; the parent ends the others
+        signal.signal(number, signal.SIG_IGN)
+    release_signals()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     keep_freed_memory()
     _MINE.append((preparation, pieces))
+
+
+def _end_with_parent() -> None:
+    """On every system: the queue that this process waits at does not end with the parent."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _prepare(batch: Batch, piece: int) -> Plan:

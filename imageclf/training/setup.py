@@ -1,7 +1,7 @@
 """What a run is set up from: the data read, the params resolved and checked, the classifier built."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +15,13 @@ from imageclf.config.train import TrainParams
 from imageclf.images.dataset import NOTHING_TO_RANK, RANKED, Dataset, Split, read_dataset, read_split
 from imageclf.models.card import Card
 from imageclf.models.classifier import Classifier, channels_last_on, scaled, scaled_size
-from imageclf.models.device import Compute, choose_compute, choose_device, instruction_set
+from imageclf.models.device import Compute, best_precision, choose_compute, choose_device, instruction_set
 from imageclf.models.layers import make_pooling_repeatable
 from imageclf.models.registry import build_network, check_takes, check_takes_one, check_weight
 from imageclf.models.spec import StartsFromImages
 from imageclf.randomness import torch_seed
 from imageclf.runtime.errors import DataError, ParamsError
+from imageclf.runtime.platform import free_shared_memory
 from imageclf.training.auto import (
     LARGEST_SHARD,
     SMALLEST_SHARD,
@@ -40,6 +41,7 @@ from imageclf.weights.initial import Beginning, begun_classifier, choose_beginni
 
 WHITENING_IMAGES, WHITENING_PIXELS = 5000, 5000 * 32**2  # at most: 1,250 of 64x64, in half a gigabyte
 SAMPLES = 64  # images in augmented.png
+LEEWAY = 2  # times an image's bytes, for what goes with it
 RESIDENT = 0.25  # of a GPU's memory, within which the training images stay there
 BUILD = 2**32  # the random stream of the initial weights; steps count from 0
 
@@ -109,9 +111,20 @@ def set_up(params: TrainParams, runtime: RuntimeParams, downloads: Path, ranks: 
         resident=resident and train.images.nbytes <= RESIDENT * memory_of(device),
         local_count=ranks.local_count,
     )
+    if runtime.loaders == "auto" and compute.loaders:
+        compute = within_shared_memory(compute, recipe.batch_size * train.images[:1].nbytes)
     card = _card(params, recipe, dataset, beginning, compute)
     advice = memory_advice(recipe, accelerator) if accelerator else ""
     return Setup(dataset, train, val, beginning, recipe, course, compute, ranks, card, advice)
+
+
+def within_shared_memory(compute: Compute, batch: int) -> Compute:
+    """The same with as many loader processes as have room for batches of so many bytes; if none has, with a thread."""
+    free = free_shared_memory()
+    if free is None:
+        return compute
+    loaders = min(compute.loaders, max(0, free // (LEEWAY * batch) - 1) // 2)
+    return replace(compute, loaders=loaders, prefetch=min(compute.prefetch, max(2, 2 * loaders)))
 
 
 def _accelerator(device: torch.device, params: TrainParams, dataset: Dataset, beginning: Beginning) -> Accelerator:
@@ -119,7 +132,8 @@ def _accelerator(device: torch.device, params: TrainParams, dataset: Dataset, be
     sees, channels = beginning.sees.size, dataset.channels
     network = build_network(params.model, classes=len(dataset.classes), channels=channels, size=sees, head=params.head)
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    per_image = bytes_per_image(network, channels, sees) / (1 if params.precision == "fp32" else 2)
+    precision = best_precision(device) if params.precision == "auto" else params.precision
+    per_image = bytes_per_image(network, channels, sees) / (1 if precision == "fp32" else 2)
     sizes = [LARGEST_SHARD >> power for power in range(LARGEST_SHARD.bit_length())]
     found = largest_shard(memory_of(device), parameters=parameters, per_image=per_image, sizes=sizes)
     return Accelerator(
@@ -232,7 +246,7 @@ def build(setup: Setup) -> Task:
     classifier.to(device)
     if channels_last_on(device):
         classifier.to(memory_format=torch.channels_last)
-    if device.type == "cuda":
+    if device.type != "cpu":
         make_pooling_repeatable(classifier.network)
     if advice := advice_on_rate(recipe, begun=beginning.weights is not None):
         print(f"train: {advice}", flush=True)

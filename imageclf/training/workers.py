@@ -81,6 +81,7 @@ def make_worker(
         board.shards,
         resizes=network.classifier.network_size is None,  # else it scales them itself, from the size that they have
         resident=compute.resident,
+        batch_size=recipe.batch_size,
     )
     shards = ShardWorker(
         number,
@@ -253,23 +254,28 @@ class WorkerPool:
         ranks, board = self._ranks, self._board
         if ranks.count == 1:
             return asked
+        device, flags = board.losses.device, torch.zeros(ranks.count, 2)
+        flags[ranks.rank] = torch.tensor([asked.stop, asked.save])
+        if device.type != "cpu":
+            ranks.share((flags.view(-1), [2] * ranks.count))  # by gloo: no wait for the device, and a lost rank is seen
         own = board.shards // ranks.count
         shards = cut(batch, board.shards)
         images = [sum(map(len, shards[rank * own : (rank + 1) * own])) for rank in range(ranks.count)]
-        indices = torch.from_numpy(batch.indices).to(board.losses.device)
+        indices = torch.from_numpy(batch.indices)
+        if device.type == "cuda":
+            indices = indices.pin_memory().to(device, non_blocking=True)
         counters = board.counters.float()  # exact up to 2**24 steps
-        losses, asking = board.losses[indices], board.losses.new_zeros(ranks.count, 2)
-        asking[ranks.rank] = asking.new_tensor([asked.stop, asked.save])
+        losses = board.losses[indices]
         ranks.share(
             (board.shard_statistics.view(-1), [own * board.statistics.numel()] * ranks.count),
             (board.shard_scores.view(-1), [own * board.shard_scores.shape[1]] * ranks.count),
             (losses, images),
-            (asking.view(-1), [2] * ranks.count),
+            *([(flags.view(-1), [2] * ranks.count)] if device.type == "cpu" else []),
             (counters, [len(counters)] + [0] * (ranks.count - 1)),  # the first rank's: others can lack images
         )
         board.losses[indices] = losses
         board.counters.copy_(counters)
-        return Asked(int(asking[:, 0].max()), bool(asking[0, 1]))
+        return Asked(int(flags[:, 0].max()), bool(flags[0, 1]))
 
     def _squares(self) -> list[float]:
         """The squared norm of each gradient, from the workers of all ranks."""

@@ -31,6 +31,7 @@ from torch.utils._pytree import tree_leaves
 from imageclf.augment import on_device
 from imageclf.config.params import read_params
 from imageclf.images.dataset import Dataset, Split
+from imageclf.models import layers
 from imageclf.training import setup, workers
 from imageclf.training.checkpoint import Checkpoint
 from imageclf.training.loop import fit
@@ -185,6 +186,7 @@ def install() -> None:
 def _see_gpus() -> None:
     cuda: Any = torch.cuda
     cuda.is_available, cuda.current_device = lambda: True, lambda: 0
+    cuda.set_device = lambda device: None
     cuda.get_device_name = lambda device=None: "FAKE GPU"
     cuda.get_device_capability = lambda device=None: (8, 0)
     cuda.get_device_properties = lambda device=None: SimpleNamespace(major=8, total_memory=40 * 2**30)
@@ -289,7 +291,8 @@ def train(
     dataset = Dataset("fake", [str(each) for each in range(10)], (size, size), channels, **whole)  # type: ignore[arg-type]
     kept = Kept()
     RECORD.__init__()  # type: ignore[misc]
-    on_device._weights.cache_clear()  # fake tensors belong to one mode
+    for cached in (on_device._weights, layers._windows):
+        cached.cache_clear()  # fake tensors belong to one mode
     with (
         patch.object(setup, "read_dataset", lambda: dataset),
         patch.object(setup, "read_split", splits.__getitem__),

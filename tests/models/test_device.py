@@ -15,6 +15,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, *, cuda: int, mps: bool = False) ->
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
     monkeypatch.setattr(device_module, "_fault_of", lambda device: "")
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
 

@@ -47,7 +47,9 @@ def test_auto_starts_a_process_for_each_gpu_up_to_a_power_of_two_that_shares_the
 ) -> None:
     monkeypatch.delenv("RANK", raising=False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    monkeypatch.setattr(launch, "set_up", lambda *_: SimpleNamespace(recipe=SimpleNamespace(shards=shards)))
+    compute = SimpleNamespace(device=torch.device("cuda"))
+    found = SimpleNamespace(recipe=SimpleNamespace(shards=shards), compute=compute)
+    monkeypatch.setattr(launch, "set_up", lambda *_: found)
     runtime = RuntimeParams.model_construct(processes="auto", device=device)
     assert launch.ranks_to_start(TrainParams.model_construct(), runtime) == started
     monkeypatch.setenv("RANK", "0")  # torchrun has started it

@@ -1,34 +1,43 @@
 """Images loaded ahead, by processes, or augmented on the device, which the CPU stands for: the same to the byte."""
 
+import os
+import subprocess
+import sys
 import threading
+import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from torch import nn
 
+from imageclf.augment.mixing import Mixing
 from imageclf.augment.transforms import Augment
+from imageclf.images.dataset import Split
 from imageclf.models.classifier import Classifier
 from imageclf.models.device import Compute
 from imageclf.runtime.errors import MachineError
 from imageclf.training import loading
 from imageclf.training.checkpoint import Checkpoint
-from imageclf.training.loading import Batch
+from imageclf.training.loading import Batch, Loader, Preparation
 from imageclf.training.log import RunLog
 from imageclf.training.loop import Task, fit
+from tests.imports import ROOT
 from tests.training.test_fit import EMPTY, bright_or_dark, recipe
 
 CPU = torch.device("cpu")
 ALL_THAT_LOADING_DOES: dict[str, Any] = {
     "drop_last": False,
-    "batch_size": 25,  # of 96 images: the last batch has 21
+    "batch_size": 40,  # of 96 images: the last batch has 16
     "shards": 8,
     "sampling": "balanced",
     "scales": [0.75, 1.0],
     "augment": {"flip": "random", "translate": 1, "mixup": 0.2, "cutmix": 0.5},
 }
-STEPS = 3 * 4  # epochs, steps of each
+STEPS = 3 * 3  # epochs, steps of each
 
 
 class Kept:
@@ -108,7 +117,8 @@ def test_loader_processes_change_no_byte_and_a_run_goes_on_with_or_without_them(
     changes = {"augment": {"policy": "trivialaugment"}}  # draws from torch's one generator of each process
     kept = Kept()
     in_line = trained(kept=kept, changes=changes)
-    assert trained(begun=kept.all[4], changes=changes, packed=True, prefetch=4, loaders=2) == in_line
+    # From the last batch of an epoch, which is smaller than those after it.
+    assert trained(begun=kept.all[1], changes=changes, packed=True, prefetch=4, loaders=2) == in_line
 
 
 def test_a_killed_loader_process_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,6 +158,51 @@ def test_pinned_memory_changes_no_byte(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not pinned
     assert trained(packed=True, pinned=True) == plain
     assert len(pinned) == STEPS  # a batch goes up in one piece
+
+
+def test_a_block_without_images_takes_no_piece() -> None:
+    asked = bright_or_dark(8), Augment(0, recipe().augment), Mixing(0), range(2, 4), 4  # the second of two ranks
+    preparation = Preparation(*asked, resizes=False, resident=False, batch_size=8)
+    loader = Loader(preparation, Compute(CPU, "fp32", 1, packed=True, prefetch=2, loaders=1))
+    for step in range(9):
+        loader.expect(Batch(np.arange(2), 0, step))
+    assert not loader._ahead._expected
+
+
+def test_the_largest_batch_fits_into_a_piece() -> None:
+    split = Split(np.zeros((4, 8, 3, 1), np.uint8), np.zeros(4, np.int64))
+    params = recipe().augment.model_copy(update={"color": 0.4, "cutout": 2, "crop": 1, "crop_scale": 1.0})
+    for resident in (False, True):
+        asked = split, Augment(0, params), Mixing(0, 0.2, 0.3), range(4), 4
+        preparation = Preparation(*asked, resizes=True, resident=resident, batch_size=8)
+        _, size = loading.plan_of(preparation.of_block(Batch(np.arange(8) % 4, 0, 0)))
+        assert size <= loading.piece_size(preparation)
+
+
+KILLED = """
+import os
+from tests.training.test_loading import *
+if __name__ == "__main__":
+    asked = bright_or_dark(8), Augment(0, recipe().augment), Mixing(0), range(1), 1
+    preparation = Preparation(*asked, resizes=False, resident=False, batch_size=8)
+    loader = Loader(preparation, Compute(CPU, "fp32", 1, packed=True, prefetch=2, loaders=1))
+    loader.shard(Batch(np.arange(8), 0, 0), 0, np.arange(8))
+    print(*loader._ahead._pool._processes, flush=True)
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_loader_processes_end_with_a_killed_parent(tmp_path: Path) -> None:
+    (tmp_path / "killed.py").write_text(KILLED)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, f"{tmp_path / 'killed.py'}"]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    loader = int(done.stdout)
+    for _ in range(200):
+        if not psutil.pid_exists(loader):
+            return
+        time.sleep(0.1)
+    raise AssertionError("it outlived its parent")
 
 
 def test_too_little_shared_memory_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from imageclf.models.device import Compute
 from imageclf.models.registry import build_network
+from imageclf.training import setup
 from imageclf.training.memory import SHARE, WORKSPACE, bytes_per_image, largest_shard
 
 
@@ -25,6 +27,18 @@ def test_a_network_that_needs_values_does_not_tell() -> None:
             return pixels if pixels.sum() > 0 else -pixels
 
     assert bytes_per_image(Asks(), 3, (8, 8)) == 0
+
+
+@pytest.mark.parametrize(
+    ("megabytes", "loaders", "prefetch"), [(None, 7, 14), (1000, 7, 14), (350, 2, 4), (64, 0, 2), (10, 0, 2)]
+)
+def test_auto_starts_as_many_loaders_as_shared_memory_has_room_for(
+    monkeypatch: pytest.MonkeyPatch, megabytes: int | None, loaders: int, prefetch: int
+) -> None:
+    monkeypatch.setattr(setup, "free_shared_memory", lambda: megabytes and megabytes * 10**6)
+    asked = Compute(torch.device("cuda"), "fp32", 1, packed=True, prefetch=14, loaders=7)
+    found = setup.within_shared_memory(asked, 30 * 10**6)
+    assert (found.loaders, found.prefetch) == (loaders, prefetch)
 
 
 @pytest.mark.parametrize(("gigabytes", "images"), [(40, 256), (10, 64), (1, 1)])
