@@ -308,7 +308,8 @@ def train(
 
         def go(begun: Checkpoint | None) -> None:
             found = setup.set_up(recipe, runtime, ROOT / ".downloads/weights")
-            task = setup.build(found)
+            with RECORD:
+                task = setup.build(found)
             settings: dict[str, Any] = {
                 "checkpoints": kept,
                 "checkpoint_every": every,

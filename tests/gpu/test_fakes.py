@@ -46,9 +46,12 @@ def results(folder: Path, names: list[str]) -> dict[str, dict[str, Any]]:
     return {found["name"]: found for found in map(json.loads, done.stdout.splitlines())}
 
 
+NOT_ON_APPLES = {"_linalg_eigh", "linalg_eigh"}  # for which mps has no kernel: the CPU has to compute it
+
+
 def check(found: dict[str, Any]) -> None:
     assert "error" not in found, found["error"]
-    assert not UNREPEATABLE & set(found["by_name"])
+    assert not (UNREPEATABLE | NOT_ON_APPLES) & set(found["by_name"])
     assert any("backward" in name for name in found["by_name"])  # that the gradients are counted
 
 

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 from imageclf.augment.mixing import Mixing, image_weights, soft_targets, weighted_fractions
+from imageclf.models import classifier as classifier_module
+from imageclf.training import shared, update
 from imageclf.training.loading import Batch
 from imageclf.training.shared import Network, views
 from tests.augment.augmenting import augmenting
@@ -41,6 +43,25 @@ def test_a_class_weight_multiplies_the_loss_of_its_images() -> None:
     torch.testing.assert_close(gradient, list(plain), atol=1e-6, rtol=1e-4)
     assert loss == pytest.approx(losses.sum().item(), rel=1e-5)
     assert right == (logits.argmax(1) == labels).sum().item()
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "muon"])
+def test_filters_with_the_channels_first_as_on_apples_gpus_are_trained_alike(
+    monkeypatch: pytest.MonkeyPatch, optimizer: str
+) -> None:
+    def trained() -> list[torch.Tensor]:
+        classifier = small_classifier(random=False)
+        with make_pool(classifier, workers=1, shards=2, optimizer=optimizer) as pool:
+            pool.compute(Batch(np.arange(32), epoch=0, step=0))
+            pool.update(0.1)
+        return [parameter.detach().clone() for parameter in classifier.parameters()]
+
+    last = trained()
+    for module in (shared, update, classifier_module):
+        monkeypatch.setattr(module, "channels_last_on", lambda device: False)
+    first = trained()
+    assert first[0].is_contiguous() and not last[0].is_contiguous()
+    torch.testing.assert_close(first, last, atol=1e-4, rtol=1e-3)
 
 
 def test_a_class_without_images_has_no_part_in_the_weights() -> None:
