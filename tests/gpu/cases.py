@@ -29,6 +29,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "every step, resumed": {"every": 1e-9, "resume": True, "ema": 0.9, "keep": "best", "epochs": 3},
     "second GPU": {"device": "cuda:1", "gpus": 2},
     "clipped": {"clip_norm": 1.0},
+    "unpinned": {"pinned": False},
     "both mixed, weighted": {"augment": {"mixup": 0.2, "cutmix": 1.0}, "class_weights": "balanced"},
     "augmented on the GPU": {"augment": {"crop": 4, "cutout": 8, "color": 0.4, "flip": "random"}},
     "augmented on the host": {"augment": {"crop_scale": 0.3, "erasing": 0.5}},

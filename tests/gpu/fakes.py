@@ -86,7 +86,7 @@ class Record(TorchDispatchMode):
                 source = given[1] if name == "copy_" else given[0]
                 ahead = kwargs.get("non_blocking") or (name == "copy_" and len(args) > 2 and args[2])
                 # An upload from pinned memory runs by itself; everything else waits.
-                if not (ahead and source.device.type == "cpu"):
+                if not (ahead and getattr(source, "pinned", False)):
                     self.waits[f"{name} from {source.device.type} in {_place()}"] += 1
         return made
 
@@ -193,10 +193,16 @@ def _see_gpus() -> None:
     cuda.manual_seed_all = cuda.manual_seed = lambda seed: None
     cuda._is_in_bad_fork = cuda.is_current_stream_capturing = lambda: False
     cuda.amp.common.amp_definitely_not_available = lambda: False
-    torch.Tensor.pin_memory = lambda self, *_: self  # type: ignore[method-assign]
+    torch.Tensor.pin_memory = _pinned  # type: ignore[method-assign, assignment]
     optimizer: Any = import_module("torch.optim.optimizer")  # torch.optim hides it
     optimizer._foreach_supported_types.append(FakeTensor)
     optimizer.Optimizer._cuda_graph_capture_health_check = lambda self: None
+
+
+def _pinned(self: Tensor, *_: Any) -> Tensor:
+    copy: Any = self.clone()
+    copy.pinned = True
+    return copy
 
 
 def _let_real_tensors_in() -> None:
@@ -206,7 +212,8 @@ def _let_real_tensors_in() -> None:
     def fake_first(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         mode: Any = torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE)
         if type(self) is Tensor and mode is not None and "cuda" in f"{args}{kwargs}":
-            self = mode.from_tensor(self)
+            pinned, self = getattr(self, "pinned", False), mode.from_tensor(self)
+            self.pinned = pinned  # type: ignore[attr-defined]
         return to(self, *args, **kwargs)
 
     def apply(self: nn.Module, change: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
@@ -228,10 +235,10 @@ def _let_real_tensors_in() -> None:
 class Kept:
     """Keeps the last checkpoint, where Checkpoints writes files."""
 
+    seconds = 0.0  # that one takes to be written
+
     def __init__(self) -> None:
         self.last: Checkpoint | None = None
-
-    seconds = 0.0
 
     def save(self, checkpoint: Checkpoint, *, wait: bool = True) -> None:
         self.last = checkpoint
@@ -262,6 +269,7 @@ def train(
     *,
     device: str = "cuda",
     gpus: int = 1,
+    pinned: bool = True,
     size: int = 32,
     channels: int = 3,
     images: int = 96,
@@ -279,7 +287,7 @@ def train(
     section = params.train.model_dump() | {"epochs": 2, "batch_size": 32} | changes
     section["augment"] |= augment or {}
     recipe = type(params.train).model_validate(section)
-    runtime = params.runtime.model_copy(update={"device": device, "loaders": 0})
+    runtime = params.runtime.model_copy(update={"device": device, "loaders": 0, "pin_memory": pinned})
     draws = np.random.default_rng(0)
 
     def split(count: int) -> Split:

@@ -72,6 +72,10 @@ def test_a_step_takes_few_kernels_and_no_wait(quick: dict[str, dict[str, Any]], 
     assert quick[name]["waits"] <= waits, quick[name]["waits_in"]
 
 
+def test_an_upload_from_memory_that_is_not_pinned_is_a_wait(quick: dict[str, dict[str, Any]]) -> None:
+    assert quick["unpinned"]["waits"] == 1
+
+
 def test_clipping_waits_once_a_step(quick: dict[str, dict[str, Any]]) -> None:
     assert quick["clipped"]["waits"] == 1
 

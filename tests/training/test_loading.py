@@ -43,10 +43,10 @@ STEPS = 3 * 3  # epochs, steps of each
 class Kept:
     """The checkpoints of every step, in memory."""
 
+    seconds = 0.0  # that one takes to be written
+
     def __init__(self) -> None:
         self.all: list[Checkpoint] = []
-
-    seconds = 0.0
 
     def save(self, checkpoint: Checkpoint, *, wait: bool = True) -> None:
         tensors = {name: tensor.clone() for name, tensor in checkpoint.tensors.items()}
