@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
-from imageclf.images.kinds import CAMERA_RAW, FORMATS, WHOLE, is_camera_raw, name_of
+from imageclf.images.kinds import CAMERA_RAW, FIRST_BYTES, FORMATS, WHOLE, is_camera_raw, name_of
 from imageclf.runtime.errors import DataError, printable
 
 Box = tuple[float, float, float, float]  # left, upper, right, lower, in pixels
@@ -92,6 +92,8 @@ def read_picture(
     try:
         if not path.is_file():  # reading a pipe or a device may block
             raise DataError(f"{name}: not there, or not a file; check the path")
+        if path.stat().st_size > LARGE_FILE:
+            _check_head(path)
         return decode(path.read_bytes(), size=size, channels=channels, fit=fit, window=window)
     except Unfit as fault:
         raise DataError(f"{name}: {fault.found}; {fault.remedy}") from None
@@ -99,6 +101,19 @@ def read_picture(
         raise DataError(f"{name}: may not be read; change its permissions") from None
     except OSError as error:
         raise DataError(f"{name}: cannot be read ({error.strerror or error}); check the path") from None
+
+
+LARGE_FILE = 2**26  # bytes: such a file is read whole only if its head is that of a picture
+
+
+def _check_head(path: Path) -> None:
+    try:
+        Image.open(path, formats=FORMATS).close()
+    except UnidentifiedImageError:
+        with path.open("rb") as file:
+            raise Unfit(*name_of(file.read(FIRST_BYTES), read=", ".join(FORMATS))) from None
+    except Exception:  # decode tells what is wrong with it
+        return
 
 
 def decode(

@@ -275,3 +275,15 @@ def test_what_is_no_file_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(DataError, match=f"{name}: (not there|cannot be read)"):
         read(tmp_path / name)
+
+
+def test_a_huge_file_that_is_no_picture_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / "huge.jpg").open("wb") as file:
+        file.truncate(10**10)
+
+    def read_bytes(path: Path) -> bytes:
+        raise AssertionError(f"all of {path} is read")
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    with pytest.raises(DataError, match="not a picture but zero bytes alone"):
+        read_picture(tmp_path / "huge.jpg", size=(8, 8), channels=3)
