@@ -36,6 +36,7 @@ from imageclf.training import setup, workers
 from imageclf.training.checkpoint import Checkpoint
 from imageclf.training.loop import fit
 from imageclf.training.run import Run
+from tests.training.kept import Kept
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -232,18 +233,6 @@ def _let_real_tensors_in() -> None:
     nn.Module._apply = apply  # type: ignore[method-assign, assignment]
 
 
-class Kept:
-    """Keeps the last checkpoint, where Checkpoints writes files."""
-
-    seconds = 0.0  # that one takes to be written
-
-    def __init__(self) -> None:
-        self.last: Checkpoint | None = None
-
-    def save(self, checkpoint: Checkpoint, *, wait: bool = True) -> None:
-        self.last = checkpoint
-
-
 class Silence:
     """A log that nobody reads."""
 
@@ -329,9 +318,9 @@ def train(
 
         go(None)
         if resume:
-            assert kept.last is not None
-            tensors = {name: tensor.cpu() for name, tensor in kept.last.tensors.items()}
-            go(Checkpoint(kept.last.step, tensors, kept.last.facts))
+            last = kept.all[-1]
+            tensors = {name: tensor.cpu() for name, tensor in last.tensors.items()}
+            go(Checkpoint(last.step, tensors, last.facts))
 
 
 def _recorded(next_batch: Callable[[Run], Any]) -> Callable[[Run], Any]:

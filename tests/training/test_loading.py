@@ -26,6 +26,7 @@ from imageclf.training.loading import Batch, Loader, Preparation
 from imageclf.training.log import RunLog
 from imageclf.training.loop import Task, fit
 from tests.imports import ROOT
+from tests.training.kept import Kept
 from tests.training.test_fit import EMPTY, bright_or_dark, recipe
 
 CPU = torch.device("cpu")
@@ -38,19 +39,6 @@ ALL_THAT_LOADING_DOES: dict[str, Any] = {
     "augment": {"flip": "random", "translate": 1, "mixup": 0.2, "cutmix": 0.5},
 }
 STEPS = 3 * 3  # epochs, steps of each
-
-
-class Kept:
-    """The checkpoints of every step, in memory."""
-
-    seconds = 0.0  # that one takes to be written
-
-    def __init__(self) -> None:
-        self.all: list[Checkpoint] = []
-
-    def save(self, checkpoint: Checkpoint, *, wait: bool = True) -> None:
-        tensors = {name: tensor.clone() for name, tensor in checkpoint.tensors.items()}
-        self.all.append(Checkpoint(checkpoint.step, tensors, checkpoint.facts))
 
 
 def trained(

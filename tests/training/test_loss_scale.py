@@ -9,8 +9,9 @@ import torch
 from imageclf.training.loading import Batch
 from imageclf.training.shared import FIRST_SCALE
 from imageclf.training.update import GROWTH, LARGEST_SCALE, unscale
+from tests.training.kept import Kept
 from tests.training.sharded import make_pool, small_classifier, train_a_little
-from tests.training.test_loading import Kept, trained
+from tests.training.test_loading import trained
 
 YES, NO = torch.tensor(True), torch.tensor(False)
 
