@@ -2,7 +2,8 @@
 
 Reads data.archive if params.yaml names one. Writes data/raw: train_images.npy and test_images.npy, uint8 (N, H, W, C);
 train_labels.npy and test_labels.npy, int64 (N,); dataset.json. For own images below data.path it writes lists instead:
-files.csv and left_out.csv. Run by `dvc repro download`. CIFAR-10 takes 6 seconds and the transfer of 139 to 170 MB.
+files.csv, with the labels of data.corrections, and left_out.csv. Run by `dvc repro download`. CIFAR-10 takes 6 seconds
+and the transfer of 139 to 170 MB.
 """
 
 import os
@@ -13,6 +14,7 @@ import numpy as np
 from imageclf.config.data import DataParams
 from imageclf.config.section import read_section
 from imageclf.datasets.catalogue import CATALOGUE
+from imageclf.datasets.corrections import Corrections, read_corrections
 from imageclf.datasets.fetch import from_archive, from_sources, held_folder
 from imageclf.datasets.folder import NONE, make_manifest, missed
 from imageclf.datasets.source import Arrays, Entry, fault_of
@@ -29,9 +31,12 @@ def main() -> str:
     params = read_section(DataParams)
     roots = [path for path in (params.path, params.also) if path != NONE]
     if params.name == "folder":
-        return _keep_folder(roots, by_folder=params.group == "folder")
+        corrections = None if params.corrections == NONE else read_corrections(Path(params.corrections))
+        return _keep_folder(roots, by_folder=params.group == "folder", corrections=corrections)
     if params.group != "none":
         raise ParamsError(f"params.yaml: data.group is for own images, not for {params.name}; set it to none")
+    if params.corrections != NONE:
+        raise ParamsError(f"params.yaml: data.corrections is for own images, not for {params.name}; set it to {NONE}")
     if roots:
         raise ParamsError(
             f"params.yaml: data.path or data.also is {printable(roots[0])}, but data.name is {params.name}; set "
@@ -76,12 +81,12 @@ def keep(entry: Entry, arrays: Arrays) -> str:
     return f"{counts} images of {height}x{width}x{channels} in {RAW}"
 
 
-def _keep_folder(roots: list[str], *, by_folder: bool) -> str:
+def _keep_folder(roots: list[str], *, by_folder: bool, corrections: Corrections | None) -> str:
     """Write the manifest of a user's own images to data/raw."""
     if not roots:
         raise ParamsError("params.yaml: data.name is folder and data.path is not set; set it to a folder of images")
     print(f"download: own images in {' and '.join(map(printable, roots))}: listing and hashing them", flush=True)
-    manifest = make_manifest(roots, by_folder=by_folder)
+    manifest = make_manifest(roots, by_folder=by_folder, corrections=corrections)
     with held_folder(project_root() / DOWNLOADS / "folder") as kept, replaced_folder(RAW) as folder:
         manifest.write(folder, kept)
         name = Path(roots[0]).resolve().name

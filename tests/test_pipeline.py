@@ -110,7 +110,7 @@ def test_every_stage_that_reads_data_depends_on_it() -> None:
         stage: [dep for dep in PIPELINE["stages"][stage]["deps"] if dep not in code_deps(stage)] for stage in STAGES
     }
     assert data == {
-        "download": ["${data.path}", "${data.also}"],
+        "download": ["${data.path}", "${data.also}", "${data.corrections}"],
         "prepare": ["${data.path}", "${data.also}", "data/raw"],
         "train": ["${train.weights}", "data/prepared"],
         "evaluate": [

@@ -14,3 +14,4 @@ class DataParams(Section):
     path: Place
     also: Place
     group: Literal["none", "folder"]
+    corrections: Place

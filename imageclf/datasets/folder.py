@@ -12,13 +12,14 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from imageclf import CODE_FOLDERS
+from imageclf.datasets.corrections import Corrections
 from imageclf.datasets.hashes import sizes_and_hashes
 from imageclf.datasets.labels_csv import LABELS, Row
 from imageclf.datasets.layout import HOW, NOT_NAMED, OTHER_TABLE, lay_out, wrapped
 from imageclf.datasets.names import cleaned, difference, look, split_of
 from imageclf.datasets.walk import HIDDEN_FILE, HIDDEN_FOLDER, walk
 from imageclf.images.kinds import DEAD_LINK, LINK, LINKED_FOLDER
-from imageclf.runtime.errors import DataError, printable, some
+from imageclf.runtime.errors import DataError, prefixes, printable, some
 from imageclf.runtime.platform import available_cores
 from imageclf.runtime.progress import Progress
 
@@ -34,6 +35,7 @@ MISSED = {
     OTHER_TABLE: f"if it names the classes, save it as {LABELS} at the top, with the columns path,label",
 }
 LEFT_OUT = ("path", "problem", "action")
+NO_LABEL = "without a label in data.corrections"
 PART = 4096  # files whose hashes are kept together
 Listed = tuple[int, Path, str, Row]  # the number of a root, its folder, the path of a file in it, what is known of it
 OURS = ("data/raw", "data/prepared", "models", "metrics", *CODE_FOLDERS)  # folders that cannot hold a user's images
@@ -88,11 +90,12 @@ class Manifest:
                 writer.writerows(rows)
 
 
-def make_manifest(roots: Sequence[str], *, by_folder: bool = False) -> Manifest:
-    """List every root; `by_folder` makes groups of the classes' folders.
+def make_manifest(roots: Sequence[str], *, by_folder: bool = False, corrections: Corrections | None = None) -> Manifest:
+    """List every root; `by_folder` makes groups of the classes' folders, `corrections` change labels.
 
     Raises:
-        DataError: a root is not a folder with images in at least two classes, or a group is in several splits.
+        DataError: a root is not a folder with images in at least two classes, a group is in several splits, or the
+            corrections are not of these images.
     """
     folders = [located(root) for root in roots]
     _check_apart(roots, folders)
@@ -105,13 +108,25 @@ def make_manifest(roots: Sequence[str], *, by_folder: bool = False) -> Manifest:
         above = f"{printable(root)}/" if len(roots) > 1 else ""
         reasons = found.passed_over | {printable(path): reason for path, reason in layout.others.items()}
         passed_over += [(above + path, reason, "left out") for path, reason in reasons.items()]
-    left_out = sorted(passed_over)
+    fixes, above_each = corrections or Corrections(), prefixes(roots)
 
     def listed() -> Iterator[Listed]:
         for number, (place, layout) in enumerate(zip(folders, layouts, strict=True)):
             for path, row in layout.candidates():
-                yield number, place, path, row
+                now = fixes.applied(printable(above_each[number] + path), row) if fixes.lines else row
+                if now is not None:
+                    yield number, place, path, now
 
+    if fixes.lines:
+        fixes.check(
+            lambda: (
+                (printable(above + path), row)
+                for above, layout in zip(above_each, layouts, strict=True)
+                for path, row in layout.candidates()
+            )
+        )
+        passed_over += [(path, NO_LABEL, "left out") for path in fixes.left_out]
+    left_out = sorted(passed_over)
     number, labels, splits, groups = 0, set[str](), set[str](), _Groups()
     for _, _, path, row in listed():
         number += 1
@@ -120,7 +135,7 @@ def make_manifest(roots: Sequence[str], *, by_folder: bool = False) -> Manifest:
         if row.group:
             groups.add(path, row)
     _check_classes(roots, labels, listed, left_out)
-    said += groups.said(number, by_folder=by_folder)
+    said += groups.said(number, by_folder=by_folder) + fixes.said()
     return Manifest(sorted(set(map(cleaned, labels))), number, splits, left_out, said, listed)
 
 

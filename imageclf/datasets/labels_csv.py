@@ -87,6 +87,22 @@ def read_labels(table: Path, found: Walk) -> tuple[dict[str, Row], str]:
 
 def _lines(table: Path, files: NamedFiles) -> tuple[Columns, list[tuple[int, list[str]]]]:
     """What the columns mean, and the number and the cells of each line that is not blank."""
+    header, delimiter, lines = read_table(table)
+    even = [cells for _, cells in lines if len(cells) == len(header)]
+    try:
+        columns = read_columns(header, even, files, between=delimiter)
+    except DataError as error:
+        raise DataError(f"{printable(str(table))} {error}") from None
+    check_even(table, header, delimiter, lines)
+    return columns, lines
+
+
+def read_table(table: Path) -> tuple[list[str], str, list[tuple[int, list[str]]]]:
+    """The names of the columns, the delimiter, and the number and the cells of each line that is not blank, unchecked.
+
+    Raises:
+        DataError: it is no table in UTF-8.
+    """
     name = printable(str(table))
     text = _text(table)
     first = text.partition("\n")[0].strip()
@@ -102,15 +118,19 @@ def _lines(table: Path, files: NamedFiles) -> tuple[Columns, list[tuple[int, lis
         lines = [(reader.line_num, _cells(row, len(header))) for row in reader if any(map(str.strip, row))]
     except csv.Error as error:
         raise DataError(f"{name}, line {reader.line_num}: not valid CSV ({error}); save it as CSV again") from None
-    even = [cells for _, cells in lines if len(cells) == len(header)]
-    try:
-        columns = read_columns(header, even, files, between=delimiter)
-    except DataError as error:
-        raise DataError(f"{name} {error}") from None
+    return header, delimiter, lines
+
+
+def check_even(table: Path, header: Sequence[str], delimiter: str, lines: Sequence[tuple[int, list[str]]]) -> None:
+    """Check that each line of a table that was read has as many cells as its header.
+
+    Raises:
+        DataError: one has not.
+    """
     for number, cells in lines:
         if len(cells) != len(header):
-            raise DataError(f"{name}, line {number}: not {len(header)} cells; quote those with {delimiter!r} in them")
-    return columns, lines
+            where = f"{printable(str(table))}, line {number}"
+            raise DataError(f"{where}: not {len(header)} cells; quote those with {delimiter!r} in them")
 
 
 def _cells(row: list[str], width: int) -> list[str]:

@@ -12,7 +12,7 @@ from typing import NamedTuple, overload
 import numpy as np
 
 from imageclf.images.dataset import SPLITS
-from imageclf.runtime.errors import printable
+from imageclf.runtime.errors import prefixes, printable
 
 csv.field_size_limit(1 << 20)  # characters; longer than any path
 GIVEN = (*SPLITS, "")  # the split that a file is given to: train, val, test or none
@@ -47,7 +47,7 @@ class Files(Sequence[File]):
     """
 
     def __init__(self, raw: Path, roots: list[str], classes: list[str]) -> None:
-        self._table, self._roots, self._prefixes = raw / "files.csv", roots, _prefixes(roots)
+        self._table, self._roots, self._prefixes = raw / "files.csv", roots, prefixes(roots)
         self.classes = classes
         self._open()
         numbers = {name: number for number, name in enumerate(classes)}
@@ -113,11 +113,3 @@ def read_left_out(raw: Path) -> list[LeftOut]:
     """The rows of left_out.csv."""
     with (raw / "left_out.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         return [LeftOut(*row) for row in csv.reader(file)][1:]
-
-
-def _prefixes(roots: list[str]) -> list[str]:
-    """The prefix of the paths below each root."""
-    if len(roots) == 1:
-        return [""]
-    last = [Path(root).name for root in roots]
-    return [f"{name}/" for name in (last if len(set(last)) == len(last) else roots)]

@@ -35,7 +35,7 @@ from imageclf.images.decode_all import CHANNELS, SIDE, check_room, decode_files
 from imageclf.images.manifest import GIVEN, Files, read_left_out
 from imageclf.images.outcomes import Journal, Outcomes, Slot
 from imageclf.images.packing import ImageFile, Part, Sample, image_files, write_images
-from imageclf.images.splits import NONE, TRAIN, choose_validation, few_of_each, find_units, split_units
+from imageclf.images.splits import NONE, TEST, TRAIN, VAL, choose_validation, few_of_each, find_units, split_units
 from imageclf.runtime.errors import DataError, ParamsError
 
 
@@ -59,17 +59,17 @@ def look_at_arrays(raw: Path, name: str, params: PrepareParams, *, folder: Path)
         raise ParamsError(
             f"params.yaml: prepare.fit is for own images, and those of {name} keep their shape; set it to crop"
         )
-    in_val = choose_validation(labels["train"], fraction=params.val_fraction, seed=params.seed)
-    if in_val.all():
+    in_val, in_test = _held_out(labels["train"], params)
+    if (in_val | in_test).all():
         raise ParamsError(
             f"params.yaml: prepare.val_fraction is {params.val_fraction}, which leaves no image to train on"
         )
-    free = np.flatnonzero(~in_val)
+    free = np.flatnonzero(~(in_val | in_test))
     training = free[few_of_each(labels["train"][free], None, count=params.per_class, seed=params.seed)]
     origin = {
         "train": ("train", training),
         "val": ("train", np.flatnonzero(in_val)),
-        "test": ("test", np.arange(len(labels["test"]))),
+        "test": ("train", np.flatnonzero(in_test)) if params.part else ("test", np.arange(len(labels["test"]))),
     }
     for split, file in image_files(folder, (height, width, channels)).items():
         raw_split, indices = origin[split]
@@ -92,11 +92,30 @@ def look_at_arrays(raw: Path, name: str, params: PrepareParams, *, folder: Path)
     )
 
 
+def _held_out(labels: np.ndarray, params: PrepareParams) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the training images are for validation, and which for the test of a fold: bool (N,), bool (N,)."""
+    if not params.part:
+        return choose_validation(labels, fraction=params.val_fraction, seed=params.seed), np.zeros(len(labels), bool)
+    alone = np.arange(len(labels))
+    split = split_units(
+        alone,
+        alone.astype(np.uint64),
+        np.full(len(labels), NONE),
+        labels,
+        val_fraction=params.val_fraction,
+        test_fraction=params.test_fraction,
+        seed=params.seed,
+        fold=params.part,
+    )
+    return split == VAL, split == TEST
+
+
 def _numbered(name: str, split: str, indices: np.ndarray) -> Iterator[Sample]:
     return ((f"{split}-{index:05d}", f"{name}/{split}/{index:05d}", "") for index in indices)
 
 
 SPARE = ("not needed", "beyond prepare.per_class")  # kind and words
+ASIDE = ("set aside", "a given test image, which prepare.fold leaves out")
 
 
 @dataclass(frozen=True)
@@ -105,6 +124,7 @@ class _Plan:
 
     faulty: dict[int, Finding]  # by the index of the file
     spare: np.ndarray  # indices of training images beyond prepare.per_class
+    aside: np.ndarray  # indices of given test images, if a fold is the test
     split: np.ndarray  # int8 (N,), the place in SPLITS; NONE: not used
     position: np.ndarray  # int32 (N,), in the array of the split
     units: np.ndarray  # of each class
@@ -165,11 +185,12 @@ def look_at_folder(
     # 3. Split the others.
     counts = _counts(files, plan, classes)
     findings = [*faulty.values(), *(Finding(files[index].path, *SPARE, LEFT_OUT) for index in plan.spare)]
+    findings += [Finding(files[index].path, *ASIDE, LEFT_OUT) for index in plan.aside]
     shortage = _shortage(counts, files)
     if shortage:
         write_report(findings, left_out)
         raise shortage
-    given = frozenset(GIVEN[split] for split in np.unique(files.given))
+    given = frozenset(GIVEN[split] for split in np.setdiff1d(files.given, [TEST] if params.part else []))
     findings += remarks(files, outcomes, pictures, used)
     shown = outcomes.facts[used]
     findings += set_remarks(shown, has_window=params.window is not None, fit=params.fit, side=side)
@@ -217,6 +238,8 @@ def _plan(files: Files, pictures: np.ndarray, damaged: dict[int, Finding], param
     faulty = damaged | contradictions(files, pictures)
     sound = np.ones(len(files), bool)
     sound[list(faulty)] = False
+    aside = sound & (files.given == TEST) & (params.part is not None)
+    sound &= ~aside
     labels, given = files.labels[sound], files.given[sound]
     unit, key = find_units(_contents(files, pictures, sound), files.group[sound], files.groups)
     _check_given(unit, given, files, sound)
@@ -228,6 +251,7 @@ def _plan(files: Files, pictures: np.ndarray, damaged: dict[int, Finding], param
         val_fraction=params.val_fraction,
         test_fraction=params.test_fraction,
         seed=params.seed,
+        fold=params.part,
     )
     pairs = np.unique(labels * np.int64(len(key)) + unit)
     units = np.bincount(pairs // max(len(key), 1), minlength=len(files.classes))
@@ -242,7 +266,7 @@ def _plan(files: Files, pictures: np.ndarray, damaged: dict[int, Finding], param
     for place in range(len(SPLITS)):
         its = split == place
         position[its] = np.arange(its.sum(), dtype=np.int32)
-    return _Plan(faulty, np.flatnonzero(sound)[spare], split, position, units)
+    return _Plan(faulty, np.flatnonzero(sound)[spare], np.flatnonzero(aside), split, position, units)
 
 
 def _move(guess: _Plan, plan: _Plan, arrays: dict[str, ImageFile]) -> None:

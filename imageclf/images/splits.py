@@ -71,6 +71,7 @@ def split_units(
     val_fraction: float,
     test_fraction: float,
     seed: int,
+    fold: tuple[int, int] | None = None,
 ) -> np.ndarray:
     """The split of each image, int8 (N,), as its place in SPLITS.
 
@@ -89,6 +90,9 @@ def split_units(
     classes take what is left: a unit more may then move units of other classes, and a class may lack one to test.
 
     A unit with an image that is given to validation or test goes there; the others are dealt.
+
+    With a `fold`, its number from 0 and of how many, the test split is this part of the units instead: each unit is in
+    the test of exactly one fold, or of none if its class has no other to train on.
     """
     fractions = {
         TEST: 0.0 if (given == TEST).any() else test_fraction,
@@ -98,11 +102,15 @@ def split_units(
     split = np.full(len(key), NONE, np.int8)
     for held in (VAL, TEST):
         split[unit[given == held]] = held
-    classes = [members[split[members] == NONE] for members in sorted(_by_class(unit, labels, len(key)), key=len)]
-    classes = [members[np.argsort(place[members])] for members in classes if len(members)]
-    for members in classes:
-        _deal(split, members, place, fractions)
-    for members in classes:
+    by_class = sorted(enumerate(_by_class(unit, labels, len(key))), key=lambda its: len(its[1]))
+    classes = {label: members[split[members] == NONE] for label, members in by_class}
+    classes = {label: members[np.argsort(place[members])] for label, members in classes.items() if len(members)}
+    for label, members in classes.items():
+        if fold:
+            _deal_fold(split, members, fold, label, fractions[VAL])
+        else:
+            _deal(split, members, place, fractions)
+    for members in classes.values():
         if not (split[members] == TRAIN).any():  # rarer classes took all of its units elsewhere
             split[members[-1]] = TRAIN
     return split[unit]
@@ -130,6 +138,22 @@ def _deal(split: np.ndarray, its: np.ndarray, place: np.ndarray, fractions: dict
         split[free[taken : taken + count]] = name
         taken += count
     split[free[taken:]] = TRAIN
+
+
+def _deal_fold(split: np.ndarray, its: np.ndarray, fold: tuple[int, int], label: int, val_fraction: float) -> None:
+    """As `_deal`, with a fold as the test. Of the units that follow it, in a circle, the first are for validation."""
+    number, folds = fold
+    free = its[split[its] == NONE]
+    # Shifted by the class: of many small classes, not all have their test units in the same fold.
+    begin, end = ((len(free) * border + label % folds) // folds for border in (number, number + 1))
+    others = np.concatenate([free[end:], free[:begin]])
+    if not len(others) and not (split[its] == TRAIN).any():
+        begin, others = end, free
+    least = int(val_fraction > 0 and len(free) >= LEAST["val"])
+    count = min(max(round(val_fraction * len(free)), least), max(len(others) - 1, 0))
+    split[free[begin:end]] = TEST
+    split[others[:count]] = VAL
+    split[others[count:]] = TRAIN
 
 
 def _counts(places: np.ndarray, fractions: dict[int, float]) -> dict[int, int]:

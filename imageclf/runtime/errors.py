@@ -3,6 +3,7 @@
 import difflib
 import unicodedata
 from collections.abc import Iterable, Sequence
+from pathlib import PurePath
 
 
 class UserError(Exception):
@@ -82,6 +83,14 @@ def printable(text: object) -> str:
         character.encode("unicode_escape").decode() if unicodedata.category(character) in BREAKING else character
         for character in words
     )
+
+
+def prefixes(roots: Sequence[str]) -> list[str]:
+    """What stands before the paths below each root in reports: nothing for one root, else the root's name."""
+    if len(roots) == 1:
+        return [""]
+    last = [PurePath(root).name for root in roots]
+    return [f"{name}/" for name in (last if len(set(last)) == len(last) else roots)]
 
 
 def some(names: Sequence[object]) -> str:

@@ -213,6 +213,26 @@ def test_another_size_moves_no_image_and_finds_the_same_copies(own: Own) -> None
         assert report["bee/copy.bmp"] == ("duplicate", "used") or report["bee/0101.png"] == ("duplicate", "used")
 
 
+def test_folds_leave_given_test_images_aside_and_test_each_other_once(own: Own) -> None:
+    (own.images / "labels.csv").write_text(
+        "path,label,split\n"
+        + "".join(
+            f"{path.parent.name}/{path.name},{path.parent.name},{'test' if number % 5 == 0 else ''}\n"
+            for number, path in enumerate(sorted(own.images.glob("*/*.png")))
+        )
+    )
+    tested = []
+    for number in (1, 2, 3):
+        own.set("fold", "none" if number == 1 else f"{number - 1}/3", f"{number}/3")
+        own.prepare()
+        samples, report = own.samples(), own.report()
+        tested += samples["path"][samples["split"] == "test"].tolist()
+        aside = {path for path, found in report.items() if found == ("set aside", "left out")}
+        assert len(aside) == 12 and not aside & set(samples["path"])
+        assert len(samples) == 48
+    assert len(tested) == len(set(tested)) == 48
+
+
 def test_images_whose_place_was_guessed_wrong_are_packed_as_any(own: Own) -> None:
     """Copies in other bytes are dealt together, faulty files leave a gap, and spare ones none: each moves others."""
     own.set("on_bad", "fail", "drop")

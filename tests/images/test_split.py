@@ -23,11 +23,13 @@ def split(
     seed: int = 0,
     val: float = 0.1,
     test: float = 0.2,
+    fold: tuple[int, int] | None = None,
 ) -> np.ndarray:
     unit, key = units(contents, np.full(len(contents), "") if groups is None else groups)
     labels = np.zeros(len(contents), int) if labels is None else labels
     places = np.full(len(contents), NONE) if given is None else np.array([GIVEN.index(word) for word in given])
-    return np.array(SPLITS)[split_units(unit, key, places, labels, val_fraction=val, test_fraction=test, seed=seed)]
+    fractions = {"val_fraction": val, "test_fraction": test}
+    return np.array(SPLITS)[split_units(unit, key, places, labels, **fractions, seed=seed, fold=fold)]
 
 
 def units(contents: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -187,6 +189,54 @@ def test_groups_of_several_classes_go_whole_and_leave_training_to_every_class(cl
         places = split(CONTENTS[: len(group)], labels, groups=named(group), seed=seed)
         assert all(len(set(places[group == at])) == 1 for at in range(12) if at in group)
         assert all("train" in places[labels == label] for label in range(classes))
+
+
+def folded(folds: int, contents: np.ndarray, labels: np.ndarray | None = None, **given: np.ndarray) -> list[np.ndarray]:
+    return [split(contents, labels, fold=(number, folds), **given) for number in range(folds)]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("folds", [2, 3, 5, 10])
+def test_every_image_is_in_the_test_of_one_fold_and_every_fold_trains_on_every_class(folds: int) -> None:
+    for count in [*range(2, 40), 100, 1000]:
+        dealt = folded(folds, CONTENTS[:count])
+        assert (sum((places == "test").astype(int) for places in dealt) == 1).all()
+        tested = [counts(places)[2] for places in dealt]
+        assert max(tested) - min(tested) <= 1
+        for train, validated, _ in map(counts, dealt):
+            assert train >= 1
+            assert validated >= (count >= 4)
+    assert all(counts(places) == (1, 0, 0) for places in folded(folds, CONTENTS[:1]))
+
+
+def test_folds_of_many_small_classes_are_alike_in_size() -> None:
+    labels = np.arange(600) // 3
+    for dealt in folded(5, CONTENTS[:600], labels=labels):
+        assert counts(dealt)[2] == 120
+
+
+def test_a_fold_takes_groups_and_copies_whole_and_leaves_given_validation_alone() -> None:
+    groups, labels = named(np.arange(400) // 4), np.arange(400) // 8 % 5
+    given = np.where(np.arange(400) < 40, "val", "")
+    contents = CONTENTS[np.maximum(np.arange(400) - np.arange(400) % 7 // 6, 0)]  # some are copies of their neighbour
+    unit = units(contents, groups)[0]
+    dealt = folded(4, contents, groups=groups, labels=labels, given=given)
+    for places in dealt:
+        assert all(len(set(places[unit == number])) == 1 for number in np.unique(unit))
+        assert (places[:40] == "val").all()
+    free = np.isin(unit, unit[:40], invert=True)
+    assert (sum((places == "test").astype(int) for places in dealt)[free] == 1).all()
+
+
+@pytest.mark.parametrize("several", [0.2, 0.5])
+def test_groups_of_several_classes_are_in_the_test_of_one_fold_at_most(several: float) -> None:
+    groups = named(np.arange(1000) // 5)
+    mixed = np.isin(groups, groups[: int(1000 * several)])
+    labels = np.where(mixed, np.arange(1000) % 7, np.arange(1000) // 5 % 7)
+    dealt = folded(5, CONTENTS[:1000], groups=groups, labels=labels)
+    tested = sum((places == "test").astype(int) for places in dealt)
+    assert (tested <= 1).all()
+    assert (tested == 1).mean() > 0.97
+    assert all(set(labels[places == "train"]) == set(range(7)) for places in dealt)
 
 
 def test_nothing_to_split_is_no_error() -> None:

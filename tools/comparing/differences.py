@@ -18,6 +18,8 @@ OF_THE_TEST = (
     "data.path",
     "data.also",
     "data.group",
+    "data.corrections",
+    "prepare.fold",
     "prepare.test_fraction",
     "prepare.seed",
     "prepare.window",

@@ -94,6 +94,7 @@ def check_can_run(params: Params) -> None:
     paths = {
         "data.path": params.data.path,
         "data.also": params.data.also,
+        "data.corrections": params.data.corrections,
         "train.weights": params.train.weights,
     }
     for key, path in paths.items():
@@ -264,7 +265,8 @@ def _files_of(dep: Path) -> list[Path]:
 
 def _name(settings: dict[str, str], params: Params, code: bytes) -> str:
     tracked = {key: value for key, value in flat(params.model_dump()).items() if not key.startswith(UNTRACKED)}
-    read = [_contents(path) for path in (params.data.path, params.data.also, params.train.weights)]
+    data = params.data
+    read = [_contents(path) for path in (data.path, data.also, data.corrections, params.train.weights)]
     digest = hashlib.sha256(repr((sorted(tracked.items()), read)).encode() + code).hexdigest()[:6]
     words = "-".join(f"{short(key)}-{value}" for key, value in settings.items())
     # Only characters that need no quotes in a shell and may be in a git ref.
