@@ -93,3 +93,23 @@ def parse_predictions(text: str, md5: str) -> Predictions:
         np.array(confidences, dtype=float),
         np.array([float(row[column[row[2]] if own is None else own]) for row in rows]),
     )
+
+
+def parse_best(text: str) -> tuple[np.ndarray, np.ndarray]:
+    """The best classes of each image, (N, K) of str, and their probabilities (N, K), from predictions.csv.
+
+    K is 5, or the number of classes if that is less.
+    """
+    header, *rows = csv.reader(io.StringIO(text, newline=""))
+    if "label_probability" in header:
+        names = ["prediction", *(f"answer_{rank}" for rank in range(2, BEST + 1))]
+        figures = ["confidence", *(f"probability_{rank}" for rank in range(2, BEST + 1))]
+        at, of = ([header.index(column) for column in columns] for columns in (names, figures))
+        return (
+            np.array([[row[place] for place in at] for row in rows], dtype=object),
+            np.array([[float(row[place]) for place in of] for row in rows]),
+        )
+    classes = np.array([name.removeprefix("p_") for name in header[len(COLUMNS) :]], dtype=object)
+    every = np.array([row[len(COLUMNS) :] for row in rows], dtype=float)
+    order = np.argsort(-every, axis=1, kind="stable")[:, :BEST]
+    return classes[order], np.take_along_axis(every, order, axis=1)

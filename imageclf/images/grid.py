@@ -155,8 +155,10 @@ class Mistake:
     probability: float
 
 
-def draw_mistakes(mistakes: list[Mistake], *, title: str, subtitle: str) -> Image.Image:
-    """Draw all `mistakes` in rows under a title."""
+def draw_mistakes(
+    mistakes: list[Mistake], *, title: str, subtitle: str, words: tuple[str, str] = ("true", "predicted")
+) -> Image.Image:
+    """Draw all `mistakes` in rows under a title; `words` stand before label and prediction."""
     columns = min(max(math.ceil(math.sqrt(len(mistakes))), SHEET_COLUMNS[0]), SHEET_COLUMNS[1])
     rows = math.ceil(len(mistakes) / columns)
     gap, corner = (SHEET_GAP, 3 * SHEET_LINE + SHEET_GAP), (SHEET_GAP, SHEET_GAP + SHEET_HEADER)
@@ -165,7 +167,7 @@ def draw_mistakes(mistakes: list[Mistake], *, title: str, subtitle: str) -> Imag
     _write(grid.draw, (SHEET_GAP, SHEET_GAP), title, size=22, colour=BLACK, width=width)
     _write(grid.draw, (SHEET_GAP, SHEET_GAP + 30), subtitle, size=15, colour=GREY, width=width)
     for position, mistake in enumerate(mistakes):
-        _caption(grid.draw, grid.place(position, enlarge(mistake.image)), mistake)
+        _caption(grid.draw, grid.place(position, enlarge(mistake.image)), mistake, words)
     return grid.sheet
 
 
@@ -180,17 +182,17 @@ def enlarge(image: np.ndarray) -> Image.Image:
     return picture.resize((factor * picture.width, factor * picture.height), Image.Resampling.NEAREST)
 
 
-def _caption(draw: ImageDraw.ImageDraw, corner: tuple[int, int], mistake: Mistake) -> None:
+def _caption(draw: ImageDraw.ImageDraw, corner: tuple[int, int], mistake: Mistake, words: tuple[str, str]) -> None:
     """Frame the cell at `corner`, and write the mistake below it."""
     left, top = corner
     draw.rectangle((left - 1, top - 1, left + BOX, top + BOX), outline=FRAME)
     below = top + BOX + 5
     percent = f"  {100 * mistake.probability:.1f} %"
-    _write(draw, (left, below), f"true: {mistake.label}", size=15, colour=GREEN, width=BOX)
+    _write(draw, (left, below), f"{words[0]}: {mistake.label}", size=15, colour=GREEN, width=BOX)
     _write(
         draw,
         (left, below + SHEET_LINE),
-        f"predicted: {mistake.prediction}",
+        f"{words[1]}: {mistake.prediction}",
         tail=percent,
         size=15,
         colour=RED,

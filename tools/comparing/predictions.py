@@ -26,16 +26,22 @@ def read_predictions(revision: Revision) -> Predictions:
     Raises:
         DataError: the predictions are missing, or not of its classifier.
     """
+    text, md5 = read_text(revision)
+    try:
+        return parse_predictions(text, md5)
+    except (ValueError, KeyError, IndexError, csv.Error):
+        raise DataError(f"{revision.title}: {PREDICTIONS} is not a table of predictions; {revision.way}") from None
+
+
+def read_text(revision: Revision) -> tuple[str, str]:
+    """The content of a revision's predictions.csv, and its MD5; errors as of `read_predictions`."""
     maker, entry = _made_by(revision)
     dep = _changed_since(maker, {out.path: (stage, out) for stage in revision.stages for out in stage.outs})
     if dep:
         raise DataError(
             f"{revision.title}: {PREDICTIONS} was made from another {dep} than its dvc.lock has; {revision.way}"
         )
-    try:
-        return parse_predictions(_bytes(revision, entry).decode(), entry.md5)
-    except (ValueError, KeyError, IndexError, csv.Error):
-        raise DataError(f"{revision.title}: {PREDICTIONS} is not a table of predictions; {revision.way}") from None
+    return _bytes(revision, entry).decode(errors="replace"), entry.md5
 
 
 def check_same_images(one: Predictions, name: str, other: Predictions, other_name: str, why: str = "") -> None:

@@ -18,6 +18,7 @@ from imageclf.config.section import NO_FILE
 from imageclf.runtime.errors import DataError, ParamsError, nearest, printable
 from imageclf.runtime.files import sha256_of_file
 from imageclf.runtime.yaml import flat
+from tools.comparing.folds import name_of_fold
 from tools.repository import git
 
 
@@ -91,6 +92,15 @@ def check_can_run(params: Params) -> None:
         DataError: a file would be missing, or there would be no validation images.
         ParamsError: the params leave no validation images.
     """
+    check_seen(params)
+    if not params.prepare.val_fraction:
+        if params.data.name != "folder":
+            raise ParamsError("prepare.val_fraction is 0, so there is nothing to rank by; -S prepare.val_fraction=0.1")
+        _check_val(tuple(path for path in (params.data.path, params.data.also) if path != NO_FILE))
+
+
+def check_seen(params: Params) -> None:
+    """As `check_can_run`, without a look at validation."""
     paths = {
         "data.path": params.data.path,
         "data.also": params.data.also,
@@ -100,10 +110,6 @@ def check_can_run(params: Params) -> None:
     for key, path in paths.items():
         if path != NO_FILE:
             _check_seen(key, path)
-    if not params.prepare.val_fraction:
-        if params.data.name != "folder":
-            raise ParamsError("prepare.val_fraction is 0, so there is nothing to rank by; -S prepare.val_fraction=0.1")
-        _check_val(tuple(path for path in (params.data.path, params.data.also) if path != NO_FILE))
 
 
 def check_model(name: str) -> None:
@@ -158,7 +164,7 @@ def _check_val(roots: tuple[str, ...]) -> None:
         )
 
 
-SEED, MODEL = "train.seed", "train.model"
+SEED, MODEL, FOLD = "train.seed", "train.model", "prepare.fold"
 UNTRACKED = "runtime."  # cannot change a result
 UNRANKED = (UNTRACKED, "evaluate.", "export.")  # cannot change the result of training
 MOVES_VALIDATION = ("data.", "prepare.seed", "prepare.val_fraction", "prepare.test_fraction")
@@ -204,6 +210,29 @@ def planned_runs(changes: Sequence[str], code: bytes) -> list[Run]:
     for _, params in found:
         check_can_run(params)
     return [Run(settings, _name(settings, params, code)) for settings, params in found]
+
+
+def planned_folds(folds: int, changes: Sequence[str], code: bytes, name: str) -> list[Run]:
+    """The runs of a cross-validation with the changes such as `train.lr=0.1`; see `planned_runs` for `code` and errors.
+
+    Run 2 of 5 is called NAME-HASH-2-of-5.
+    """
+    settings = dict[str, str]()
+    for change in changes:
+        key, values = _parse(change)
+        if len(values) > 1 or key in (*settings, FOLD):
+            raise ParamsError(
+                f"-S {printable(change)}: give a param one value, and not {FOLD}; tools.sweep compares values"
+            )
+        settings |= dict.fromkeys([key], *values)
+    params = _with({key: _value(key, word) for key, word in settings.items()} | {FOLD: "none"})
+    check_model(params.train.model)
+    check_seen(params)
+    whole = f"{name}-{_digest(params, code)}"
+    return [
+        Run(settings | {FOLD: f"{number}/{folds}"}, name_of_fold(whole, number, folds))
+        for number in range(1, folds + 1)
+    ]
 
 
 def remarks(grid: Sequence[Run]) -> list[str]:
@@ -264,11 +293,14 @@ def _files_of(dep: Path) -> list[Path]:
 
 
 def _name(settings: dict[str, str], params: Params, code: bytes) -> str:
-    tracked = {key: value for key, value in flat(params.model_dump()).items() if not key.startswith(UNTRACKED)}
-    data = params.data
-    read = [_contents(path) for path in (data.path, data.also, data.corrections, params.train.weights)]
-    digest = hashlib.sha256(repr((sorted(tracked.items()), read)).encode() + code).hexdigest()[:6]
     words = "-".join(f"{short(key)}-{value}" for key, value in settings.items())
     # Only characters that need no quotes in a shell and may be in a git ref.
     plain = re.sub(r"[^A-Za-z0-9_.-]+|\.\.+", "-", words)
-    return f"{plain[:LONGEST]}-{digest}"
+    return f"{plain[:LONGEST]}-{_digest(params, code)}"
+
+
+def _digest(params: Params, code: bytes) -> str:
+    tracked = {key: value for key, value in flat(params.model_dump()).items() if not key.startswith(UNTRACKED)}
+    data = params.data
+    read = [_contents(path) for path in (data.path, data.also, data.corrections, params.train.weights)]
+    return hashlib.sha256(repr((sorted(tracked.items()), read)).encode() + code).hexdigest()[:6]
