@@ -7,7 +7,8 @@ a wrong command line and 3 if the runs cannot be compared. With `--exit-code` a 
 
 import argparse
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -23,7 +24,8 @@ from tools.comparing.differences import (
     differing_params,
     reasons_for_other_images,
 )
-from tools.comparing.pictures import test_images, write_changed
+from tools.comparing.folds import find_folds, joined
+from tools.comparing.pictures import images_of_all, write_changed
 from tools.comparing.predictions import check_same_images, read_predictions
 from tools.comparing.revisions import WORKSPACE, Revision, find_revision
 from tools.comparing.statistics import compare_runs
@@ -31,8 +33,8 @@ from tools.comparing.verdict import METHODS, Verdict, class_lines, cut, judge, j
 
 USAGE = """
 A and B are experiments, branches, tags, commits or `workspace`. A is compared with B, the base. A defaults to the
-workspace, B to HEAD. Separate runs that differ only in their seed by commas:
-python -m tools.compare lr-1,lr-2,lr-3 base-1,base-2,base-3
+workspace, B to HEAD. Two cross-validations are compared on all their images. Separate runs that differ only in their
+seed by commas: python -m tools.compare lr-1,lr-2,lr-3 base-1,base-2,base-3
 """
 
 
@@ -42,11 +44,16 @@ class Run:
 
     revision: Revision
     predictions: Predictions
+    folds: tuple["Run", ...] = ()  # of a cross-validation
 
 
 def main() -> None:
     # 1. Find both sides, and check that they have the same test images.
     asked = _arguments()
+    folds = find_folds(asked.new), find_folds(asked.base)
+    if any(folds):
+        _finish(asked, *_one(*_folded(asked, *folds)))
+        return
     new_names, base_names = (side.split(",") for side in (asked.new, asked.base))
     revisions = [find_revision(name) for name in [*new_names, *base_names]]
     against = revisions[len(new_names)]
@@ -57,7 +64,10 @@ def main() -> None:
     new, base = runs[: len(new_names)], runs[len(new_names) :]
 
     # 2. Compare, and print the verdict.
-    report, lines, verdict = _one(new[0], base[0]) if len(new + base) == 2 else _several(new, base)
+    _finish(asked, *(_one(new[0], base[0]) if len(new + base) == 2 else _several(new, base)))
+
+
+def _finish(asked: argparse.Namespace, report: dict[str, Any], lines: list[str], verdict: Verdict) -> None:
     if asked.json:
         print(json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False))
     else:
@@ -96,11 +106,25 @@ def _runs(revisions: list[Revision], against: Revision) -> list[Run]:
     return runs
 
 
+def _folded(asked: argparse.Namespace, new: list[Revision], base: list[Revision]) -> tuple[Run, Run]:
+    """Two cross-validations, each as one run with the answers of all its folds."""
+    names = asked.new, asked.base
+    if len(new) != len(base):
+        counts = " and ".join(f"{printable(name)} {len(side)}" for name, side in zip(names, (new, base), strict=True))
+        raise DataError(f"not comparable by folds, of which {counts} has; compare two cross-validations of as many")
+    pairs = [_runs([one, other], other) for one, other in zip(new, base, strict=True)]
+    first, second = (
+        Run(replace(folds[0].revision, name=name), joined([fold.predictions for fold in folds]), folds)
+        for name, folds in zip(names, zip(*pairs, strict=True), strict=True)
+    )
+    return first, second
+
+
 def _one(new: Run, base: Run) -> tuple[dict[str, Any], list[str], Verdict]:
     """Compare two runs: the report, the lines to print, the verdict."""
     names = printable(new.revision.name), printable(base.revision.name)
     outcome = judge(new.predictions, base.predictions)
-    images = test_images(new.revision, new.predictions)
+    images = images_of_all([(run.revision, run.predictions) for run in new.folds or [new]])
     folder = write_changed(new.predictions, base.predictions, images, names=names)
     report = {
         "new": names[0],
@@ -173,7 +197,7 @@ def _what_differs(new: Revision, base: Revision) -> str:
     return words if changes else "the same params, files and code on both sides"
 
 
-def _pictures(images: np.ndarray | None) -> str:
+def _pictures(images: Sequence[np.ndarray] | None) -> str:
     if images is not None:
         return ", fixed.png, broken.png"
     return "; no pictures: the test images are missing (run dvc checkout, dvc pull or dvc repro prepare)"

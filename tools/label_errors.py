@@ -9,10 +9,12 @@ import argparse
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from imageclf.config.params import read_params
 from imageclf.config.section import NO_FILE
@@ -23,9 +25,9 @@ from imageclf.runtime.errors import printable
 from imageclf.runtime.files import replaced_folder
 from imageclf.runtime.stage import run_tool
 from tools.comparing.folds import find_folds, joined
-from tools.comparing.pictures import test_images
+from tools.comparing.pictures import images_of_all
 from tools.comparing.predictions import read_predictions, read_text
-from tools.comparing.revisions import Revision, find_revision
+from tools.comparing.revisions import find_revision
 from tools.comparing.verdict import cut
 
 FOLDER = Path("metrics/label_errors")
@@ -45,7 +47,7 @@ def main() -> None:
     found = find_suspects(answers.labels, answers.probabilities, classes, probabilities)
 
     # 2. Write the table and the sheet.
-    pictures = _pictures(revisions, read)
+    pictures = images_of_all(list(zip(revisions, read, strict=True)))
     with replaced_folder(FOLDER) as folder:
         (folder / "suspects.csv").write_text(_table(answers, found), encoding="utf-8", newline="")
         if pictures is not None:
@@ -63,35 +65,30 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _pictures(revisions: list[Revision], read: list[Predictions]) -> list[np.ndarray] | None:
-    """The image of each answer, or None if some are missing."""
-    parts = [test_images(revision, predictions) for revision, predictions in zip(revisions, read, strict=True)]
-    whole = [part for part in parts if part is not None]
-    return [image for part in whole for image in part] if len(whole) == len(parts) else None
-
-
 def _table(answers: Predictions, found: Suspects) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(HEADER)
-    for place, likelier, probability in zip(found.places, found.likelier, found.probabilities, strict=True):
+    for place, likelier, probability in _rows(found):
         figures = f"{probability:.4f}", f"{answers.probabilities[place]:.4f}"
         writer.writerow([answers.paths[place], likelier, answers.labels[place], *figures])
     return text.getvalue()
 
 
-def _sheet(answers: Predictions, found: Suspects, pictures: list[np.ndarray], name: str):  # type: ignore[no-untyped-def]
+def _rows(found: Suspects) -> Iterator[tuple[int, str, float]]:
+    return zip(found.places.tolist(), found.likelier.tolist(), found.probabilities.tolist(), strict=True)
+
+
+def _sheet(answers: Predictions, found: Suspects, pictures: Sequence[np.ndarray], name: str) -> Image.Image:
     shown = [
         Mistake(
             image=np.array(pictures[place]),
             name=answers.paths[place],
             label=answers.labels[place],
-            prediction=str(likelier),
-            probability=float(probability),
+            prediction=likelier,
+            probability=probability,
         )
-        for place, likelier, probability in list(
-            zip(found.places.tolist(), found.likelier, found.probabilities, strict=True)
-        )[:DRAWN]
+        for place, likelier, probability in islice(_rows(found), DRAWN)
     ]
     title = f"The {len(shown)} most certain of {len(found.places):,} labels that are probably wrong"
     subtitle = f"of {len(answers.ids):,} images, by the answers of {printable(name)}"

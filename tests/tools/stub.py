@@ -22,7 +22,9 @@ stages:
   evaluate:
     cmd: python evaluate.py
     deps: [evaluate.py, models/classifier]
+    params: [prepare.fold]
     outs: [metrics/predictions.csv]
+    metrics: [metrics/evaluate.json: {cache: false}, metrics/data.json: {cache: false}]
 """
 TRAIN = (
     f"""
@@ -53,14 +55,21 @@ with (root / 'runs.txt').open('a') as file:
     file.write(f'{lr} {seed:.0f}\\n')
 """
 )
-EVALUATE = """
-import csv, json, pathlib
+EVALUATE = r"""
+import csv, json, pathlib, re
 classes = json.loads(pathlib.Path('classes.json').read_text())
-right = json.loads(pathlib.Path('models/classifier').read_text())
+right = dict(enumerate(json.loads(pathlib.Path('models/classifier').read_text())))
+fold = re.search(r'^  fold: .?(\d+)/(\d+)', pathlib.Path('params.yaml').read_text(), re.M)
+if fold:  # every folds-th image
+    number, folds = map(int, fold.groups())
+    right = {place: good for place, good in right.items() if place % folds == number - 1}
+pathlib.Path('metrics/evaluate.json').write_text(json.dumps({'top1': sum(right.values()) / len(right)}))
+splits = {'train': 400 - len(right), 'val': 0, 'test': len(right)}
+pathlib.Path('metrics/data.json').write_text(json.dumps({'splits': splits}))
 with open('metrics/predictions.csv', 'w', newline='', encoding='utf-8') as file:
-    writer = csv.writer(file, lineterminator='\\n')
+    writer = csv.writer(file, lineterminator='\n')
     writer.writerow(['id', 'path', 'label', 'prediction', 'confidence', *(f'p_{name}' for name in classes)])
-    for place, good in enumerate(right):
+    for place, good in right.items():
         label, other = classes[place % 2], classes[1 - place % 2]
         said = label if good else other
         shares = ['0.900000' if name == said else '0.100000' for name in classes]
@@ -75,7 +84,7 @@ def make_stub(folder: Path, classes: str = '["cat", "dog"]') -> Project:
     for name, content in files.items():
         (folder / name).write_text(content)
     (folder / ".gitignore").write_text(
-        "/models\n/metrics/predictions.csv\n/metrics/compare\n/logs\n/runs.txt\n/fail-*\n/no-val\n/wait-*\n/train.pid\n/stages\n"
+        "/models\n/metrics/predictions.csv\n/metrics/compare\n/metrics/label_errors\n/logs\n/runs.txt\n/fail-*\n/no-val\n/wait-*\n/train.pid\n/stages\n"
     )
     shutil.copy(ROOT / "params.yaml", folder)
     (folder / ".dvc").mkdir()

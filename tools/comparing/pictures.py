@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,17 +18,24 @@ from tools.repository import Cache, Hashes
 SAMPLES, IMAGES = "samples.csv", "test_images.npy"
 
 
-def test_images(revision: Revision, predictions: Predictions) -> np.ndarray | None:
+def test_images(revision: Revision, predictions: Predictions) -> Sequence[np.ndarray] | None:
     """The test images uint8 (N, H, W, C), memory-mapped, in the order of the predictions; None if missing."""
     for samples, images in _places(revision):
         try:
             if _is_of(samples, predictions):
-                found = np.load(images, mmap_mode="r")
+                found: Sequence[np.ndarray] = np.load(images, mmap_mode="r")
                 if len(found) == len(predictions.ids):
                     return found
         except (OSError, ValueError, KeyError, csv.Error):
             continue  # missing or damaged: the sheets are optional
     return None
+
+
+def images_of_all(runs: Sequence[tuple[Revision, Predictions]]) -> Sequence[np.ndarray] | None:
+    """The test images of several runs, one after the other, as of `test_images`; None if some are missing."""
+    parts = [test_images(revision, predictions) for revision, predictions in runs]
+    whole = [part for part in parts if part is not None]
+    return [image for part in whole for image in part] if len(whole) == len(parts) else None
 
 
 def _places(revision: Revision) -> Iterator[tuple[Path, Path]]:
@@ -51,7 +58,9 @@ DRAWN = 36  # images on a sheet
 HEADER = ["id", "path", "label", "prediction", "confidence", "base_prediction", "base_confidence"]
 
 
-def write_changed(new: Predictions, base: Predictions, images: np.ndarray | None, *, names: tuple[str, str]) -> Path:
+def write_changed(
+    new: Predictions, base: Predictions, images: Sequence[np.ndarray] | None, *, names: tuple[str, str]
+) -> Path:
     """Write fixed.csv and broken.csv and, given the test `images`, a sheet of each; replace older ones.
 
     `names` are those of the new run and the base.
@@ -86,7 +95,7 @@ def _table(new: Predictions, base: Predictions, places: np.ndarray) -> str:
     return text.getvalue()
 
 
-def _draw(path: Path, images: np.ndarray, places: np.ndarray, wrong: Predictions, subtitle: str) -> None:
+def _draw(path: Path, images: Sequence[np.ndarray], places: np.ndarray, wrong: Predictions, subtitle: str) -> None:
     shown = [
         Mistake(
             image=np.array(images[place]),

@@ -222,7 +222,7 @@ def planned_folds(folds: int, changes: Sequence[str], code: bytes, name: str) ->
         key, values = _parse(change)
         if len(values) > 1 or key in (*settings, FOLD):
             raise ParamsError(
-                f"-S {printable(change)}: give a param one value, and not {FOLD}; tools.sweep compares values"
+                f"-S {printable(change)}: give one value once, and not to {FOLD}; tools.sweep tries several"
             )
         settings |= dict.fromkeys([key], *values)
     params = _with({key: _value(key, word) for key, word in settings.items()} | {FOLD: "none"})
