@@ -33,7 +33,7 @@ def test_exchanged_labels_lead_the_list(sure: float, least: float) -> None:
     first = found.places[:150]
     assert wrong[first].mean() >= least
     named = wrong[first]
-    assert (found.likelier[:150] == truth[first])[named].mean() > 0.9
+    assert (found.likelier[:150] == truth[first])[named].mean() > 0.8
 
 
 def test_right_labels_of_a_sure_classifier_are_no_suspects() -> None:
