@@ -45,7 +45,7 @@ def anchors(page: Path) -> set[str]:
 @pytest.mark.parametrize("page", PAGES, ids=ids)
 def test_every_param_that_is_named_is_in_the_schema(page: Path) -> None:
     sections = "|".join(Params.model_fields)
-    named = re.findall(rf"(?<![\w./])(?:{sections})(?:\.[a-z]\w*)+", page.read_text(encoding="utf-8"))
+    named = re.findall(rf"(?<![\w./-])(?:{sections})(?:\.[a-z]\w*)+", page.read_text(encoding="utf-8"))
     named = [name for name in named if Path(name).suffix not in FILES]
     assert not set(named) - set(keys_of(Params)) - WRONG
 
