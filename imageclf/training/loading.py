@@ -26,6 +26,7 @@ from imageclf.models.classifier import scaled
 from imageclf.models.device import Compute
 from imageclf.runtime.errors import MachineError
 from imageclf.runtime.platform import keep_freed_memory, release_signals, signals_held
+from imageclf.training.packed import EDGE, Plan, pack, plan_of, unpacked
 from imageclf.training.shared import check_shared_memory
 
 
@@ -135,7 +136,7 @@ class Loader:
             return self._preparation.finished([torch.from_numpy(array) for array in arrays], batch, self._images)
         if self._step != batch.step:
             sent, plan = self._ahead.packed(batch, self._send)
-            self._step, self._sent = batch.step, {shard: _unpacked(sent, places) for shard, places in plan.items()}
+            self._step, self._sent = batch.step, {shard: unpacked(sent, places) for shard, places in plan.items()}
         return self._preparation.finished(self._sent[shard], batch, self._images)
 
     def _send(self, piece: Tensor) -> Tensor:
@@ -149,49 +150,7 @@ class Loader:
         self._ahead.close()
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where in a packed piece an array lies."""
-
-    begin: int
-    shape: tuple[int, ...]
-    dtype: np.dtype
-
-    @property
-    def end(self) -> int:
-        return self.begin + int(np.prod(self.shape)) * self.dtype.itemsize
-
-
-Plan = dict[int, list[Place]]  # by shard
-EDGE = 64  # bytes; an array begins at a multiple of it
-
-
 Send = Callable[[Tensor], Tensor]
-
-
-def plan_of(arrays: dict[int, list[np.ndarray]]) -> tuple[Plan, int]:
-    """Where each array is to lie, and how many bytes they need in all."""
-    plan, end = Plan(), 0
-    for shard, each in arrays.items():
-        plan[shard] = []
-        for array in each:
-            plan[shard].append(Place(end, array.shape, array.dtype))
-            end = -(-plan[shard][-1].end // EDGE) * EDGE
-    return plan, end
-
-
-def _pack(arrays: dict[int, list[np.ndarray]], plan: Plan, piece: Tensor) -> None:
-    room = piece.numpy()
-    for shard, places in plan.items():
-        for place, array in zip(places, arrays[shard], strict=True):
-            room[place.begin : place.end] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-
-
-def _unpacked(piece: Tensor, places: Sequence[Place]) -> list[Tensor]:
-    kinds = [torch.from_numpy(np.empty(0, place.dtype)).dtype for place in places]
-    return [
-        piece[place.begin : place.end].view(kind).view(place.shape) for place, kind in zip(places, kinds, strict=True)
-    ]
 
 
 class Thread:
@@ -215,7 +174,7 @@ class Thread:
         arrays = self._preparation.of_block(batch)
         plan, size = plan_of(arrays)
         piece = torch.empty(size, dtype=torch.uint8)
-        _pack(arrays, plan, piece)
+        pack(arrays, plan, piece)
         return piece, plan
 
     def close(self) -> None:
@@ -315,5 +274,5 @@ def _prepare(batch: Batch, piece: int) -> Plan:
     ((preparation, pieces),) = _MINE
     arrays = preparation.of_block(batch)
     plan, _ = plan_of(arrays)
-    _pack(arrays, plan, pieces[piece])
+    pack(arrays, plan, pieces[piece])
     return plan

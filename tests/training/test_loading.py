@@ -20,7 +20,7 @@ from imageclf.images.dataset import Split
 from imageclf.models.classifier import Classifier
 from imageclf.models.device import Compute
 from imageclf.runtime.errors import MachineError
-from imageclf.training import loading
+from imageclf.training import loading, packed
 from imageclf.training.checkpoint import Checkpoint
 from imageclf.training.loading import Batch, Loader, Preparation
 from imageclf.training.log import RunLog
@@ -114,9 +114,9 @@ def test_a_killed_loader_process_is_one_sentence(monkeypatch: pytest.MonkeyPatch
         assert self._pool is not None
         for process in self._pool._processes.values():
             process.kill()
-        return packed(self, batch, send)
+        return before(self, batch, send)
 
-    packed = loading.Processes.packed
+    before = loading.Processes.packed
     monkeypatch.setattr(loading.Processes, "packed", kill)
     with pytest.raises(MachineError, match=r"a loader process was killed before step 1; .*lower runtime\.loaders"):
         trained(packed=True, prefetch=2, loaders=1)
@@ -163,7 +163,7 @@ def test_the_largest_batch_fits_into_a_piece() -> None:
     for resident in (False, True):
         asked = split, Augment(0, params), Mixing(0, 0.2, 0.3), range(4), 4
         preparation = Preparation(*asked, resizes=True, resident=resident, batch_size=8)
-        _, size = loading.plan_of(preparation.of_block(Batch(np.arange(8) % 4, 0, 0)))
+        _, size = packed.plan_of(preparation.of_block(Batch(np.arange(8) % 4, 0, 0)))
         assert size <= loading.piece_size(preparation)
 
 
@@ -204,11 +204,11 @@ def test_a_packed_array_begins_at_a_whole_cache_line() -> None:
         0: [np.arange(5, dtype=np.uint8), np.arange(3.0)],
         2: [np.zeros((2, 3), bool)],
     }
-    plan, size = loading.plan_of(arrays)
+    plan, size = packed.plan_of(arrays)
     piece = torch.empty(size, dtype=torch.uint8)
-    loading._pack(arrays, plan, piece)
-    assert [place.begin % loading.EDGE for places in plan.values() for place in places] == [0, 0, 0]
+    packed.pack(arrays, plan, piece)
+    assert [place.begin % packed.EDGE for places in plan.values() for place in places] == [0, 0, 0]
     for shard, places in plan.items():
-        for tensor, array in zip(loading._unpacked(piece, places), arrays[shard], strict=True):
+        for tensor, array in zip(packed.unpacked(piece, places), arrays[shard], strict=True):
             assert tensor.numpy().dtype == array.dtype
             assert (tensor.numpy() == array).all()
