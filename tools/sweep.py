@@ -1,77 +1,140 @@
-"""Run a grid of params and rank the results: `python -m tools.sweep -S train.lr=0.05,0.1 -S train.seed=0,1,2`.
+"""Run a grid of params, or search among them, and rank the results.
+
+    python -m tools.sweep -S train.lr=0.05,0.1 -S train.seed=0,1,2
+    python -m tools.sweep --search tpe --runs 20 -S train.lr=0.001..0.1 -S train.optimizer=sgd,muon
 
 Each run is a DVC experiment in its own workspace, up to evaluate. The runs follow one another, since a run uses all
-cores. Run the same line again to add the missing runs; a killed run continues from its checkpoint. The exit code is 0
-if all runs are there and 1 if one failed. The ranking is by validation top-1, never by test images. Params, paths and
-models are checked before the first run trains.
+cores, unless `--jobs` divides these. Run the same line again to add the missing runs; a killed run continues from its
+checkpoint. The exit code is 0 if all runs are there or pruned, and 1 if one failed. The ranking is by validation top-1,
+never by test images. Params, paths and models are checked before the first run trains.
 """
 
 import argparse
-import json
-import os
-import signal
-import subprocess
 import sys
 import time
-from pathlib import Path
 
 from tqdm import tqdm
 
-from imageclf.images.dataset import NOTHING_TO_RANK, RANKED
-from imageclf.runtime.errors import DataError, Stopped
-from imageclf.runtime.platform import interrupt_group, start_in_group
+from imageclf.images.dataset import NOTHING_TO_RANK
+from imageclf.runtime.errors import DataError, ParamsError, printable
+from imageclf.runtime.platform import available_cores
 from imageclf.runtime.stage import run_tool
-from tools.comparing.revisions import experiments
 from tools.repository import git
 from tools.sweeping.grid import Run, planned_runs, remarks
-from tools.sweeping.table import Failure, advice, rank, read_failure, table_lines
+from tools.sweeping.results import PRUNED, Experiments, Failure, advice, read_failure
+from tools.sweeping.running import LOGS, log_of, run_all
+from tools.sweeping.search import Search
+from tools.sweeping.space import check_optuna, is_range, read_space
+from tools.sweeping.table import rank, table_lines
 
-LOGS = Path("logs/sweep")
-UP_TO = "evaluate"
+RUNS = 20  # of a search, where --runs does not say
 RESULTS = (":!metrics", ":!dvc.lock", ":!params.yaml")  # not code
 
 
+class Grid:
+    """Every combination of the values; a search (`tools.sweeping.search`) plans its runs as it goes."""
+
+    def __init__(self, runs: list[Run], experiments: Experiments) -> None:
+        self.runs, self.extent, self.total = runs, runs, len(runs)
+        self.failures: dict[Run, Failure] = {}
+        self._missing = iter([run for run in runs if not experiments.result(run.name)])
+
+    def next_run(self) -> Run | None:
+        """The next to start, if one is left."""
+        return next(self._missing, None)
+
+    def environment(self, run: Run) -> dict[str, str]:
+        """What its stages are told: nothing."""
+        return {}
+
+    def failed(self, run: Run, failure: Failure) -> None:
+        """Take in that it has no result."""
+        self.failures[run] = failure
+
+
 def main() -> None:
-    # 1. Find the runs that are missing.
-    grid, done = planned_runs(_arguments().set, _uncommitted_code()), _done()
-    missing = [run for run in grid if run.name not in done]
-    for run in grid:
-        if run.name in done:
-            _top1(run, done[run.name])  # fails early if an old run has none
+    # 1. Plan the runs; find those that are there.
+    options, experiments = _arguments(), Experiments()
+    code = _uncommitted_code()
+    plan = _search(options, code, experiments) if options.search else _grid(options, code, experiments)
+    done = sum(experiments.result(run.name) is not None for run in plan.runs) + len(plan.failures)
     print(
-        f"sweep: {len(grid)} run{'s' if len(grid) > 1 else ''}, {len(grid) - len(missing)} of them done before",
-        *remarks(grid),
+        f"sweep: {plan.total} run{'s' if plan.total > 1 else ''}, {done} of them done before",
+        *remarks(plan.extent),
         sep="\n",
         flush=True,
     )
 
-    # 2. Run them one after the other.
-    failures = _run_all(missing)
+    # 2. Run what is missing.
+    _run_all(plan, experiments, jobs=options.jobs, missing=plan.total - done)
 
     # 3. Print the ranking.
-    done = _done()
-    top1 = {run: _top1(run, done[run.name]) for run in grid if run.name in done}
-    print("\n" + "\n".join(table_lines(rank(grid, top1, failures))), flush=True)
-    if failures:
-        named = {str(run): failure for run, failure in failures.items()}
-        print(f"sweep: {len(failures)} of {len(grid)} runs failed; {advice(named)}", file=sys.stderr)
+    results = {run: experiments.result(run.name) for run in plan.runs}
+    top1 = {run: result.top1 for run, result in results.items() if result}
+    print("\n" + "\n".join(table_lines(rank(plan.runs, top1, plan.failures))), flush=True)
+    failed = {str(run): failure for run, failure in plan.failures.items() if failure.kind != PRUNED}
+    if failed:
+        print(f"sweep: {len(failed)} of {plan.total} runs failed; {advice(failed)}", file=sys.stderr)
         raise SystemExit(1)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.sweep", description="Run every combination of the given values, and rank the recipes."
+        prog="python -m tools.sweep",
+        description="Run every combination of the given values, or search among them, and rank the recipes.",
     )
     parser.add_argument(
         "-S",
         "--set-param",
         action="append",
         required=True,
-        metavar="KEY=VALUE,VALUE",
-        help="a param and its values; repeat the option for another param",
+        metavar="KEY=VALUES",
+        help="a param and its values, train.lr=0.1,0.2, or for a search a range, train.lr=0.001..0.1; repeat the "
+        "option for another param",
         dest="set",
     )
-    return parser.parse_args()
+    parser.add_argument(
+        "--search",
+        choices=("tpe", "halving"),
+        help="choose the runs by the results so far (tpe), and also stop those that do badly early (halving)",
+    )
+    parser.add_argument("--runs", type=int, help="runs of a search, all seeds together (default: 20 of each seed)")
+    parser.add_argument("--search-seed", type=int, default=0, help="another gives another search (default: 0)")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, which share the cores (default: 1)")
+    options = parser.parse_args()
+    if not 1 <= options.jobs <= available_cores():
+        raise ParamsError(f"--jobs is {options.jobs}; it can be 1 to {available_cores()}, the number of cores")
+    if options.search_seed < 0:
+        raise ParamsError(f"--search-seed is {options.search_seed}; it can be 0 or more")
+    return options
+
+
+def _grid(options: argparse.Namespace, code: bytes, experiments: Experiments) -> Grid:
+    if options.runs is not None or options.search_seed:
+        raise ParamsError("--runs and --search-seed are for a search; add --search tpe or --search halving")
+    if ranges := [change for change in options.set if is_range(change)]:
+        raise ParamsError(f"-S {printable(ranges[0])}: a range needs --search tpe or halving; a grid takes values")
+    return Grid(planned_runs(options.set, code), experiments)
+
+
+def _search(options: argparse.Namespace, code: bytes, experiments: Experiments) -> Search:
+    check_optuna()
+    space = read_space(options.set, code)
+    total = RUNS * space.seeds if options.runs is None else options.runs
+    if total < 1 or total % space.seeds:
+        raise ParamsError(f"--runs is {total}; it can be a multiple of the number of seeds, {space.seeds}")
+    recipes = total // space.seeds
+    if recipes > space.size:
+        raise ParamsError(f"there are only {space.size} recipes; leave out --search to run all, or lower --runs")
+    return Search(
+        space,
+        kind=options.search,
+        recipes=recipes,
+        seed=options.search_seed,
+        jobs=options.jobs,
+        folder=LOGS,
+        experiments=experiments,
+    )
 
 
 def _uncommitted_code() -> bytes:
@@ -80,60 +143,31 @@ def _uncommitted_code() -> bytes:
     return (git("diff", "HEAD", "--", ".", *RESULTS) or "").encode()
 
 
-def _done() -> dict[str, str]:
-    """The commits of this commit's experiments, by name."""
-    head = (git("rev-parse", "HEAD") or "").strip()
-    return {found.name: found.commit for found in experiments() if found.baseline == head}
+def _run_all(plan: Grid | Search, experiments: Experiments, *, jobs: int, missing: int) -> None:
+    """Run what the plan says, and tell it how each run ended."""
+    begun, started, ended = time.monotonic(), 0, 0
+    with tqdm(total=missing, desc="sweep", unit="run", leave=False, disable=not sys.stderr.isatty()) as bar:
 
+        def next_run() -> Run | None:
+            nonlocal started
+            if run := plan.next_run():
+                started += 1
+                left = (time.monotonic() - begun) / ended * (missing - ended) if ended else None
+                words = f", {tqdm.format_interval(left)} left" if left else ""
+                bar.write(f"sweep: {started} of {missing}{words}: {run}; tail -f {log_of(run)}")
+                sys.stdout.flush()
+            return run
 
-def _run_all(missing: list[Run]) -> dict[Run, Failure]:
-    """Run them; returns the failures."""
-    failures, begun = {}, time.monotonic()
-    with tqdm(total=len(missing), desc="sweep", unit="run", leave=False, disable=not sys.stderr.isatty()) as bar:
-        for before, run in enumerate(missing):
-            left = (time.monotonic() - begun) / before * (len(missing) - before) if before else None
-            words = f", {tqdm.format_interval(left)} left" if left else ""
-            bar.write(f"sweep: {before + 1} of {len(missing)}{words}: {run}; tail -f {_log(run)}")
-            sys.stdout.flush()
-            if not _execute(run):
-                failure = read_failure(_log(run))
+        for run, finished in run_all(next_run, jobs=jobs, environment=plan.environment):
+            ended += 1
+            experiments.look_again()
+            if not finished:
+                failure = read_failure(log_of(run))
                 if NOTHING_TO_RANK in failure.sentence:
                     raise DataError(f"sweep: {run}: {failure.sentence}")
-                failures[run] = failure
-                bar.write(f"sweep: {run} failed: {failure.sentence}")
+                plan.failed(run, failure)
+                bar.write(f"sweep: {run} {'' if failure.kind == PRUNED else 'failed: '}{failure.reason}")
             bar.update()
-    return failures
-
-
-def _execute(run: Run) -> bool:
-    """Run one experiment; its output goes to its log."""
-    log = _log(run)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    changes = [f"--set-param={key}={value}" for key, value in run.settings.items()]
-    command = ["dvc", "exp", "run", "--temp", f"--name={run.name}", *changes, UP_TO]
-    with log.open("w") as file:
-        # In its own process group, so that Ctrl-C reaches it only once: from here, not from the terminal.
-        environment = os.environ | {RANKED: "1"}
-        dvc = start_in_group(command, stdout=file, stderr=file, stdin=subprocess.DEVNULL, env=environment)
-        try:
-            return dvc.wait() == 0
-        except BaseException as reason:
-            interrupt_group(dvc)
-            dvc.wait()
-            if isinstance(reason, KeyboardInterrupt):
-                raise Stopped("sweep: stopped by Ctrl-C; run the same line again to continue", signal.SIGINT) from None
-            raise
-
-
-def _log(run: Run) -> Path:
-    return LOGS / f"{run.name}.log"
-
-
-def _top1(run: Run, commit: str) -> float:
-    metrics = json.loads(git("show", f"{commit}:./metrics/train.json") or "{}")
-    if "val" not in metrics:
-        raise DataError(f"{run.name} has no validation top-1: {NOTHING_TO_RANK}")
-    return float(metrics["val"]["top1"])
 
 
 if __name__ == "__main__":

@@ -170,6 +170,7 @@ class Run:
 
     settings: dict[str, str]
     name: str
+    epochs: int = 0  # of its schedule; 0: it has none
 
     @property
     def recipe(self) -> tuple[str, ...]:
@@ -202,7 +203,7 @@ def planned_runs(changes: Sequence[str], code: bytes) -> list[Run]:
         check_model(model)
     for _, params in found:
         check_can_run(params)
-    return [Run(settings, _name(settings, params, code)) for settings, params in found]
+    return [Run(settings, _name(settings, params, code), _epochs(params)) for settings, params in found]
 
 
 def remarks(grid: Sequence[Run]) -> list[str]:
@@ -246,6 +247,19 @@ def _with(values: dict[str, Any]) -> Params:
         section = reduce(lambda section, part: section[part], above, changed)
         section[last] = value
     return checked(changed, "-S")
+
+
+def is_valid(key: str, value: float) -> bool:
+    """Whether a param may have this value, all others being as in params.yaml."""
+    try:
+        _with({key: value})
+    except ParamsError:
+        return False
+    return True
+
+
+def _epochs(params: Params) -> int:
+    return 0 if params.train.optimizer == "lbfgs" else params.train.epochs
 
 
 @cache
