@@ -5,13 +5,15 @@
 
 Each run is a DVC experiment in its own workspace, up to evaluate. The runs follow one another, since a run uses all
 cores, unless `--jobs` divides these. Run the same line again to add the missing runs; a killed run continues from its
-checkpoint. The exit code is 0 if all runs are there or pruned, and 1 if one failed. The ranking is by validation top-1,
-never by test images. Params, paths and models are checked before the first run trains.
+checkpoint. The exit code is 0 if all runs are there and 1 if one failed; a search takes one that is pruned, diverged
+or was refused as a result. The ranking is by validation top-1, never by test images. Params, paths and models are
+checked before the first run trains.
 """
 
 import argparse
 import sys
 import time
+from contextlib import closing
 
 from tqdm import tqdm
 
@@ -23,7 +25,7 @@ from tools.repository import git
 from tools.sweeping.grid import Run, planned_runs, remarks
 from tools.sweeping.results import PRUNED, Experiments, Failure, advice, read_failure
 from tools.sweeping.running import LOGS, log_of, run_all
-from tools.sweeping.search import Search
+from tools.sweeping.search import Search, epochs_to_judge
 from tools.sweeping.space import check_optuna, is_range, read_space
 from tools.sweeping.table import rank, table_lines
 
@@ -46,6 +48,11 @@ class Grid:
     def environment(self, run: Run) -> dict[str, str]:
         """What its stages are told: nothing."""
         return {}
+
+    @property
+    def lost(self) -> dict[Run, Failure]:
+        """Runs without a result for someone to see to: all that failed."""
+        return self.failures
 
     def failed(self, run: Run, failure: Failure) -> None:
         """Take in that it has no result."""
@@ -72,9 +79,9 @@ def main() -> None:
     results = {run: experiments.result(run.name) for run in plan.runs}
     top1 = {run: result.top1 for run, result in results.items() if result}
     print("\n" + "\n".join(table_lines(rank(plan.runs, top1, plan.failures))), flush=True)
-    failed = {str(run): failure for run, failure in plan.failures.items() if failure.kind != PRUNED}
-    if failed:
-        print(f"sweep: {len(failed)} of {plan.total} runs failed; {advice(failed)}", file=sys.stderr)
+    if plan.lost:
+        named = {str(run): failure for run, failure in plan.lost.items()}
+        print(f"sweep: {len(named)} of {plan.total} runs failed; {advice(named)}", file=sys.stderr)
         raise SystemExit(1)
 
 
@@ -126,6 +133,8 @@ def _search(options: argparse.Namespace, code: bytes, experiments: Experiments) 
     recipes = total // space.seeds
     if recipes > space.size:
         raise ParamsError(f"there are only {space.size} recipes; leave out --search to run all, or lower --runs")
+    if options.search == "halving" and not any(epochs_to_judge(run.epochs) for run in space.ends):
+        raise ParamsError("--search halving needs runs of 2 epochs or more; raise train.epochs, or use --search tpe")
     return Search(
         space,
         kind=options.search,
@@ -158,16 +167,20 @@ def _run_all(plan: Grid | Search, experiments: Experiments, *, jobs: int, missin
                 sys.stdout.flush()
             return run
 
-        for run, finished in run_all(next_run, jobs=jobs, environment=plan.environment):
-            ended += 1
-            experiments.look_again()
-            if not finished:
-                failure = read_failure(log_of(run))
-                if NOTHING_TO_RANK in failure.sentence:
-                    raise DataError(f"sweep: {run}: {failure.sentence}")
-                plan.failed(run, failure)
-                bar.write(f"sweep: {run} {'' if failure.kind == PRUNED else 'failed: '}{failure.reason}")
-            bar.update()
+        # Closed whatever happens here, which ends the runs.
+        with closing(run_all(next_run, jobs=jobs, environment=plan.environment)) as ended_runs:
+            for run, finished in ended_runs:
+                ended += 1
+                experiments.look_again()
+                if not finished:
+                    failure = read_failure(log_of(run))
+                    if NOTHING_TO_RANK in failure.sentence:
+                        raise DataError(f"sweep: {run}: {failure.sentence}")
+                    plan.failed(run, failure)
+                    bar.write(
+                        f"sweep: {run} {failure.reason if failure.kind == PRUNED else f'failed: {failure.sentence}'}"
+                    )
+                bar.update()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 from imageclf.images.dataset import RANKED
@@ -20,7 +20,7 @@ LOOKS = 0.1  # seconds between two looks at the runs
 
 def run_all(
     next_run: Callable[[], Run | None], *, jobs: int, environment: Callable[[Run], dict[str, str]]
-) -> Iterator[tuple[Run, bool]]:
+) -> Generator[tuple[Run, bool]]:
     """Run what `next_run` answers until it has none; yields each run as it ends, and whether it finished.
 
     With `jobs`, that many at a time: each takes its part of the cores.

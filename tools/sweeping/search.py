@@ -16,19 +16,19 @@ from tools.sweeping.grid import Run, planned_runs
 from tools.sweeping.results import PRUNED, Experiments, Failure
 from tools.sweeping.space import Space, Tried, suggest
 
-FACTOR = 3  # of the runs at a point of their schedule, one in three goes on
-POINTS = (9, 3)  # a run is judged after a ninth and after a third of its epochs
+FACTOR = 2  # of the runs at a point of their schedule, one in two goes on
+POINTS = (4, 2)  # a run is judged after a quarter and after half of its epochs
 FINAL = (PRUNED, "diverged", "refused by params.yaml")  # another try would end alike
 
 
 def epochs_to_judge(epochs: int) -> dict[int, int]:
-    """After which of a run's epochs it is judged, by the fraction of them: {9: 1, 3: 3} for 9 epochs."""
+    """After which of a run's epochs it is judged, by the fraction of them: {4: 3, 2: 5} for 9 epochs."""
     points = {-(-epochs // point): point for point in POINTS}  # after the same epoch only once
     return {point: epoch for epoch, point in points.items() if epoch < epochs}
 
 
 def needed_top1(rivals: Sequence[float]) -> float | None:
-    """The top-1 from which a run is in the best third of its rivals and itself; None while they are too few.
+    """The top-1 from which a run is in the best half of its rivals and itself; None while they are too few.
 
     Asynchronous successive halving (Li et al. 2018, arXiv:1810.05934), where what is promoted trains on.
     """
@@ -133,6 +133,11 @@ class Search:
     def _record(self, run: Run) -> Path:
         """The file for the validation top-1 by epoch of a run that is pruned."""
         return self._memory.path.parent / f"{run.name}.pruned.json"
+
+    @property
+    def lost(self) -> dict[Run, Failure]:
+        """Runs without a result that another try may bring."""
+        return {run: failure for run, failure in self.failures.items() if failure.kind not in FINAL}
 
     def failed(self, run: Run, failure: Failure) -> None:
         """Take in that a run has no result."""

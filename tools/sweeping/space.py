@@ -3,7 +3,6 @@
 import itertools
 import math
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -57,18 +56,12 @@ class Space:
     @property
     def seeds(self) -> int:
         """How many runs a recipe has."""
-        return max(1, len(self._seeds))
-
-    @property
-    def _seeds(self) -> list[str]:
-        seeds = self.axes.get(SEED, [])
-        assert isinstance(seeds, list)
-        return seeds
+        return max(1, len(self._listed(SEED)))
 
     @property
     def searched(self) -> dict[str, Range | list[str]]:
-        """The axes that a recipe has a value of."""
-        return {key: axis for key, axis in self.axes.items() if key != SEED}
+        """The axes that a recipe has a value of: those with several."""
+        return {key: axis for key, axis in self.axes.items() if key != SEED and len(self._listed(key)) != 1}
 
     @property
     def size(self) -> float:
@@ -83,7 +76,11 @@ class Space:
 
     def changes(self, recipe: Mapping[str, str]) -> list[str]:
         """A recipe with its seeds, as `planned_runs` reads it."""
-        return [f"{key}={recipe.get(key) or ','.join(self._seeds)}" for key in self.axes]
+        return [f"{key}={recipe.get(key) or ','.join(self._listed(key))}" for key in self.axes]
+
+    def _listed(self, key: str) -> list[str]:
+        axis = self.axes.get(key, [])
+        return axis if isinstance(axis, list) else []
 
 
 def is_range(change: str) -> bool:
@@ -115,9 +112,10 @@ def read_space(changes: Sequence[str], code: bytes) -> Space:
             axes[key] = _range(key, match)
         else:
             axes[key] = list(dict.fromkeys(run.settings[key] for run in corners))
-    if all(isinstance(axis, list) and len(axis) == 1 for key, axis in axes.items() if key != SEED):
+    space = Space(axes, corners, code)
+    if not space.searched:
         raise ParamsError("there is only one recipe, so there is nothing to search; give a range, train.lr=0.001..0.1")
-    return Space(axes, corners, code)
+    return space
 
 
 def _check_range(change: str, key: str, match: re.Match[str]) -> None:
@@ -204,30 +202,26 @@ def _ask(axes: Mapping[str, Range | list[str]], tried: Sequence[Tried], seed: in
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=1, multivariate=True, constant_liar=True)
-        study = optuna.create_study(direction="maximize", sampler=sampler)
-        distributions = {key: _distribution(axis) for key, axis in axes.items()}
-        states = optuna.trial.TrialState
-        for each in tried:
-            values = {key: word if isinstance(axes[key], list) else float(word) for key, word in each.recipe.items()}
-            if each.running:
-                state = states.RUNNING
-            elif each.top1 is not None:
-                state = states.COMPLETE
-            else:
-                state = states.PRUNED if each.pruned or each.unfit else states.FAIL
-            study.add_trial(
-                optuna.trial.create_trial(
-                    state=state,
-                    params=values,
-                    distributions=distributions,
-                    value=each.top1,
-                    intermediate_values=dict([each.pruned]) if each.pruned else {},
-                )
-            )
-        found = study.ask(distributions).params
+    states = optuna.trial.TrialState
+    distributions = {key: _distribution(axis) for key, axis in axes.items()}
+    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=1, constant_liar=True)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    for each in tried:
+        if each.running:
+            state = states.RUNNING
+        elif each.top1 is not None:
+            state = states.COMPLETE
+        else:
+            state = states.PRUNED if each.pruned or each.unfit else states.FAIL
+        known = optuna.trial.create_trial(
+            state=state,
+            params={key: word if isinstance(axes[key], list) else float(word) for key, word in each.recipe.items()},
+            distributions=distributions,
+            value=each.top1,
+            intermediate_values=dict([each.pruned]) if each.pruned else {},
+        )
+        study.add_trial(known)
+    found = study.ask(distributions).params
     return {key: axis.text(found[key]) if isinstance(axis, Range) else found[key] for key, axis in axes.items()}
 
 
