@@ -39,7 +39,8 @@ lint: .venv/installed-dev  ## set up and check style and types
 	@mypy
 
 lock:  ## renew the locks after an edit of requirements*.txt (needs uv)
-	for name in requirements requirements-s3 requirements-ssh requirements-dev requirements-heic requirements-litert; do \
+	for name in requirements requirements-s3 requirements-ssh requirements-search requirements-dev requirements-heic \
+		requirements-litert; do \
 		uv pip compile $$name.txt $(LOCKING) -o $$name.lock || exit; done
 
 clean:  ## remove the environment, logs, downloads, features and unfinished runs; data and models stay in DVC's cache

@@ -20,8 +20,8 @@ from imageclf.runtime.stage import run_tool
 from tools.comparing.folds import NAMED
 from tools.repository import git
 from tools.sweeping.grid import planned_folds
-from tools.sweeping.members import finished, run_members, uncommitted_code
-from tools.sweeping.table import advice
+from tools.sweeping.results import advice, commits_by_name
+from tools.sweeping.running import Listed, run_plan, uncommitted_code
 
 TOOL = "cross_validate"
 FEWEST, MOST = 2, 100  # folds
@@ -42,21 +42,23 @@ class Fold:
 def main() -> None:
     # 1. Find the folds that are missing.
     asked = _arguments()
-    runs, done = planned_folds(asked.folds, asked.set, uncommitted_code(), asked.name), finished()
+    runs, done = planned_folds(asked.folds, asked.set, uncommitted_code(), asked.name), commits_by_name()
     missing = [run for run in runs if run.name not in done]
     whole = _whole(runs[0].name)
     print(f"{TOOL}: {whole}, {len(runs)} folds, {len(runs) - len(missing)} of them done before", flush=True)
 
     # 2. Run them one after the other.
-    failures = run_members(TOOL, missing, environment={})
+    plan = Listed(missing, {})
+    for _ in run_plan(TOOL, plan, jobs=1, missing=len(missing)):
+        pass
 
     # 3. Print the table.
-    done = finished()
+    done = commits_by_name()
     folds = {number: _fold(done[run.name]) for number, run in enumerate(runs, 1) if run.name in done}
     print("\n" + "\n".join(_table(folds, len(runs))), flush=True)
-    if failures:
-        named = {str(run): failure for run, failure in failures.items()}
-        print(f"{TOOL}: {len(failures)} of {len(runs)} folds failed; {advice(named)}", file=sys.stderr)
+    if plan.failures:
+        named = {str(run): failure for run, failure in plan.failures.items()}
+        print(f"{TOOL}: {len(named)} of {len(runs)} folds failed; {advice(named)}", file=sys.stderr)
         raise SystemExit(1)
     print(f"\n  wrong labels       python -m tools.label_errors {whole}")
     print(f"  another recipe     the same line with -S KEY=VALUE, then python -m tools.compare OTHER {whole}")

@@ -62,6 +62,12 @@ class RankLost(UserError):
     exit_code = 8
 
 
+class Pruned(UserError):
+    """A search ends this run early, since others did better at the same point."""
+
+    exit_code = 9
+
+
 class Fault(Exception):
     """A source failed. The message follows an address and a colon."""
 

@@ -20,9 +20,13 @@ WINDOWS = sys.platform == "win32"
 SIGKILL, SIGBUS, SIGPIPE, SIGPROF = 9, 7, 13, 27  # not defined on Windows
 
 
+CORES = "CORES_OF_THIS_RUN"  # environment variable of a sweep that runs several at a time
+
+
 def available_cores() -> int:
     """The number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, int(os.environ.get(CORES, cores)))
 
 
 def start_method() -> str:

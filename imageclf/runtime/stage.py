@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from imageclf.runtime.errors import DataError, RankLost, UserError
+from imageclf.runtime.errors import DataError, Pruned, RankLost, UserError
 from imageclf.runtime.files import sha256_of_file, write_json
 from imageclf.runtime.platform import ENDING, SIGPIPE, end_with_dvc, is_first_rank
 from imageclf.runtime.yaml import flat, load_yaml
@@ -214,7 +214,8 @@ def _stop(number: int, frame: FrameType | None) -> None:
 def _fail(sentence: str, exit_code: int) -> None:
     if is_first_rank():
         print(sentence, file=sys.stderr, flush=True)
-    elif exit_code not in (RankLost.exit_code, *(128 + number for number in ENDING)):  # which the first one tells
+    # What ends all ranks alike, the first one tells.
+    elif exit_code not in (RankLost.exit_code, Pruned.exit_code, *(128 + number for number in ENDING)):
         print(f"rank {os.environ['RANK']}: {sentence}", file=sys.stderr, flush=True)
     _leave(exit_code)
 

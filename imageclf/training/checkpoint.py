@@ -19,7 +19,7 @@ from torch import Tensor
 
 import imageclf
 from imageclf import CODE_FOLDERS
-from imageclf.runtime.errors import Busy
+from imageclf.runtime.errors import Busy, Pruned
 from imageclf.runtime.files import sha256_of_file, write_bytes, write_json
 from imageclf.runtime.platform import locked
 from imageclf.training.ranks import ALONE, Ranks
@@ -63,7 +63,7 @@ ORIGIN = "origin.json"
 
 @contextmanager
 def held_checkpoints(folder: Path, ranks: Ranks = ALONE, origin: Origin = NOWHERE) -> Iterator["Checkpoints"]:
-    """A run's checkpoints, for this run alone; removed when the block ends well, kept for a next try when not.
+    """A run's checkpoints, for this run alone; removed when the block ends well or is pruned, else kept for a next try.
 
     Raises:
         Busy: another run has been holding them for longer than an orphan would.
@@ -85,12 +85,18 @@ def held_checkpoints(folder: Path, ranks: Ranks = ALONE, origin: Origin = NOWHER
         holder.write_text(f"{os.getpid()}")
         write_json(folder / ORIGIN, asdict(origin))
         checkpoints = Checkpoints(folder, ranks, origin)
-        yield checkpoints
+        pruned = None
+        try:
+            yield checkpoints
+        except Pruned as reason:
+            pruned = reason
         with suppress(OSError):  # one that could not be written is no loss any more
             checkpoints.wait()
         shutil.rmtree(folder, ignore_errors=True)
         with suppress(OSError):  # Windows removes no file that is open; one that waits for it tries again
             file.unlink()
+    if pruned:
+        raise pruned
 
 
 class Checkpoints:

@@ -22,6 +22,7 @@ from imageclf.training.auto import Recipe
 from imageclf.training.checkpoint import Checkpoint, Checkpoints
 from imageclf.training.log import RunLog
 from imageclf.training.outcome import Row
+from imageclf.training.pruning import prune
 from imageclf.training.ranks import ALONE, Ranks
 from imageclf.training.run import Run
 from imageclf.training.shared import Network
@@ -63,6 +64,7 @@ def fit(
     Raises:
         Diverged: the loss is nan or infinite.
         MachineError: a worker process has gone, or there is too little shared memory.
+        Pruned: a search ends the run after an epoch.
         RankLost: another rank has gone.
         Stopped: Ctrl-C or SIGTERM came, and a checkpoint is written.
     """
@@ -117,6 +119,10 @@ def fit(
                     progress.line(words_of(row, recipe.epochs))
                     log.epoch(run.position.step, row)
                     log.insides(run.position.step, classifier, train.images[:PICTURED])
+                    prune(
+                        [round(each["val_top1"], 6) for each in run.position.history if "val_top1" in each],
+                        recipe.epochs,
+                    )
                 if asked.stop or asked.save:
                     log.flush()  # first: what is taken up again from there has been logged
                     checkpoints.save(run.checkpoint(), wait=asked.stop > 0)

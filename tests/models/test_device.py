@@ -8,6 +8,7 @@ import torch
 from imageclf.models import device as device_module
 from imageclf.models.device import choose_compute, choose_device
 from imageclf.runtime.errors import MachineError
+from imageclf.runtime.platform import CORES
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, *, cuda: int, mps: bool = False) -> None:
@@ -50,6 +51,11 @@ def test_of_several_processes_each_takes_a_gpu_or_its_part_of_the_cores(monkeypa
         choose_device("cuda:1", local_rank=0, local_count=2)
     monkeypatch.setattr("imageclf.models.device.available_cores", lambda: 8)
     assert choose_compute("cpu", "fp32", "auto", shards=8, local_count=2).workers == 4
+
+
+def test_a_run_beside_others_of_a_sweep_has_its_part_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CORES, "1")
+    assert choose_compute("cpu", "fp32", "auto", shards=8).workers == 1
 
 
 def test_a_gpu_is_one_worker_in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:

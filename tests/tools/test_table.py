@@ -5,7 +5,8 @@ import itertools
 import pytest
 
 from tools.sweeping.grid import Run, remarks
-from tools.sweeping.table import Failure, advice, rank, table_lines
+from tools.sweeping.results import Failure, advice
+from tools.sweeping.table import rank, table_lines
 
 
 def grid(**values: str) -> list[Run]:

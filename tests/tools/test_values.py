@@ -9,7 +9,7 @@ from dvc.utils.hydra import apply_overrides  # type: ignore[import-untyped]
 from imageclf.runtime.errors import ParamsError
 from imageclf.runtime.yaml import flat, load_yaml
 from tests.imports import ROOT
-from tools.sweeping.grid import read_values
+from tools.sweeping.values import read_values
 
 
 def _by_dvc(folder: Path, key: str, word: str) -> object:

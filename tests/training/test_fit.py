@@ -1,5 +1,6 @@
 """Training learns, repeats itself, and stops when the loss is no number."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ from imageclf.images.dataset import Split
 from imageclf.models.classifier import Classifier
 from imageclf.models.device import Compute
 from imageclf.models.registry import build_network
-from imageclf.runtime.errors import Diverged
+from imageclf.runtime.errors import Diverged, Pruned
 from imageclf.training.auto import Recipe, resolve
 from imageclf.training.checkpoint import held_checkpoints
 from imageclf.training.log import RunLog, log_folder
 from imageclf.training.loop import Task, fit
 from imageclf.training.outcome import Average, Row, best_row
+from imageclf.training.pruning import environment
 from imageclf.training.shared import Network
 from tests.augment.augmenting import augmenting
 from tests.imports import ROOT
@@ -214,3 +216,16 @@ def test_auto_batches_train_as_the_number_that_they_come_to(tmp_path: Path) -> N
     auto, _ = train(tmp_path / "auto", epochs=1, batch_size="auto")
     eight, _ = train(tmp_path / "eight", epochs=1, batch_size=8)
     assert auto == eight
+
+
+def test_a_run_below_what_a_search_needs_ends_after_that_epoch_and_leaves_no_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = [round(row["val_top1"], 6) for row in train(tmp_path / "whole", val=NOISY)[0]]
+    record = tmp_path / "pruned.json"
+    for name, value in environment({1: whole[0], 2: whole[1] + 0.01, 3: 1.0}, record).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(Pruned, match=r"train: pruned after epoch 2/3 at [\d.]+ %, below [\d.]+ %"):
+        train(tmp_path / "ended", val=NOISY)
+    assert json.loads(record.read_text()) == whole[:2]
+    assert not (tmp_path / "ended/checkpoints").exists()

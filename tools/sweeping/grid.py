@@ -9,10 +9,6 @@ from functools import cache, reduce
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, ValueType
-from hydra.errors import HydraException
-
 from imageclf.config.params import Params, checked, read_params
 from imageclf.config.section import NO_FILE
 from imageclf.runtime.errors import DataError, ParamsError, nearest, printable
@@ -20,69 +16,7 @@ from imageclf.runtime.files import sha256_of_file
 from imageclf.runtime.yaml import flat
 from tools.comparing.folds import name_of_fold
 from tools.repository import git
-
-
-def read_values(key: str, text: str) -> dict[str, Any]:
-    """Each value by its text: `0.1,[1, 2]` is {"0.1": 0.1, "[1, 2]": [1, 2]}.
-
-    `choice(...)` and `range(...)` work too, as in `dvc exp run --queue -S`.
-
-    Raises:
-        ParamsError: DVC cannot read the text, or it is not a list of values.
-    """
-    change = printable(f"-S {key}={text}")
-    override = _parsed(key, text)
-    plain = not set(text) & set("'\"[]{}()")
-    if plain and not all(part.strip() for part in text.split(",")):
-        raise ParamsError(f"{change}: a value is empty; remove it")
-    if override is None:
-        quoted = ",".join(f"'{part.strip()}'" for part in text.split(","))
-        hint = f', -S "{key}={printable(quoted)}"' if plain else ""
-        raise ParamsError(f"{change}: dvc cannot read this; text with special characters needs nested quotes{hint}")
-    if not override.is_sweep_override():
-        words = [text.strip()]
-    elif override.is_discrete_sweep() and override.value_type is not ValueType.GLOB_CHOICE_SWEEP:
-        # As it was typed if possible: 1e6, not 1000000.0.
-        words = _as_typed(key, text) or list(override.sweep_string_iterator())
-    else:
-        raise ParamsError(f"{change}: an interval or a pattern is not a list of values; separate values by commas")
-    values = [_value(key, word) for word in words]
-    told_apart = [(isinstance(value, bool), value) for value in values]  # True == 1
-    if any(value in told_apart[:place] for place, value in enumerate(told_apart)):
-        raise ParamsError(f"{change}: a value is given twice; remove one")
-    if any(isinstance(value, dict) or "${" in str(value) for value in values):
-        raise ParamsError(f"{change}: a section or a reference is not a value; write it out")
-    return dict(zip(words, values, strict=True))
-
-
-def _parsed(key: str, text: str) -> Override | None:
-    try:
-        return OverridesParser.create().parse_override(f"{key}={text}")
-    except HydraException:
-        return None
-
-
-def _value(key: str, word: str) -> Any:
-    override = _parsed(key, word)
-    assert override is not None
-    return override.value()
-
-
-def _as_typed(key: str, text: str) -> list[str]:
-    """The text of each value, split at commas outside quotes and brackets; empty if that is ambiguous."""
-    words, word = [], ""
-    for part in text.split(","):
-        word = f"{word},{part}" if word else part
-        override = _parsed(key, word)
-        if override is not None and not override.is_sweep_override():
-            words.append(word.strip())
-            word = ""
-    whole = _parsed(key, text)
-    assert whole is not None
-    alike = not word and [_value(key, word) for word in words] == [
-        _value(key, word) for word in whole.sweep_string_iterator()
-    ]
-    return words if alike else []
+from tools.sweeping.values import read_values, value_of
 
 
 def check_can_run(params: Params) -> None:
@@ -177,6 +111,7 @@ class Run:
 
     settings: dict[str, str]
     name: str
+    epochs: int = 0  # of its schedule; 0: it has none
 
     @property
     def recipe(self) -> tuple[str, ...]:
@@ -209,7 +144,7 @@ def planned_runs(changes: Sequence[str], code: bytes) -> list[Run]:
         check_model(model)
     for _, params in found:
         check_can_run(params)
-    return [Run(settings, _name(settings, params, code)) for settings, params in found]
+    return [Run(settings, _name(settings, params, code), _epochs(params)) for settings, params in found]
 
 
 def planned_folds(folds: int, changes: Sequence[str], code: bytes, name: str) -> list[Run]:
@@ -225,7 +160,7 @@ def planned_folds(folds: int, changes: Sequence[str], code: bytes, name: str) ->
                 f"-S {printable(change)}: give one value once, and not to {FOLD}; tools.sweep tries several"
             )
         settings |= dict.fromkeys([key], *values)
-    params = _with({key: _value(key, word) for key, word in settings.items()} | {FOLD: "none"})
+    params = _with({key: value_of(key, word) for key, word in settings.items()} | {FOLD: "none"})
     check_model(params.train.model)
     check_seen(params)
     whole = f"{name}-{_digest(params, code)}"
@@ -276,6 +211,19 @@ def _with(values: dict[str, Any]) -> Params:
         section = reduce(lambda section, part: section[part], above, changed)
         section[last] = value
     return checked(changed, "-S")
+
+
+def is_valid(key: str, value: float) -> bool:
+    """Whether a param may have this value, all others being as in params.yaml."""
+    try:
+        _with({key: value})
+    except ParamsError:
+        return False
+    return True
+
+
+def _epochs(params: Params) -> int:
+    return 0 if params.train.optimizer == "lbfgs" else params.train.epochs
 
 
 @cache

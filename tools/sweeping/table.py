@@ -1,81 +1,15 @@
-"""The table of a sweep's results, and why runs failed."""
+"""The table of a sweep's results."""
 
 import math
-import re
-import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from imageclf.runtime.errors import Busy, DataError, Diverged, MachineError, ParamsError, SourceError, printable
-from imageclf.runtime.platform import SIGKILL
 from tools.comparing.statistics import critical_t, welch
 from tools.comparing.verdict import ALPHA, cut, p_value
 from tools.sweeping.grid import SEED, Run, short
-
-STAGE = re.compile(r"^ERROR: failed to reproduce '.*': failed to run: .* exited with (-?\d+)$", re.MULTILINE)
-DVC = re.compile(r"^ERROR: (.*)$", re.MULTILINE)
-KILLED = 128 + SIGKILL
-KINDS = {
-    ParamsError.exit_code: "refused by params.yaml",
-    DataError.exit_code: "data",
-    SourceError.exit_code: "no source",
-    MachineError.exit_code: "machine",
-    Diverged.exit_code: "diverged",
-    Busy.exit_code: "busy",
-    128 + signal.SIGINT: "stopped",
-    128 + signal.SIGTERM: "stopped",
-    KILLED: "killed",
-}
-ADVICE = {  # by kind of failure
-    "stopped": "run the same line again to continue {}",
-    "killed": "run the same line again to continue {}",
-    "busy": "run the same line again to run {}",
-    "no source": "run the same line again to run {}",
-    "diverged": "leave out {}: it would diverge again",
-    "refused by params.yaml": "leave out {}: it would be refused again",
-}
-OTHERWISE = "fix what stopped {}, then run the same line again"
-
-
-@dataclass(frozen=True)
-class Failure:
-    """The kind of failure, for a table, and the run's error message."""
-
-    kind: str
-    sentence: str
-
-
-def read_failure(log: Path) -> Failure:
-    """Why the run with this log failed."""
-    text = log.read_text(errors="replace")
-    ended = STAGE.search(text)
-    if not ended:
-        # DVC itself failed: a file is missing, or a workspace could not be made.
-        reasons = DVC.findall(text) or [line for line in text.splitlines() if line.strip()][-1:]
-        return Failure("refused by dvc", printable((reasons or [f"{log} is empty"])[0]))
-    # bash execs the stage and reports its signal as -9; dash waits for it and reports 128 + 9.
-    code = int(ended[1]) if int(ended[1]) >= 0 else 128 - int(ended[1])
-    said = [line for line in text[: ended.start()].splitlines() if line.strip()]
-    sentence = "its stage was killed by signal 9" if code == KILLED else (said or [ended[0]])[-1]
-    return Failure(KINDS.get(code, "failed"), printable(sentence))
-
-
-def advice(failures: dict[str, Failure]) -> str:
-    """What to do about failed runs, by their names."""
-    groups: dict[str, list[str]] = {}
-    for name, failure in failures.items():
-        groups.setdefault(ADVICE.get(failure.kind, OTHERWISE), []).append(name)
-    return "; ".join(words.format(_counted(names)) for words, names in groups.items())
-
-
-def _counted(names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    # Brackets around names with commas.
-    return " and ".join(f"({name})" if ", " in name else name for name in names[:3]) + more
-
+from tools.sweeping.results import PRUNED, Failure
 
 NONE = "–"  # an empty cell
 
@@ -101,8 +35,8 @@ class Recipe:
     def fault(self) -> str:
         """Why runs failed: `diverged`, or with several seeds `seed 2 diverged`."""
         if len(self.runs) + len(self.failed) == 1:
-            return "".join(failure.kind for failure in self.failed.values())
-        return ", ".join(f"seed {run.settings[SEED]} {failure.kind}" for run, failure in self.failed.items())
+            return "".join(failure.reason for failure in self.failed.values())
+        return ", ".join(f"seed {run.settings[SEED]} {failure.reason}" for run, failure in self.failed.items())
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -140,7 +74,8 @@ def table_lines(recipes: list[Recipe]) -> Iterator[str]:
     figures = [["runs", "val top-1", "sd", "95 % interval"], *map(_figures, recipes)]
     table = [[*(cut(row[place]) for place in shown), *rest] for row, rest in zip(settings, figures, strict=True)]
     if any(recipe.failed for recipe in recipes):
-        faults = ["failed", *(recipe.fault or NONE for recipe in recipes)]
+        pruned = any(failure.kind == PRUNED for recipe in recipes for failure in recipe.failed.values())
+        faults = ["pruned or failed" if pruned else "failed", *(recipe.fault or NONE for recipe in recipes)]
         table = [[*row, fault] for row, fault in zip(table, faults, strict=True)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:
