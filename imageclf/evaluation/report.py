@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
+from imageclf.evaluation.next_steps import curve_words, next_steps
 from imageclf.evaluation.tables import worst_pairs
 from imageclf.models.card import Card
 
@@ -166,6 +167,8 @@ def render_report(
         scores=scores,
         images=images,
         parameters=parameters,
+        steps=next_steps(scores, classes=classes, confusion=confusion, names=card.classes, history=history),
+        curve_words=curve_words(history),
         charts=[*_history_charts(history), _reliability_chart(reliability), _coverage_chart(coverage, scores)],
         remarks=remarks,
         findings=findings,
@@ -200,9 +203,9 @@ def _history_charts(history: pd.DataFrame) -> list[Chart]:
         ),
         draw_chart(
             "Top-1 accuracy by epoch",
-            {"training": lines["train_top1"], "validation": lines["val_top1"]},
+            {"training": _percents(lines["train_top1"]), "validation": _percents(lines["val_top1"])},
             x_label="epoch",
-            y_label="top-1 accuracy (fraction)",
+            y_label="top-1 accuracy (%)",
         ),
         draw_chart("Learning rate", {"at the end of the epoch": lines["lr"]}, x_label="epoch", y_label="learning rate"),
     ]
@@ -211,26 +214,34 @@ def _history_charts(history: pd.DataFrame) -> list[Chart]:
 def _reliability_chart(table: pd.DataFrame) -> Chart:
     return draw_chart(
         "Reliability on the test split",
-        {str(name): _points(part, "confidence", "accuracy") for name, part in table.groupby("probabilities")},
-        x_label="mean probability of the answer",
-        y_label="fraction correct",
-        guide=[(0, 0), (1, 1)],
+        {
+            str(name): _percents(_points(part, "confidence", "accuracy"), both=True)
+            for name, part in table.groupby("probabilities")
+        },
+        x_label="mean probability of the answer (%)",
+        y_label="correct (%)",
+        guide=[(0, 0), (100, 100)],
     )
 
 
 def _coverage_chart(table: pd.DataFrame, scores: Mapping[str, Any]) -> Chart:
-    asked = scores["selective"]["asked"] if "selective" in scores else None
+    asked = 100 * scores["selective"]["asked"] if "selective" in scores else None
     return draw_chart(
         "Precision by coverage on the test split",
-        {"the most confident images first": _points(table, "coverage", "precision")},
-        x_label="coverage (fraction of the images)",
-        y_label="precision (fraction correct)",
-        guide=[(0, asked), (1, asked)] if asked else None,
+        {"the most confident images first": _percents(_points(table, "coverage", "precision"), both=True)},
+        x_label="coverage (% of the images)",
+        y_label="precision (% correct)",
+        guide=[(0, asked), (100, asked)] if asked else None,
     )
 
 
 def _points(table: pd.DataFrame, x: str, y: str) -> Points:
     return [(float(a), float(b)) for a, b in zip(table[x], table[y], strict=True) if not np.isnan(b)]
+
+
+def _percents(points: Points, *, both: bool = False) -> Points:
+    """Fractions as per cent: y, or `both`."""
+    return [(100 * x if both else x, 100 * y) for x, y in points]
 
 
 def _row_fractions(confusion: np.ndarray) -> list[list[tuple[int, float]]]:
