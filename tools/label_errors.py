@@ -1,4 +1,4 @@
-"""List labels that are probably wrong: `python -m tools.label_errors CV`, after `python -m tools.cross_validate`.
+"""List labels that may be wrong: `python -m tools.label_errors CV`, after `python -m tools.cross_validate`.
 
 CV is a cross-validation, whose classifiers answered each image without having seen it; or any run, of which only the
 test images count. Writes metrics/label_errors (not tracked by git or DVC): suspects.csv, to be edited and given to
@@ -59,7 +59,7 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.label_errors", description="Which labels are probably wrong? It changes none."
+        prog="python -m tools.label_errors", description="Which labels may be wrong? It changes none."
     )
     parser.add_argument("run", metavar="CV", help="the name of a cross-validation, or of a run: its test images only")
     return parser.parse_args()
@@ -90,7 +90,8 @@ def _sheet(answers: Predictions, found: Suspects, pictures: Sequence[np.ndarray]
         )
         for place, likelier, probability in islice(_rows(found), DRAWN)
     ]
-    title = f"The {len(shown)} most certain of {len(found.places):,} labels that are probably wrong"
+    some = f"The {len(shown)} most suspicious of " if len(shown) < len(found.places) else ""
+    title = f"{some}{len(found.places):,} labels that may be wrong"
     subtitle = f"of {len(answers.ids):,} images, by the answers of {printable(name)}"
     return draw_mistakes(shown, title=title, subtitle=subtitle, words=("given", "likelier"))
 
@@ -99,10 +100,10 @@ def _lines(name: str, answers: Predictions, found: Suspects, *, drawn: bool) -> 
     count, right = len(answers.ids), float(answers.correct.mean())
     yield f"label_errors: {printable(name)}, {count:,} images, {100 * right:.1f} % with the answer of their label"
     if not len(found.places):
-        yield "  no label is probably wrong"
+        yield "  no label seems wrong"
         return
     share = 100 * len(found.places) / count
-    yield f"  {len(found.places):,} labels are probably wrong, {share:.1f} %; the most frequent:"
+    yield f"  {len(found.places):,} labels may be wrong, {share:.1f} %; the most frequent:"
     pairs = Counter(zip(answers.labels[found.places], found.likelier, strict=True))
     for (given, likelier), number in pairs.most_common(PAIRS):
         yield f"  {number:>6,}  {cut(given)}, likelier {cut(likelier)}"
@@ -117,7 +118,7 @@ def _next_steps() -> Iterator[str]:
     if data.name != "folder":
         yield f"  The labels of {data.name} stay as they were published: data.corrections is for own images."
         return
-    yield "  Look at suspects.png. In suspects.csv, remove the lines whose given label is right, write another label"
+    yield "  Look at suspects.png: some are only hard to tell. In suspects.csv, remove the lines whose given label is right, write another label"
     yield "  where both are wrong, or none to leave the picture out. Then:"
     if data.corrections == NO_FILE:
         yield f"    cp {FOLDER}/suspects.csv corrections.csv && git add corrections.csv"

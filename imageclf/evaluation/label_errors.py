@@ -1,4 +1,4 @@
-"""Labels that are probably wrong, by the answers of classifiers that did not train on their images.
+"""Labels that may be wrong, by the answers of classifiers that did not train on their images.
 
 Confident learning (Northcutt et al. 2021, doi:10.1613/jair.1.12125). It is a few lines here; the package of its authors
 would bring scikit-learn and more.
@@ -13,7 +13,7 @@ from imageclf.evaluation.predictions import LEAST
 
 @dataclass(frozen=True)
 class Suspects:
-    """Images whose label is probably wrong, the most certain first: places (n,), and the likelier classes (n,).
+    """Images whose label may be wrong, the most suspicious first: places (n,), and the likelier classes (n,).
 
     `probabilities` (n,) are those of the likelier classes.
     """

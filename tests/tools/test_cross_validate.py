@@ -97,7 +97,7 @@ def test_wrong_labels_are_listed_with_the_likelier_class_and_nothing_else_change
     wrong = {f"stub/{place}" for place, good in enumerate(right(0.15)) if not good}
     assert {row["path"] for row in rows} == wrong
     assert all({row["given"], row["label"]} == {"cat", "dog"} for row in rows)
-    assert f"{len(wrong)} labels are probably wrong" in printed
+    assert f"{len(wrong)} labels may be wrong" in printed
     assert "data.corrections is for own images" in printed
     assert project.run("git", "status", "--porcelain") == before
 
