@@ -74,7 +74,7 @@ def test_the_same_seed_and_results_give_the_same_recipes(tmp_path: Path) -> None
     names = go_through(searching(known, *BOTH), known)
     shutil.rmtree("sweep")  # the experiments say enough
     again = searching(known, *BOTH)
-    assert go_through(again, known) == [] and [run.name for run in again.runs] == names
+    assert [run.name for run in again.runs] == names and go_through(again, known) == []
     assert len(set(names)) == 14
     fresh = Known()
     assert go_through(searching(fresh, *BOTH, seed=1), fresh)[:8] != names[:8]

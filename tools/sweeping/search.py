@@ -92,12 +92,12 @@ class Search:
         identity = repr((kind, seed, experiments.baseline, [run.name for run in space.ends], space.axes)).encode()
         self._memory = Memory.read(folder / f"{kind}-{hashlib.sha256(identity).hexdigest()[:8]}.json")
         self._trials = [planned_runs(space.changes(recipe), space.code) for recipe in self._memory.recipes[:recipes]]
-        self.failures: dict[Run, Failure] = {}
-        self._begun = set[Run]()
-        for run in self.runs:
-            if run.name in self._memory.over:
-                self.failures[run] = self._memory.over[run.name]
         self.total, self.extent = recipes * space.seeds, space.ends
+        over = self._memory.over
+        self.failures = {run: over[run.name] for run in self.runs if run.name in over}
+        self._begun = set[Run]()
+        while len(self._trials) < recipes and all(map(self._is_over, self.runs)):
+            self._suggest()  # it may be among the experiments
 
     @property
     def runs(self) -> list[Run]:
