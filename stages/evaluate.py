@@ -1,15 +1,17 @@
 """Score the trained classifier on the test split, and calibrate it on validation.
 
 Reads data/prepared, models/classifier, and for the report metrics/history.csv, data_report.csv, preview.png and
-augmented.png. Writes metrics/evaluate.json, the tables metrics/confusion.csv, per_class.csv, reliability.csv,
-coverage.csv and predictions.csv, metrics/mistakes.png and metrics/report.html. Run by `dvc repro evaluate`; CIFAR-10
-takes about 12 seconds on two cores. It always computes in fp32. Temperature and threshold come from the validation
-split.
+augmented.png; of own images data/raw, and the files of the mistakes that are drawn. Writes metrics/evaluate.json, the
+tables metrics/confusion.csv, per_class.csv, reliability.csv, coverage.csv and predictions.csv, metrics/mistakes.png
+and metrics/report.html. Run by `dvc repro evaluate`; CIFAR-10 takes about 12 seconds on two cores. It always computes
+in fp32. Temperature and threshold come from the validation split.
 """
 
 import csv
+import json
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from html import escape
 from itertools import islice
@@ -26,6 +28,7 @@ from imageclf.config.evaluate import EvaluateParams
 from imageclf.config.runtime import RuntimeParams
 from imageclf.config.section import read_section
 from imageclf.evaluation.calibration import coverage_table
+from imageclf.evaluation.heat_map import heat_maps
 from imageclf.evaluation.inference import chunk_of, chunks_answered, read_held_out
 from imageclf.evaluation.metrics import (
     accuracy_figures,
@@ -36,21 +39,26 @@ from imageclf.evaluation.metrics import (
     temperature_of,
     thresholds_by_precision,
 )
+from imageclf.evaluation.mistakes import BOX, Mistake, draw_mistakes
 from imageclf.evaluation.predictions import most_confident_mistakes, prediction_table
 from imageclf.evaluation.report import remarks_by_kind, render_report
 from imageclf.evaluation.scores import Answers
 from imageclf.evaluation.tables import class_table, confusion_counts, confusion_table
 from imageclf.images.dataset import PREPARED, SPLITS, Split, read_split
-from imageclf.images.grid import Mistake, draw_mistakes, drawn
+from imageclf.images.grid import drawn
+from imageclf.images.manifest import places_of
+from imageclf.images.originals import Original, read_original
 from imageclf.models.card import CLASSIFIER, Card
 from imageclf.models.classifier import Classifier, load_classifier
 from imageclf.models.device import choose_device, make_deterministic
+from imageclf.models.own import cause
 from imageclf.runtime.errors import DataError, Diverged
 from imageclf.runtime.files import made, replaced_file, write_bytes, write_json, write_text
 from imageclf.runtime.platform import available_cores
 from imageclf.runtime.progress import Progress
 from imageclf.runtime.stage import run_stage
 
+RAW = Path("data/raw")
 METRICS = Path("metrics/evaluate.json")
 CONFUSION = Path("metrics/confusion.csv")
 PER_CLASS = Path("metrics/per_class.csv")
@@ -64,7 +72,7 @@ DATA_REPORT = Path("metrics/data_report.csv")
 PICTURES = {
     "The most confident mistakes on the test split": MISTAKES,
     "Training images, class by class": Path("metrics/preview.png"),
-    "Training images as the network sees them": Path("metrics/augmented.png"),
+    "Training images as augmented for the network": Path("metrics/augmented.png"),
 }
 AS_CSV: dict[str, Any] = {"index": False, "float_format": "%.6f", "lineterminator": "\n"}
 LISTED = 20  # classes; with more, their scores are in per_class.csv only
@@ -107,7 +115,7 @@ def main() -> str:
 
     # 4. Draw the most confident mistakes, and write the report.
     most = params.mistakes
-    write_bytes(MISTAKES, drawn(MISTAKES, lambda: _draw(test, held_out, card, most)))
+    write_bytes(MISTAKES, drawn(MISTAKES, lambda: _draw(test, held_out, classifier, card, most=most, threads=threads)))
     for path in (HISTORY, DATA_REPORT, *PICTURES.values()):
         _check_there(path)
 
@@ -222,23 +230,67 @@ def _write_predictions(test: Answers, classes: list[str]) -> None:
             prediction_table(some, probabilities, classes).to_csv(file, header=not rows.start, **AS_CSV)
 
 
-def _draw(test: Answers, split: Split, card: Card, most: int) -> Image.Image:
+def _draw(test: Answers, split: Split, classifier: Classifier, card: Card, *, most: int, threads: int) -> Image.Image:
     wrong = int((~test.correct).sum())
-    shown = most_confident_mistakes(test.correct, test.highest, most)
-    wanted = set(shown.tolist())
-    names = {place: line["id"] for place, line in enumerate(_test_samples()) if place in wanted}
+    shown = most_confident_mistakes(test.correct, test.highest, most).tolist()
+    wanted = set(shown)
+    samples = {place: line for place, line in enumerate(_test_samples()) if place in wanted}
+    images = np.array(split.images[shown])
+    answers = test.predictions[shown].tolist()
+    originals = _originals([samples[index]["path"] for index in shown], card, threads)
+    maps = _heat_maps(classifier, card, images, answers, threads)
     mistakes = [
         Mistake(
-            image=split.images[index],
-            name=names[index],
+            image=original.seen if original else image,
+            name=samples[index]["id"],
             label=card.classes[test.labels[index]],
-            prediction=card.classes[test.predictions[index]],
+            prediction=card.classes[answer],
             probability=float(test.highest[index]),
+            whole=original.whole if original and card.fit == "crop" else None,
+            heat=heat,
         )
-        for index in shown.tolist()
+        for index, image, answer, original, heat in zip(shown, images, answers, originals, maps, strict=True)
     ]
     title = f"The {len(mistakes)} most confident of {wrong:,} mistakes" if wrong else "No mistakes"
     return draw_mistakes(mistakes, title=title, subtitle=f"{len(test):,} test images of {card.data} · {card.model}")
+
+
+def _originals(paths: list[str], card: Card, threads: int) -> list[Original | None]:
+    """What the files of own images show; None for one that is gone, which prints a line, and for a built-in set."""
+    raw = RAW / "dataset.json"
+    facts = json.loads(raw.read_text()) if raw.exists() else {}
+    if facts.get("kind") != "files":
+        return [None] * len(paths)
+    places = places_of(RAW, facts["roots"], set(paths))
+
+    def read(path: str) -> Original | DataError:
+        try:
+            return read_original(
+                places.get(path, path), side=BOX, channels=card.channels, fit=card.fit, window=card.window
+            )
+        except DataError as error:
+            return error
+
+    with ThreadPoolExecutor(threads) as pool:
+        found = list(pool.map(read, paths))
+    for each in found:
+        if isinstance(each, DataError):
+            print(f"evaluate: {each}; {MISTAKES} shows the prepared image", flush=True)
+    return [None if isinstance(each, DataError) else each for each in found]
+
+
+def _heat_maps(
+    classifier: Classifier, card: Card, images: np.ndarray, answers: list[int], threads: int
+) -> list[np.ndarray] | list[None]:
+    try:
+        maps = heat_maps(classifier, images, answers, threads=threads)
+        reason = "no layer of it lies over the image and decides the answer"
+    except RuntimeError as error:  # from autograd, which a user's own module may break in any way
+        maps, reason = None, cause(error)
+    if maps is None:
+        print(f"evaluate: {MISTAKES} has no heat maps for {card.model}: {reason}", flush=True)
+        return [None] * len(images)
+    return maps
 
 
 def _write_table(path: Path, table: pd.DataFrame) -> None:

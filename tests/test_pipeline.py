@@ -114,7 +114,10 @@ def test_every_stage_that_reads_data_depends_on_it() -> None:
         "prepare": ["${data.path}", "${data.also}", "data/raw"],
         "train": ["${train.weights}", "data/prepared"],
         "evaluate": [
+            "${data.path}",
+            "${data.also}",
             "data/prepared",
+            "data/raw",
             "metrics/augmented.png",
             "metrics/data_report.csv",
             "metrics/history.csv",

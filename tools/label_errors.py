@@ -19,8 +19,8 @@ from PIL import Image
 from imageclf.config.params import read_params
 from imageclf.config.section import NO_FILE
 from imageclf.evaluation.label_errors import Suspects, find_suspects
+from imageclf.evaluation.mistakes import Mistake, draw_mistakes
 from imageclf.evaluation.predictions import Predictions, parse_best
-from imageclf.images.grid import Mistake, draw_mistakes
 from imageclf.runtime.errors import printable
 from imageclf.runtime.files import replaced_folder
 from imageclf.runtime.stage import run_tool
@@ -118,8 +118,8 @@ def _next_steps() -> Iterator[str]:
     if data.name != "folder":
         yield f"  The labels of {data.name} stay as they were published: data.corrections is for own images."
         return
-    yield "  Look at suspects.png: some are only hard to tell. In suspects.csv, remove the lines whose given label is right;"
-    yield "  where both are wrong, write the right one, or none to leave the picture out. Then:"
+    yield "  Look at suspects.png: some are only hard to tell. In suspects.csv, remove the lines whose given label is"
+    yield "  right; where both are wrong, write the right one, or none to leave the picture out. Then:"
     if data.corrections == NO_FILE:
         yield f"    cp {FOLDER}/suspects.csv corrections.csv && git add corrections.csv"
         yield "    dvc exp run -S data.corrections=corrections.csv"

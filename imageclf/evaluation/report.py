@@ -5,12 +5,14 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
+from PIL import Image
 
 from imageclf.evaluation.next_steps import curve_words, next_steps
 from imageclf.evaluation.tables import worst_pairs
@@ -136,6 +138,9 @@ def _down(y: float, steps: list[float]) -> float:
 
 
 TEMPLATE = Path(__file__).with_suffix(".html")
+MOST_BYTES = 500_000  # of an embedded picture, so that a page with three is under 3 MB
+QUALITY = 82  # of a JPEG
+MOST_CLASSES = 1000  # in the table of all
 LARGEST_TABLE = 30  # classes; with more, the page shows the worst classes and pairs
 PAIRS = 20
 
@@ -172,16 +177,50 @@ def render_report(
         charts=[*_history_charts(history), _reliability_chart(reliability), _coverage_chart(coverage, scores)],
         remarks=remarks,
         findings=findings,
-        classes=classes.to_dict(orient="records"),
+        classes=classes.head(MOST_CLASSES).to_dict(orient="records"),
         worst=None if few else classes.nsmallest(LARGEST_TABLE, "f1").to_dict(orient="records"),
+        hopeless=int((classes["f1"] == 0).sum()),
         confusion=_row_fractions(confusion) if few else None,
         pairs=[
             (card.classes[a], card.classes[b], confusion[a, b])
             for a, b in zip(*worst_pairs(confusion, PAIRS), strict=True)
         ],
-        pictures={caption: base64.b64encode(path.read_bytes()).decode() for caption, path in pictures.items()},
+        pictures={caption: _embedded(path) for caption, path in pictures.items()},
         params=card.shown_params(),
     )
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A picture in the page: a data URI, and how much smaller it is than the file `path`, such as 0.5."""
+
+    uri: str
+    path: Path
+    scale: float
+
+
+def _embedded(path: Path) -> Embedded:
+    """The file, or a JPEG that takes at most MOST_BYTES, with fewer pixels if it must."""
+    content, scale = path.read_bytes(), 1.0
+    if len(content) <= MOST_BYTES:
+        return Embedded(_uri("png", content), path, scale)
+    with Image.open(path) as file:
+        picture = file.convert("RGB")
+    while len(content := _jpeg(picture, scale)) > MOST_BYTES:
+        scale *= 0.8
+    return Embedded(_uri("jpeg", content), path, scale)
+
+
+def _uri(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _jpeg(picture: Image.Image, scale: float) -> bytes:
+    file = BytesIO()
+    size = max(1, round(scale * picture.width)), max(1, round(scale * picture.height))
+    smaller = picture if scale == 1 else picture.resize(size, Image.Resampling.LANCZOS)
+    smaller.save(file, format="JPEG", quality=QUALITY)
+    return file.getvalue()
 
 
 def _percent(fraction: float, digits: int = 1) -> str:

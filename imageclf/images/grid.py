@@ -3,7 +3,6 @@
 import math
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -39,6 +38,23 @@ def fitted(text: str, font: Font, width: float, *, keep_end: bool = False) -> st
     return _cut(text, kept, keep_end=keep_end)
 
 
+def wrapped(text: str, font: Font, width: float, *, most: int, tail: str = "") -> list[str]:
+    """Break the text into at most `most` lines of `width` pixels, at spaces or within words that are too long.
+
+    What is more is cut with an ellipsis. `tail` stays whole, on the last line.
+    """
+    lines: list[str] = []
+    while len(lines) < most - 1 and font.getlength(text + tail) > width:
+        kept = len(text)
+        while font.getlength(text[:kept]) > width and kept > 1:
+            kept -= 1
+        if kept < len(text):
+            kept = text.rfind(" ", 1, kept + 1) if " " in text[1 : kept + 1] else kept
+        lines.append(text[:kept].rstrip())
+        text = text[kept:].lstrip()
+    return [*lines, (fitted(text, font, width - font.getlength(tail)) + tail).lstrip()]
+
+
 def _cut(text: str, kept: int, *, keep_end: bool) -> str:
     return "…" + text[len(text) - kept :] if keep_end else text[:kept] + "…"
 
@@ -58,9 +74,9 @@ def _png(picture: Image.Image, **options: Any) -> bytes:
     return file.getvalue()
 
 
-WHITE, BLACK, GREY = (255, 255, 255), (24, 24, 27), (113, 113, 122)
-GREEN, RED, FRAME = (21, 128, 61), (185, 28, 28), (228, 228, 231)
+WHITE = (255, 255, 255)
 Size = tuple[int, int]  # width and height, in pixels
+LINE = 19  # pixels, of a line of letters of size 15
 
 
 class Grid:
@@ -89,10 +105,24 @@ def as_picture(image: np.ndarray) -> Image.Image:
     return Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0])
 
 
-PREVIEW_COLUMNS = 12  # images per class
+CRISP = 3  # times: an image enlarged by so much shows its pixels as squares
+
+
+def enlarge(image: np.ndarray, side: int) -> Image.Image:
+    """An image uint8 (H, W, C), C 1 or 3, as large as fits a square: a small one by a whole factor, pixels sharp."""
+    picture = as_picture(image)
+    factor = side // max(picture.size)
+    if factor >= CRISP:
+        return picture.resize((factor * picture.width, factor * picture.height), Image.Resampling.NEAREST)
+    scale = side / max(picture.size)
+    size = max(1, round(scale * picture.width)), max(1, round(scale * picture.height))
+    return picture.resize(size, Image.Resampling.LANCZOS)
+
+
+PREVIEW_COLUMNS = 12  # images per class at most; fewer of large images
 ROWS = 20  # classes at most
-SCALE = 2  # if there is room
-LARGEST = 2500  # pixels, largest side of the sheet
+SIDE = 192  # pixels, of a large image in the preview; small ones are drawn twice as large as they are
+LARGEST = (1600, 3000)  # width and height of the preview, in pixels
 PREVIEW_GAP = 4  # pixels
 TEXT = 130  # pixels for the class's name
 PREVIEW_LINE = 24  # pixels for the note on further classes
@@ -106,10 +136,11 @@ def first_of_each(labels: np.ndarray) -> np.ndarray:
 def draw_preview(images: np.ndarray, labels: np.ndarray, classes: list[str]) -> Image.Image:
     """Draw the first images uint8 (N, H, W, C) of each class, for at most 20 classes."""
     shown = classes[:ROWS]
-    height, width = _cell(*images.shape[1:3], rows=len(shown))
+    width, height = _cell(*images.shape[1:3], rows=len(shown))
+    columns = min(PREVIEW_COLUMNS, (LARGEST[0] - TEXT - PREVIEW_GAP) // (width + PREVIEW_GAP))
     note = PREVIEW_LINE if len(classes) > len(shown) else 0
     gap, corner, margin = (PREVIEW_GAP, PREVIEW_GAP), (TEXT, PREVIEW_GAP), (PREVIEW_GAP, note)
-    grid = Grid(PREVIEW_COLUMNS, len(shown), box=(width, height), gap=gap, corner=corner, margin=margin)
+    grid = Grid(columns, len(shown), box=(width, height), gap=gap, corner=corner, margin=margin)
     font = ImageFont.load_default(size=15)
     if note:
         words = f"the first {len(shown)} of {len(classes):,} classes"
@@ -117,123 +148,42 @@ def draw_preview(images: np.ndarray, labels: np.ndarray, classes: list[str]) -> 
         grid.draw.text((8, middle), words, "black", font, anchor="lm")
     for row, name in enumerate(shown):
         middle = (row + 0.5) * (height + PREVIEW_GAP)
-        grid.draw.text((8, middle), fitted(drawable(name, font), font, TEXT - 16), "black", font, anchor="lm")
-        for column, index in enumerate(np.flatnonzero(labels == row)[:PREVIEW_COLUMNS]):
-            grid.place(row * PREVIEW_COLUMNS + column, _scaled(images[index], (width, height)))
+        lines = wrapped(drawable(name, font), font, TEXT - 16, most=max(1, height // LINE))
+        grid.draw.text((8, middle), "\n".join(lines), "black", font, anchor="lm")
+        for column, index in enumerate(np.flatnonzero(labels == row)[:columns]):
+            grid.place(row * columns + column, _scaled(images[index], (width, height)))
     return grid.sheet
 
 
-def _cell(height: int, width: int, *, rows: int) -> tuple[int, int]:
-    """Height and width of an image on the sheet: twice its size, or less if the sheet would be too large."""
-    room_across = (LARGEST - TEXT - PREVIEW_GAP) / PREVIEW_COLUMNS - PREVIEW_GAP
-    room_down = (LARGEST - PREVIEW_GAP - PREVIEW_LINE) / rows - PREVIEW_GAP
-    scale = min(SCALE, room_down / height, room_across / width)
-    return max(1, int(scale * height)), max(1, int(scale * width))
+def _cell(height: int, width: int, *, rows: int) -> Size:
+    """Width and height of an image in the preview."""
+    room_across = LARGEST[0] - TEXT - 2 * PREVIEW_GAP
+    room_down = (LARGEST[1] - PREVIEW_GAP - PREVIEW_LINE) / rows - PREVIEW_GAP
+    scale = min(2, SIDE / max(height, width), room_down / height, room_across / width)
+    return max(1, int(scale * width)), max(1, int(scale * height))
 
 
-def _scaled(image: np.ndarray, size: tuple[int, int]) -> Image.Image:
+def _scaled(image: np.ndarray, size: Size) -> Image.Image:
     picture = as_picture(image)
-    crisp = size == (SCALE * picture.width, SCALE * picture.height)
+    crisp = size == (2 * picture.width, 2 * picture.height)
     return picture.resize(size, Image.Resampling.NEAREST if crisp else Image.Resampling.BICUBIC)
 
 
-BOX = 192  # pixels, the square that an image is enlarged to
-SHEET_GAP = 20  # between cells, and around the sheet
-SHEET_LINE = 19  # height of a line of a caption
-SHEET_HEADER = 64
-SHEET_COLUMNS = (4, 12)  # minimum, for the title, and maximum
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """An image uint8 (H, W, C) with its name, its label, and the predicted class and probability."""
-
-    image: np.ndarray
-    name: str
-    label: str
-    prediction: str
-    probability: float
-
-
-def draw_mistakes(
-    mistakes: list[Mistake], *, title: str, subtitle: str, words: tuple[str, str] = ("true", "predicted")
-) -> Image.Image:
-    """Draw all `mistakes` in rows under a title; `words` stand before label and prediction."""
-    columns = min(max(math.ceil(math.sqrt(len(mistakes))), SHEET_COLUMNS[0]), SHEET_COLUMNS[1])
-    rows = math.ceil(len(mistakes) / columns)
-    gap, corner = (SHEET_GAP, 3 * SHEET_LINE + SHEET_GAP), (SHEET_GAP, SHEET_GAP + SHEET_HEADER)
-    grid = Grid(columns, rows, box=(BOX, BOX), gap=gap, corner=corner)
-    width = grid.sheet.width - 2 * SHEET_GAP
-    _write(grid.draw, (SHEET_GAP, SHEET_GAP), title, size=22, colour=BLACK, width=width)
-    _write(grid.draw, (SHEET_GAP, SHEET_GAP + 30), subtitle, size=15, colour=GREY, width=width)
-    for position, mistake in enumerate(mistakes):
-        _caption(grid.draw, grid.place(position, enlarge(mistake.image)), mistake, words)
-    return grid.sheet
-
-
-def enlarge(image: np.ndarray) -> Image.Image:
-    """Enlarge an image uint8 (H, W, C), C 1 or 3, to fit the box, by whole factors to keep pixels sharp."""
-    picture = as_picture(image)
-    longest = max(picture.size)
-    if longest > BOX:
-        picture.thumbnail((BOX, BOX), Image.Resampling.LANCZOS)
-        return picture
-    factor = BOX // longest
-    return picture.resize((factor * picture.width, factor * picture.height), Image.Resampling.NEAREST)
-
-
-def _caption(draw: ImageDraw.ImageDraw, corner: tuple[int, int], mistake: Mistake, words: tuple[str, str]) -> None:
-    """Frame the cell at `corner`, and write the mistake below it."""
-    left, top = corner
-    draw.rectangle((left - 1, top - 1, left + BOX, top + BOX), outline=FRAME)
-    below = top + BOX + 5
-    percent = f"  {100 * mistake.probability:.1f} %"
-    _write(draw, (left, below), f"{words[0]}: {mistake.label}", size=15, colour=GREEN, width=BOX)
-    _write(
-        draw,
-        (left, below + SHEET_LINE),
-        f"{words[1]}: {mistake.prediction}",
-        tail=percent,
-        size=15,
-        colour=RED,
-        width=BOX,
-    )
-    # Keep the end of a path: the file's name.
-    _write(draw, (left, below + 2 * SHEET_LINE), mistake.name, keep_end=True, size=13, colour=GREY, width=BOX)
-
-
-def _write(
-    draw: ImageDraw.ImageDraw,
-    corner: tuple[int, int],
-    text: str,
-    *,
-    tail: str = "",
-    keep_end: bool = False,
-    size: int,
-    colour: tuple[int, int, int],
-    width: float,
-) -> None:
-    """Write one line, cut so that it fits into `width` pixels together with `tail`."""
-    font = ImageFont.load_default(size=size)
-    line = fitted(drawable(text, font), font, width - font.getlength(tail), keep_end=keep_end)
-    draw.text(corner, line + tail, colour, font)
-
-
 AUGMENTED_COLUMNS = 8
-SIDE = 88  # pixels: images are enlarged to at most this, by a whole factor
+AUGMENTED_SIDE = 144  # pixels, of an image
 AUGMENTED_GAP = 6
-AUGMENTED_HEADER = 34
 
 
 def draw_augmented(images: np.ndarray) -> Image.Image:
-    """The first training images uint8 (N, H, W, C), C 1 or 3, as the first epoch has them: rows of 8 under a title."""
+    """The first images of training uint8 (N, H, W, C), C 1 or 3, as the network gets them: rows of 8 under a title."""
     count, height, width, _ = images.shape
-    title = f"The first {count} training images as the first epoch has them, {width}x{height} pixels"
-    factor = max(1, SIDE // max(height, width))
-    size = factor * width, factor * height
-    gap, corner = (AUGMENTED_GAP, AUGMENTED_GAP), (AUGMENTED_GAP, AUGMENTED_HEADER)
-    grid = Grid(AUGMENTED_COLUMNS, math.ceil(count / AUGMENTED_COLUMNS), box=size, gap=gap, corner=corner)
-    grid.draw.text((AUGMENTED_GAP, 8), title, "black", ImageFont.load_default(size=15))
-    for position, image in enumerate(images):
-        grid.place(position, as_picture(image).resize(size, Image.Resampling.NEAREST))
+    title = f"The first {count} images of the first epoch, as augmented for the network: {width}x{height} pixels"
+    pictures = [enlarge(image, AUGMENTED_SIDE) for image in images]
+    box, font = pictures[0].size, ImageFont.load_default(size=15)
+    lines = wrapped(title, font, AUGMENTED_COLUMNS * (box[0] + AUGMENTED_GAP) - AUGMENTED_GAP, most=len(title))
+    gap, corner = (AUGMENTED_GAP, AUGMENTED_GAP), (AUGMENTED_GAP, 16 + LINE * len(lines))
+    grid = Grid(AUGMENTED_COLUMNS, math.ceil(count / AUGMENTED_COLUMNS), box=box, gap=gap, corner=corner)
+    grid.draw.text((AUGMENTED_GAP, 8), "\n".join(lines), "black", font)
+    for position, picture in enumerate(pictures):
+        grid.place(position, picture)
     return grid.sheet

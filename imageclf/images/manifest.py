@@ -4,7 +4,7 @@ import csv
 import mmap
 import os
 from array import array
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, overload
@@ -97,16 +97,30 @@ class Files(Sequence[File]):
         self._mapped.seek(begin)
         # surrogateescape: on Linux a file name is bytes, not necessarily UTF-8. A name may go over several lines.
         lines = (line.decode("utf-8", "surrogateescape") for line in iter(self._mapped.readline, b""))
-        root, path, label, split, group, size, sha256 = next(csv.reader(lines))
-        return File(
-            place=os.path.join(self._roots[int(root)], path),  # noqa: PTH118 - ten times as fast as Path's
-            path=printable(self._prefixes[int(root)] + path),
-            label=label,
-            split=split,
-            size=int(size),
-            sha256=sha256,
-            group=group,
-        )
+        return _file(next(csv.reader(lines)), self._roots, self._prefixes)
+
+
+def _file(row: list[str], roots: list[str], above: list[str]) -> File:
+    root, path, label, split, group, size, sha256 = row
+    return File(
+        place=os.path.join(roots[int(root)], path),  # noqa: PTH118 - ten times as fast as Path's
+        path=printable(above[int(root)] + path),
+        label=label,
+        split=split,
+        size=int(size),
+        sha256=sha256,
+        group=group,
+    )
+
+
+def places_of(raw: Path, roots: list[str], paths: Set[str]) -> dict[str, str]:
+    """The actual path of each file whose path for reports is among `paths`."""
+    above = prefixes(roots)
+    with (raw / "files.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        rows = csv.reader(file)
+        next(rows)  # the header
+        files = (_file(row, roots, above) for row in rows)
+        return {file.path: file.place for file in files if file.path in paths}
 
 
 def read_left_out(raw: Path) -> list[LeftOut]:

@@ -35,7 +35,7 @@ from imageclf.training.loop import Task
 from imageclf.training.memory import bytes_per_image, largest_shard, memory_of
 from imageclf.training.optimizers import LBFGS, advice_on_rate
 from imageclf.training.ranks import ALONE, Ranks
-from imageclf.training.schedule import Course, least_shard, plan_course
+from imageclf.training.schedule import Course, epoch_order, least_shard, plan_course
 from imageclf.weights.freezing import freeze
 from imageclf.weights.initial import Beginning, begun_classifier, choose_beginning
 
@@ -283,8 +283,9 @@ def _check_sizes(classifier: Classifier, setup: Setup) -> None:
 
 
 def first_images(task: Task, recipe: Recipe) -> np.ndarray:
-    """The first images uint8 (n, H, W, C) as the first epoch has them: augmented, mixed and resized."""
-    images = task.augment(task.train.images, np.arange(min(SAMPLES, len(task.train))), 0)
+    """The first images of the first epoch uint8 (n, H, W, C), as it has them: augmented, mixed and resized."""
+    order, epochs = epoch_order(task.train.labels, recipe.sampling, recipe.seed, 0)
+    images = task.augment(task.train.images, order[:SAMPLES], 0 if epochs is None else epochs[:SAMPLES])
     mixing = Mixing(recipe.seed, recipe.augment.mixup, recipe.augment.cutmix)
     if mixing.on:
         images = mixing.draw(len(images), images.shape[1:3], step=0, shard=0).of(images)

@@ -1,5 +1,6 @@
 """The report: whole in one file, and nothing in it but what the template has, whatever the names."""
 
+import base64
 import os
 import re
 import subprocess
@@ -55,10 +56,11 @@ def report(
     remarks: Sequence[Remark] = (),
     ranks: Sequence[int] = (1, 5),
     counts: np.ndarray | None = None,
+    drawn: Image.Image | None = None,
 ) -> str:
     counts = np.full((len(card.classes), len(card.classes)), 2) if counts is None else counts
     picture = tmp_path / "picture.png"
-    Image.new("RGB", (4, 4)).save(picture)
+    (drawn or Image.new("RGB", (4, 4))).save(picture)
     scores = {"loss": 1.0, "ece": 0.1, "images": 100}
     scores |= {f"top{k}{end}": 0.5 for k in ranks for end in ("", "_low", "_high")}
     figures = {"threshold": 0.6, "asked": 0.9}
@@ -158,3 +160,19 @@ def test_the_page_has_the_same_bytes_in_another_place_language_and_time_zone(
     pages = [(folder / evaluate.REPORT).read_text(encoding="utf-8") for folder in (here, there)]
     assert pages[0] == pages[1]
     assert str(tmp_path) not in pages[0]
+
+
+def test_a_page_of_large_pictures_and_many_classes_is_under_3_mb(tmp_path: Path) -> None:
+    classes = tuple(f"{number:05d} {'long name ' * 8}" for number in range(3000))
+    noise = Image.effect_noise((1200, 1200), 200).convert("RGB")
+    page = report(tmp_path, make_card(classes=classes), drawn=noise)
+    (embedded,) = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', page)
+    assert len(page) + 2 * len(embedded) < 3_000_000  # of three pictures
+    assert "smaller here" in page
+    assert "The first 1,000 of 3,000 classes" in " ".join("".join(outline(page).words).split())
+
+
+def test_a_small_picture_is_embedded_as_it_is(tmp_path: Path) -> None:
+    page = report(tmp_path, make_card())
+    assert base64.b64encode((tmp_path / "picture.png").read_bytes()).decode() in page
+    assert "smaller here" not in page

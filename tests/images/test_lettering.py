@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import ImageFont
 
-from imageclf.images.grid import drawable, fitted
+from imageclf.images.grid import drawable, fitted, wrapped
 
 FONT = ImageFont.load_default(size=15)
 WIDTH = 114
@@ -46,3 +46,17 @@ def test_a_path_that_is_too_long_keeps_the_files_name() -> None:
     assert cut.startswith("…") and cut.endswith("/0042.jpg")
     assert FONT.getlength(cut) <= WIDTH
     assert fitted("anything", FONT, 0, keep_end=True) == "…"
+
+
+@pytest.mark.parametrize("name", ["a class of forty letters, which is usual", "onewordofthirtyletterswithoutspace", ""])
+def test_a_wrapped_name_is_whole_and_each_line_fits(name: str) -> None:
+    lines = wrapped(name, FONT, WIDTH, most=5, tail="  99.9 %")
+    assert all(FONT.getlength(line) <= WIDTH for line in lines)
+    assert "".join(lines).replace(" ", "") == name.replace(" ", "") + "99.9%"
+
+
+def test_a_name_that_is_too_long_for_its_lines_is_cut_before_the_tail() -> None:
+    lines = wrapped("a very long name of a class " * 9, FONT, WIDTH, most=3, tail="  99.9 %")
+    assert len(lines) == 3
+    assert lines[-1].endswith("…  99.9 %")
+    assert all(FONT.getlength(line) <= WIDTH for line in lines)

@@ -12,9 +12,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from imageclf.evaluation.metrics import METRICS
+from imageclf.evaluation.mistakes import Mistake, draw_mistakes
 from imageclf.models.card import Card
 from imageclf.runtime.errors import DataError, Diverged
-from imageclf.runtime.files import sha256_of_file
+from imageclf.runtime.files import sha256_of_file, write_sums
 from stages import evaluate
 from tests.imports import ROOT
 from tests.small_run import make_card, make_prepared, make_run, random_images
@@ -222,3 +223,52 @@ def test_no_picture_and_no_report_costs_the_scores(
     assert "a &lt; b" in Path("metrics/report.html").read_text()
     assert read_metrics()["top1"] == 0.5
     assert all(Path("metrics", name).exists() for name in WRITTEN)
+
+
+def shown_mistakes(monkeypatch: pytest.MonkeyPatch) -> list[Mistake]:
+    """What evaluate draws."""
+    shown: list[Mistake] = []
+
+    def draw(mistakes: list[Mistake], **words: str) -> Image.Image:
+        shown.extend(mistakes)
+        return draw_mistakes(mistakes, **words)
+
+    monkeypatch.setattr(evaluate, "draw_mistakes", draw)
+    evaluate.main()
+    return shown
+
+
+def test_each_mistake_has_a_heat_map(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = make_card()
+    make_run(workspace, card, images=random_images(9, card), labels=np.arange(9) % 3)
+    shown = shown_mistakes(monkeypatch)
+    assert shown and all(mistake.heat is not None and mistake.heat.any() for mistake in shown)
+
+
+def test_without_feature_maps_a_line_says_so_and_the_mistakes_are_drawn(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare_lookup(workspace, monkeypatch, [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], [1, 0])
+    shown = shown_mistakes(monkeypatch)
+    assert [mistake.heat for mistake in shown] == [None, None]
+    assert capsys.readouterr().out.count("metrics/mistakes.png has no heat maps for cifarnet: ") == 1
+
+
+def test_mistakes_on_own_images_come_from_their_files_and_one_that_is_gone_is_named(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare_lookup(workspace, monkeypatch, [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], [1, 0])
+    Path("own/tiny/test").mkdir(parents=True)
+    Image.new("RGB", (300, 200), "red").save("own/tiny/test/00000.png")
+    samples = Path("data/prepared/samples.csv")
+    samples.write_text(samples.read_text().replace("00000,b", "00000.png,b").replace("00001,a", "00001.png,a"))
+    write_sums(samples.parent)
+    rows = [f"0,tiny/test/0000{number}.png,ant,,,1,ab\n" for number in range(2)]
+    Path("data/raw").mkdir()
+    Path("data/raw/files.csv").write_text("root,path,label,split,group,bytes,sha256\n" + "".join(rows))
+    Path("data/raw/dataset.json").write_text(json.dumps({"kind": "files", "roots": ["own"]}))
+    first, second = sorted(shown_mistakes(monkeypatch), key=lambda mistake: mistake.name)
+    assert first.whole is not None and first.whole.shape == (128, 192, 3)
+    assert first.image.shape == (192, 192, 3) and (first.image == (255, 0, 0)).all()
+    assert second.whole is None and second.image.shape == (16, 16, 3)
+    assert "evaluate: own/tiny/test/00001.png: not there" in capsys.readouterr().out

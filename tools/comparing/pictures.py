@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from imageclf.evaluation.mistakes import Mistake, draw_mistakes
 from imageclf.evaluation.predictions import Predictions
 from imageclf.images.dataset import PREPARED
-from imageclf.images.grid import Mistake, draw_mistakes
 from imageclf.runtime.errors import printable
 from imageclf.runtime.files import replaced_folder
 from tools.comparing.revisions import Revision
