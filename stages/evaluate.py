@@ -8,10 +8,8 @@ in fp32. Temperature and threshold come from the validation split.
 """
 
 import csv
-import json
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from html import escape
 from itertools import islice
@@ -46,8 +44,7 @@ from imageclf.evaluation.scores import Answers
 from imageclf.evaluation.tables import class_table, confusion_counts, confusion_table
 from imageclf.images.dataset import PREPARED, SPLITS, Split, read_split
 from imageclf.images.grid import drawn
-from imageclf.images.manifest import places_of
-from imageclf.images.originals import Original, read_original
+from imageclf.images.originals import Original, read_originals
 from imageclf.models.card import CLASSIFIER, Card
 from imageclf.models.classifier import Classifier, load_classifier
 from imageclf.models.device import choose_device, make_deterministic
@@ -256,23 +253,10 @@ def _draw(test: Answers, split: Split, classifier: Classifier, card: Card, *, mo
 
 
 def _originals(paths: list[str], card: Card, threads: int) -> list[Original | None]:
-    """What the files of own images show; None for one that is gone, which prints a line, and for a built-in set."""
-    raw = RAW / "dataset.json"
-    facts = json.loads(raw.read_text()) if raw.exists() else {}
-    if facts.get("kind") != "files":
-        return [None] * len(paths)
-    places = places_of(RAW, facts["roots"], set(paths))
-
-    def read(path: str) -> Original | DataError:
-        try:
-            return read_original(
-                places.get(path, path), side=BOX, channels=card.channels, fit=card.fit, window=card.window
-            )
-        except DataError as error:
-            return error
-
-    with ThreadPoolExecutor(threads) as pool:
-        found = list(pool.map(read, paths))
+    """What the files of own images show; None for one that cannot be read, which prints a line, and for others."""
+    found = read_originals(
+        RAW, paths, side=BOX, channels=card.channels, fit=card.fit, window=card.window, threads=threads
+    )
     for each in found:
         if isinstance(each, DataError):
             print(f"evaluate: {each}; {MISTAKES} shows the prepared image", flush=True)

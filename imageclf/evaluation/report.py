@@ -139,7 +139,7 @@ def _down(y: float, steps: list[float]) -> float:
 
 TEMPLATE = Path(__file__).with_suffix(".html")
 MOST_BYTES = 500_000  # of an embedded picture, so that a page with three is under 3 MB
-QUALITY = 82  # of a JPEG
+QUALITY = 75  # of a JPEG
 MOST_CLASSES = 1000  # in the table of all
 LARGEST_TABLE = 30  # classes; with more, the page shows the worst classes and pairs
 PAIRS = 20
@@ -207,7 +207,7 @@ def _embedded(path: Path) -> Embedded:
     with Image.open(path) as file:
         picture = file.convert("RGB")
     while len(content := _jpeg(picture, scale)) > MOST_BYTES:
-        scale *= 0.8
+        scale *= min(0.9, math.sqrt(MOST_BYTES / len(content)))
     return Embedded(_uri("jpeg", content), path, scale)
 
 
