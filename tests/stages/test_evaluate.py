@@ -229,9 +229,9 @@ def shown_mistakes(monkeypatch: pytest.MonkeyPatch) -> list[Mistake]:
     """What evaluate draws."""
     shown: list[Mistake] = []
 
-    def draw(mistakes: list[Mistake], **words: str) -> Image.Image:
+    def draw(mistakes: list[Mistake], *, title: str, subtitle: str) -> Image.Image:
         shown.extend(mistakes)
-        return draw_mistakes(mistakes, **words)
+        return draw_mistakes(mistakes, title=title, subtitle=subtitle)
 
     monkeypatch.setattr(evaluate, "draw_mistakes", draw)
     evaluate.main()
