@@ -15,13 +15,14 @@ import numpy as np
 
 from imageclf.config.prepare import PrepareParams
 from imageclf.config.section import read_section
+from imageclf.images.built_in import look_at_arrays
 from imageclf.images.checks import Found, console_lines, summarize
 from imageclf.images.counts import class_lines
 from imageclf.images.dataset import PREPARED, SPLITS
 from imageclf.images.grid import draw_preview, drawn, first_of_each
 from imageclf.images.outcomes import unfinished
 from imageclf.images.packing import pack
-from imageclf.images.selection import look_at_arrays, look_at_folder
+from imageclf.images.selection import look_at_folder
 from imageclf.runtime.errors import DataError
 from imageclf.runtime.files import SUMS, brings, check_sums, replaced_folder, write_bytes, write_json
 from imageclf.runtime.platform import available_cores

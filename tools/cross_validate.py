@@ -7,18 +7,16 @@ killed run continues from its checkpoint. The exit code is 0 if all runs are the
 """
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from imageclf.evaluation.scores import wilson_interval
 from imageclf.runtime.errors import printable
 from imageclf.runtime.stage import run_tool
 from tools.comparing.folds import NAMED
-from tools.repository import git
+from tools.repository import metrics_at
 from tools.sweeping.grid import planned_folds
 from tools.sweeping.results import advice, commits_by_name
 from tools.sweeping.running import Listed, run_plan, uncommitted_code
@@ -88,15 +86,10 @@ def _whole(name: str) -> str:
 
 
 def _fold(commit: str) -> Fold:
-    train, evaluate, data = (_metrics(commit, name) for name in ("train", "evaluate", "data"))
+    train, evaluate, data = (metrics_at(commit, name) for name in ("train", "evaluate", "data"))
     counts = data["splits"]
     right = round(evaluate["top1"] * counts["test"])
     return Fold(counts["train"], counts["val"], counts["test"], train.get("val", {}).get("top1"), right)
-
-
-def _metrics(commit: str, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(git("show", f"{commit}:./metrics/{name}.json") or "{}")
-    return found
 
 
 def _table(folds: dict[int, Fold], number: int) -> Iterator[str]:

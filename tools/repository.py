@@ -43,6 +43,17 @@ def git(*arguments: str) -> str | None:
     return done.stdout.decode(errors="replace") if done.returncode == 0 else None
 
 
+def head() -> str:
+    """The commit that is checked out; empty if there is none."""
+    return (git("rev-parse", "HEAD") or "").strip()
+
+
+def metrics_at(commit: str, name: str) -> dict[str, Any]:
+    """The content of metrics/NAME.json at a commit; empty if it is not there."""
+    found: dict[str, Any] = json.loads(git("show", f"{commit}:./metrics/{name}.json") or "{}")
+    return found
+
+
 Listing = dict[str, str]  # MD5 by file name, relative to a folder
 
 

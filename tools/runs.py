@@ -17,9 +17,9 @@ from imageclf.runtime.errors import printable
 from imageclf.runtime.stage import run_tool
 from tools.comparing.differences import differences
 from tools.comparing.revisions import WORKSPACE, Revision, experiments, find_revision
-from tools.repository import git
+from tools.repository import git, metrics_at
 
-METRICS = {name: Path(f"metrics/{name}.json") for name in ("train", "evaluate", "data")}
+METRICS = ("train", "evaluate", "data")
 NARROWEST = 20  # characters of the last column, on any terminal
 HEAD = "HEAD"
 
@@ -76,7 +76,7 @@ def _percent(top1: tuple[float, float, float] | None) -> str:
 
 
 def _row(name: str, revision: Revision, head: Revision) -> Row:
-    train, evaluate, data = (_metrics(revision, path) for path in METRICS.values())
+    train, evaluate, data = (_metrics(revision, name) for name in METRICS)
     val, test = train.get("val", {}).get("top1"), evaluate.get("top1")
     images = data.get("splits", {}).get("val", 0)
     when = git("show", "-s", "--format=%cr", revision.commit) if revision.commit else ""
@@ -89,13 +89,12 @@ def _row(name: str, revision: Revision, head: Revision) -> Row:
     )
 
 
-def _metrics(revision: Revision, path: Path) -> dict[str, Any]:
+def _metrics(revision: Revision, name: str) -> dict[str, Any]:
     """A table of metrics at a revision; empty where there is none."""
     if revision.commit:
-        text = git("show", f"{revision.commit}:./{path.as_posix()}")
-    else:
-        text = path.read_text(encoding="utf-8") if path.exists() else None
-    found: dict[str, Any] = json.loads(text) if text else {}
+        return metrics_at(revision.commit, name)
+    path = Path(f"metrics/{name}.json")
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     return found
 
 

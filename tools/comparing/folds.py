@@ -8,7 +8,7 @@ import numpy as np
 from imageclf.evaluation.predictions import Predictions
 from imageclf.runtime.errors import DataError, printable
 from tools.comparing.revisions import Revision, experiments, find_revision
-from tools.repository import git
+from tools.repository import head
 
 NAMED = re.compile(r"(.+)-(\d+)-of-(\d+)", re.ASCII)
 
@@ -24,12 +24,12 @@ def find_folds(name: str) -> list[Revision]:
     Raises:
         DataError: some of its folds have not run, or the name is that of several.
     """
-    head, found = (git("rev-parse", "HEAD") or "").strip(), dict[tuple[str, int], dict[int, str]]()
+    here, found = head(), dict[tuple[str, int], dict[int, str]]()
     for each in experiments():
         parts = NAMED.fullmatch(each.name)
         if parts and parts[1] == name:
             found.setdefault((each.baseline, int(parts[3])), {})[int(parts[2])] = each.commit
-    of_head = {key: commits for key, commits in found.items() if key[0] == head} or found
+    of_head = {key: commits for key, commits in found.items() if key[0] == here} or found
     if len(of_head) > 1:
         kinds = " or ".join(f"of {folds} folds from {baseline[:7]}" for baseline, folds in sorted(of_head))
         raise DataError(

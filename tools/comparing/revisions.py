@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imageclf.runtime.errors import DataError, closest, printable
-from tools.repository import LOCK, Damaged, Stage, git, parse_lock, read_lock
+from tools.repository import LOCK, Damaged, Stage, git, head, parse_lock, read_lock
 
 WORKSPACE = "workspace"
 EXPERIMENTS = "refs/exps/"  # then the baseline's hash, split after two digits, and the name
@@ -100,8 +100,8 @@ def _in_git(name: str) -> tuple[str, str] | None:
 def _among_experiments(name: str) -> tuple[str, str]:
     every = experiments()
     named = [experiment for experiment in every if experiment.name == name]
-    head = (git("rev-parse", "HEAD") or "").strip()
-    of_head = [experiment for experiment in named if experiment.baseline == head]
+    here = head()
+    of_head = [experiment for experiment in named if experiment.baseline == here]
     chosen = of_head or named
     if len(chosen) > 1:
         commits = " or ".join(experiment.commit[:7] for experiment in chosen)

@@ -1,7 +1,6 @@
 """What came of a sweep's runs: the results of the experiments, and why others have none."""
 
 import csv
-import json
 import re
 import signal
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from imageclf.runtime.errors import (
 )
 from imageclf.runtime.platform import SIGKILL
 from tools.comparing.revisions import experiments
-from tools.repository import git
+from tools.repository import git, head, metrics_at
 
 
 @dataclass(frozen=True)
@@ -33,15 +32,15 @@ class Finished:
 
 def commits_by_name() -> dict[str, str]:
     """The commits of this commit's experiments."""
-    head = (git("rev-parse", "HEAD") or "").strip()
-    return {found.name: found.commit for found in experiments() if found.baseline == head}
+    here = head()
+    return {found.name: found.commit for found in experiments() if found.baseline == here}
 
 
 class Experiments:
     """The results of this commit's experiments."""
 
     def __init__(self) -> None:
-        self.baseline = (git("rev-parse", "HEAD") or "").strip()
+        self.baseline = head()
         self._commits = commits_by_name()
         self._results: dict[str, Finished] = {}
 
@@ -63,7 +62,7 @@ class Experiments:
 
 
 def _read(name: str, commit: str) -> Finished:
-    metrics = json.loads(git("show", f"{commit}:./metrics/train.json") or "{}")
+    metrics = metrics_at(commit, "train")
     if "val" not in metrics:
         raise DataError(f"{name} has no validation top-1: {NOTHING_TO_RANK}")
     rows = csv.DictReader((git("show", f"{commit}:./metrics/history.csv") or "").splitlines())
