@@ -200,6 +200,45 @@ def _caption(draw: ImageDraw.ImageDraw, corner: tuple[int, int], mistake: Mistak
     _write(draw, (left, below + 2 * SHEET_LINE), mistake.name, keep_end=True, size=13, colour=GREY, width=BOX)
 
 
+PAIR_COLUMNS = 3
+BESIDE = 8  # pixels between the two pictures of a pair
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A picture and its near-copy: views uint8 (H, W, 3) that are stretched, and true sizes (width, height)."""
+
+    views: tuple[np.ndarray, np.ndarray]
+    sizes: tuple[Size, Size]
+    kind: str
+    names: tuple[str, str]
+    splits: tuple[str, str]
+    across: bool  # it lies across splits
+
+
+def draw_pairs(pairs: list[Pair], *, title: str) -> Image.Image:
+    """Draw each pair side by side, in rows under a title."""
+    box = 2 * BOX + BESIDE, BOX
+    gap, corner = (SHEET_GAP, 3 * SHEET_LINE + SHEET_GAP), (SHEET_GAP, SHEET_GAP + SHEET_HEADER - SHEET_LINE)
+    columns = min(max(len(pairs), 2), PAIR_COLUMNS)
+    grid = Grid(columns, math.ceil(len(pairs) / columns), box=box, gap=gap, corner=corner)
+    _write(grid.draw, (SHEET_GAP, SHEET_GAP), title, size=22, colour=BLACK, width=grid.sheet.width - 2 * SHEET_GAP)
+    for position, pair in enumerate(pairs):
+        both = Image.new("RGB", box, WHITE)
+        for number, (view, size) in enumerate(zip(pair.views, pair.sizes, strict=True)):
+            scale = BOX / max(size)
+            shape = max(1, round(scale * size[0])), max(1, round(scale * size[1]))
+            picture = as_picture(view).resize(shape, Image.Resampling.BICUBIC)
+            both.paste(picture, (number * (BOX + BESIDE) + (BOX - shape[0]) // 2, (BOX - shape[1]) // 2))
+        left, top = grid.place(position, both)
+        below, colour = top + BOX + 5, RED if pair.across else BLACK
+        _write(grid.draw, (left, below), pair.kind, size=15, colour=colour, width=box[0])
+        for line, (name, split) in enumerate(zip(pair.names, pair.splits, strict=True), 1):
+            corner = left, below + line * SHEET_LINE
+            _write(grid.draw, corner, name, tail=f"  ({split})", keep_end=True, size=13, colour=GREY, width=box[0])
+    return grid.sheet
+
+
 def _write(
     draw: ImageDraw.ImageDraw,
     corner: tuple[int, int],
