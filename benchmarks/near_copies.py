@@ -2,7 +2,7 @@
 
 Takes up to 300 pictures from all of a folder and adds crops, mirrored, resized, re-encoded and brighter copies of some.
 Prints which copies were not found, and the other pairs: look at them, since the folder may have copies of its own.
-`--timed` adds no copies, and prints how long it takes to decode the pictures, and to search them.
+`--timed` takes a folder of class folders as it is, and prints how long it takes to decode its pictures and to search.
 """
 
 import argparse
@@ -46,22 +46,24 @@ WAYS = (
 def main() -> None:
     asked = _parser().parse_args()
     with TemporaryDirectory() as temporary:
-        pictures = Path(temporary, "pictures")
-        for name in CLASSES:
-            (pictures / name).mkdir(parents=True)
-        chosen = [path for path in _different(asked.folder, asked.seed)][: asked.pictures]
-        names = [f"{number:06d}{path.suffix.lower()}" for number, path in enumerate(chosen)]
-        for name, path in zip(names, chosen, strict=True):
-            shutil.copy(path, pictures / CLASSES[0] / name)
-        sources = {} if asked.timed else dict(_add_copies(pictures, names, asked))
-        near = _search(pictures, Path(temporary))
-    if asked.timed:
-        print(f"{len(near.pairs):,} pairs among {len(chosen):,} pictures")
-    else:
-        _tell(near, sources, dict(zip(names, chosen, strict=True)))
-    if asked.sheet:
-        title, pairs = shown_pairs(near, np.full(len(near.files), TRAIN))
-        draw_pairs(pairs, title=title).save(asked.sheet)
+        if asked.timed:
+            near = _search(asked.folder, Path(temporary))
+            print(f"{len(near.pairs):,} pairs among {len(near.files):,} files")
+        else:
+            pictures = Path(temporary, "pictures")
+            for name in CLASSES:
+                (pictures / name).mkdir(parents=True)
+            paths = {}
+            for number, path in enumerate(_different(asked.folder, asked.seed)[: asked.pictures]):
+                name = f"{number:06d}{path.suffix.lower()}"
+                shutil.copy(path, pictures / CLASSES[0] / name)
+                paths[name] = path
+            sources = dict(_add_copies(pictures, list(paths), asked))
+            near = _search(pictures, Path(temporary))
+            _tell(near, sources, paths)
+        if asked.sheet:
+            title, pairs = shown_pairs(near, np.full(len(near.files), TRAIN))
+            draw_pairs(pairs, title=title).save(asked.sheet)
 
 
 def _different(folder: Path, seed: int) -> list[Path]:
@@ -121,8 +123,9 @@ def altered(picture: Image.Image, way: str, generator: np.random.Generator) -> t
 def _search(root: Path, folder: Path) -> NearCopies:
     raw, workers = folder / "raw", available_cores()
     raw.mkdir()
-    make_manifest([str(root)]).write(raw)
-    files = Files(raw, [str(root)], [*CLASSES])
+    manifest = make_manifest([str(root.absolute())])
+    manifest.write(raw)
+    files = Files(raw, [str(root.absolute())], manifest.classes)
     outcomes, begun = Outcomes(len(files), side=SKETCH), time.perf_counter()
     for index, outcome in decode_files(files, lambda _: None, size=SIZE, workers=workers, sketch=SKETCH):
         outcomes.put(index, outcome)

@@ -22,7 +22,7 @@ WORK = 2_000_000_000  # comparisons of a crop with a whole that are affordable w
 WORK_EACH = 100_000  # and for each picture: a fraction of the time that it takes to decode
 COARSE, FINE = 6, 8  # frequencies along a side: to compare, and to align
 LENGTH = 2000  # of a description: products, and their sum, stay under 2**24, which float32 holds exactly
-ALIKE, ALIGNED = 0.83, 0.96  # least correlation, before and after the edges are moved
+ALIKE, ALIGNED = 0.83, 0.975  # least correlation, before and after the edges are moved
 HOPEFUL = (0.9, 0.95)  # least correlation that moved edges promise, in the first and in later steps
 STEPS = 3
 CONTRAST = 3.0  # of 255: crops of less have nothing to compare
@@ -73,15 +73,10 @@ def _grid(lengths: tuple[float, ...], *, step: float) -> np.ndarray:
 @cache
 def _cosines(begin: int, end: int, number: int) -> np.ndarray:
     """Weights (number, SKETCH), whole, that make the pixels from `begin` to `end` cosine coefficients."""
-    weights = np.zeros((number, SKETCH))
-    for pixel in range(SKETCH):
-        low, high = ((min(max(EDGE * (pixel + k) / SKETCH, begin), end) - begin) / (end - begin) for k in (0, 1))
-        for u in range(number):
-            part = high - low
-            if u:
-                part = (math.sin(math.pi * u * high) - math.sin(math.pi * u * low)) / (math.pi * u)
-            weights[u, pixel] = round(UNIT * part)
-    return weights
+    borders = (np.clip(EDGE // SKETCH * np.arange(SKETCH + 1), begin, end) - begin) / (end - begin)
+    waves = math.pi * np.arange(1, number)[:, None]
+    weights = [np.diff(borders)[None], np.diff(np.sin(waves * borders)) / waves]
+    return np.rint(UNIT * np.concatenate(weights))
 
 
 @cache

@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,13 @@ from imageclf.images.packing import ImageFile
 
 VIEW = 160  # pixels a side of a picture that is decoded again, stretched
 BLOCKS = 8  # along each side; every one must agree
+DETAIL = 64  # pixels a side from which pairs are compared
 FINEST = 4 * BLOCKS  # pixels a side at which pairs are compared; 3 * BLOCKS if one of the two has fewer
-HOPELESS = 0.8  # correlation under which better edges are not looked for
+HOPELESS = 0.92  # correlation under which better edges are not looked for
 SAME = 0.97  # least correlation of the colours
 BRIGHTER = 1.4  # largest ratio of the contrasts, either way: colours of another ratio are other colours
 STRAY = 0.5  # largest error of a block, as a fraction of the picture's contrast
-STEPS = (2.0, 1.0, 0.5)  # pixels by which edges are moved
+STEPS = (0.8, 0.4, 0.2)  # pixels of DETAIL by which edges are moved
 
 
 @dataclass(frozen=True)
@@ -82,67 +84,58 @@ def _verify(
 ) -> NearCopy | None:
     """The pair with its best edges, if the colours agree in all blocks."""
     whole, part, mirrored, box = candidate
-    edges = [VIEW * edge / EDGE for edge in box]
-    high, wide = (edges[1] - edges[0]) / VIEW, (edges[3] - edges[2]) / VIEW
+    edges = [DETAIL * edge / EDGE for edge in box]
+    high, wide = (edges[1] - edges[0]) / DETAIL, (edges[3] - edges[2]) / DETAIL
     (width, height), (across, down) = sizes[whole].tolist(), sizes[part].tolist()
-    finest = min(width * wide, height * high, across, down)
-    side = FINEST if finest >= FINEST else 3 * BLOCKS
-    source, seen = Image.fromarray(views[whole]), Image.fromarray(views[part])
-    target = np.asarray(seen.resize((side, side), FILTER), np.int64)[:, :: -1 if mirrored else 1]
-    best = _Match.of(source, edges, target)
+    fine = min(width * wide, height * high, across, down) >= FINEST
+    side = FINEST if fine else 3 * BLOCKS
+    source = Image.fromarray(views[whole]).resize((DETAIL, DETAIL), FILTER)
+    seen = Image.fromarray(views[part]).resize((side, side), FILTER)
+    target = np.asarray(seen, np.int64)[:, :: -1 if mirrored else 1]
+    best = _Match(source, edges, target)
     if best.correlation < HOPELESS:
         return None
-    for step in STEPS:
-        for edge in range(4):
-            for sign in (-1, 1):
-                moved = [*edges]
-                moved[edge] = min(max(moved[edge] + sign * step, 0.0), float(VIEW))
-                match = _Match.of(source, moved, target)
-                if match.correlation > best.correlation:
-                    best, edges = match, moved
-    if best.correlation < SAME or not 1 / BRIGHTER <= best.ratio <= BRIGHTER or best.stray() > STRAY:
+    for step, edge, sign in product(STEPS, range(4), (-1, 1)):
+        if best.agrees:
+            break
+        moved = [*best.edges]
+        moved[edge] = min(max(moved[edge] + sign * step, 0.0), float(DETAIL))
+        best = max(best, _Match(source, moved, target), key=lambda match: match.correlation)
+    if not best.agrees:
         return None
-    upper, lower, left, right = (edge / VIEW for edge in edges)
+    upper, lower, left, right = (edge / DETAIL for edge in best.edges)
     return NearCopy(whole, part, mirrored, (upper, lower, left, right), best.correlation)
 
 
-@dataclass(frozen=True)
 class _Match:
-    """How well what the edges cut from a view, int64 (n, n, 3), agrees with another. The sums are exact."""
+    """How well what the edges (upper, lower, left, right) cut from a picture agrees with another, int64 (n, n, 3).
 
-    crop: np.ndarray
-    target: np.ndarray
-    covariance: int
-    variances: tuple[int, int]
+    The sums are exact, so that the answers are the same on every machine.
+    """
 
-    @classmethod
-    def of(cls, source: Image.Image, edges: list[float], target: np.ndarray) -> "_Match":
-        """Match what the edges (upper, lower, left, right) cut."""
+    def __init__(self, source: Image.Image, edges: list[float], target: np.ndarray) -> None:
         upper, lower, left, right = edges
-        crop = np.asarray(source.resize(target.shape[1::-1], FILTER, (left, upper, right, lower)), np.int64)
-        sums = int(crop.sum()), int(target.sum())
-        products = [int((a * b).sum()) for a, b in ((crop, target), (crop, crop), (target, target))]
-        covariance, *variances = (
-            crop.size * product - a * b
-            for product, (a, b) in zip(products, (sums, (sums[0], sums[0]), (sums[1], sums[1])), strict=True)
-        )
-        return cls(crop, target, covariance, (variances[0], variances[1]))
+        cut = source.resize(target.shape[1::-1], FILTER, (left, upper, right, lower))
+        self.edges, self._target, self._crop = edges, target, np.asarray(cut, np.int64)
+        self._covariance = _covariance(self._crop, target)
+        self._variances = _covariance(self._crop, self._crop), _covariance(target, target)
+        self.correlation = self._covariance / math.sqrt(self._variances[0] * self._variances[1] or 1)
 
-    @property
-    def correlation(self) -> float:
-        """From -1 to 1; 0 if one of the two has one colour all over."""
-        return self.covariance / math.sqrt(self.variances[0] * self.variances[1] or 1)
+    @cached_property
+    def agrees(self) -> bool:
+        """Whether the colours do, in all blocks."""
+        ratio = self._covariance / (self._variances[0] or 1)  # of the contrasts
+        return self.correlation >= SAME and 1 / BRIGHTER <= ratio <= BRIGHTER and self._stray(ratio) <= STRAY
 
-    @property
-    def ratio(self) -> float:
-        """The contrast of the target, by that of the crop."""
-        return self.covariance / (self.variances[0] or 1)
-
-    def stray(self) -> float:
-        """The largest error of a block, rms, as a fraction of the target's standard deviation."""
-        number = self.crop.size
-        centred = [number * each - int(each.sum()) for each in (self.target, self.crop)]
-        errors = np.rint((centred[0] - self.ratio * centred[1]) * (16 / number)).astype(np.int64)  # 16ths of a value
-        block = len(self.crop) // BLOCKS
+    def _stray(self, ratio: float) -> float:
+        number = self._crop.size
+        target, crop = (number * each - int(each.sum()) for each in (self._target, self._crop))
+        errors = np.rint((target - ratio * crop) * (16 / number)).astype(np.int64)  # in 16ths of a value
+        block = len(errors) // BLOCKS
         squares = (errors * errors).reshape(BLOCKS, block, BLOCKS, block, CHANNELS).sum((1, 3, 4))
-        return math.sqrt(int(squares.max()) / (block * block * CHANNELS)) / 16 * number / math.sqrt(self.variances[1])
+        return math.sqrt(int(squares.max()) / (block * block * CHANNELS)) / 16 * number / math.sqrt(self._variances[1])
+
+
+def _covariance(one: np.ndarray, other: np.ndarray) -> int:
+    """The covariance of n numbers, times n squared."""
+    return one.size * int((one * other).sum()) - int(one.sum()) * int(other.sum())
