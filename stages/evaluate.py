@@ -1,10 +1,10 @@
 """Score the trained classifier on the test split, and calibrate it on validation.
 
 Reads data/prepared, models/classifier, and for the report metrics/history.csv, data_report.csv, preview.png,
-near_copies.png and augmented.png. Writes metrics/evaluate.json, the tables metrics/confusion.csv, per_class.csv, reliability.csv,
-coverage.csv and predictions.csv, metrics/mistakes.png and metrics/report.html. Run by `dvc repro evaluate`; CIFAR-10
-takes about 12 seconds on two cores. It always computes in fp32. Temperature and threshold come from the validation
-split.
+near_copies.png and augmented.png. Writes metrics/evaluate.json, the tables metrics/confusion.csv, per_class.csv,
+reliability.csv, coverage.csv and predictions.csv, metrics/mistakes.png and metrics/report.html. Run by
+`dvc repro evaluate`; CIFAR-10 takes about 12 seconds on two cores. It always computes in fp32. Temperature and
+threshold come from the validation split.
 """
 
 import csv

@@ -57,7 +57,7 @@ class Picture:
 
     pixels: np.ndarray
     shown: np.ndarray  # the part of `pixels` that is not padding
-    width: int
+    width: int  # of the whole picture, upright
     height: int
     mode: str  # Pillow's mode
     several: bool  # animated, or with several pages
@@ -148,6 +148,8 @@ def decode(
             _check_size((width, height) if "progressive" in picture.info else picture.size, (width, height))
             picture.load()
             turn, odd_exif = _turn(picture)
+            if turn in SIDEWAYS:
+                width, height = height, width
             # A reduced JPEG ends between two pixels; draft returns the exact box.
             whole = drafted[1][2:] if drafted else picture.size
             values = _values(picture) if picture.mode.startswith("I") else None

@@ -31,7 +31,7 @@ EDGE = 256  # edges are whole numbers of this fraction of a side
 NEAR = EDGE // 50  # distance at which derivatives are taken
 FARTHEST = 0.06  # of a side: the most that an edge moves in a step
 UNIT = 1024  # of the weights
-TILE = 1024  # pictures that are compared at a time
+TILE = 512  # pictures that are compared at a time
 
 WHOLE = (0, EDGE, 0, EDGE)
 
@@ -98,7 +98,7 @@ def _importance(number: int) -> np.ndarray:
 def find_alike(sketches: np.ndarray, crops: np.ndarray, *, threads: int) -> Candidates:
     """The pairs of sketches uint8 (N, SKETCH, SKETCH) that are alike, each picture's `crops` (K, 4) with the others.
 
-    For each ordered pair it is the best of the crops, once aligned.
+    The most alike come first. For each pair it is the best of the crops, once aligned.
     """
     found = _compare(sketches, crops, threads=threads)
     for step in range(STEPS + 1):
@@ -109,9 +109,17 @@ def find_alike(sketches: np.ndarray, crops: np.ndarray, *, threads: int) -> Cand
             break
         now, promised, boxes = (np.concatenate(each) for each in zip(*answers, strict=True))
         if step == STEPS:
-            return found.at(now >= ALIGNED)
+            return _surest(found, now)
         found = Candidates(found.whole, found.part, found.mirrored, boxes).at(promised >= HOPEFUL[step > 0])
     return found
+
+
+def _surest(pairs: Candidates, correlation: np.ndarray) -> Candidates:
+    """Those that are alike, the most alike first, once each: not also with the whole as the part."""
+    order = np.lexsort([pairs.part, pairs.whole, -correlation])
+    order = order[correlation[order] >= ALIGNED]
+    both = np.sort(np.stack([pairs.whole[order], pairs.part[order]]), axis=0)
+    return pairs.at(order[np.sort(np.unique(both, axis=1, return_index=True)[1])])
 
 
 def _describe(sketches: np.ndarray, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -175,7 +183,7 @@ def _above(
 
 def _align(sketches: np.ndarray, pairs: Candidates) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For n pairs: the correlation (n,), what it would be with the edges moved, and the moved edges int (n, 4)."""
-    down, across = (np.stack([_sides(*edges) for edges in pairs.box[:, at : at + 2].tolist()]) for at in (0, 2))
+    down, across = _all_sides(pairs.box[:, :2]), _all_sides(pairs.box[:, 2:])
     factors, full = _importance(FINE) / UNIT**2 * 64, _cosines(0, EDGE, FINE)
     pixels = sketches[pairs.whole].astype(np.float64)
     both = [(0, 0), (1, 0), (2, 0), (0, 1), (0, 2)]  # the crop, and its derivatives by each edge
@@ -197,6 +205,12 @@ def _align(sketches: np.ndarray, pairs: Candidates) -> tuple[np.ndarray, np.ndar
     limit = round(FARTHEST * EDGE)
     moves = np.stack([np.rint(np.clip(NEAR * weight / scale, -limit, limit)) for weight in weights[1:]], axis=1)
     return now, promised, np.clip(pairs.box + moves.astype(int), 0, EDGE)
+
+
+def _all_sides(edges: np.ndarray) -> np.ndarray:
+    """The weights (n, 3, FINE, SKETCH) of n sides int (n, 2)."""
+    different, places = np.unique(edges[:, 0] * (EDGE + 1) + edges[:, 1], return_inverse=True)
+    return np.stack([_sides(*divmod(number, EDGE + 1)) for number in different.tolist()])[places]
 
 
 def _solved(gram: np.ndarray, shadow: np.ndarray) -> list[np.ndarray]:

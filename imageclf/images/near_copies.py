@@ -15,12 +15,11 @@ from imageclf.images.manifest import Files
 from imageclf.images.splits import NONE
 from imageclf.images.verification import NearCopy, verify
 
-VERIFIED = 10_000  # pairs, at most
+VERIFIED = 4_000  # pairs, at most: the most alike
 WHOLE = 0.98  # fraction of both sides from which a crop is called the whole
 SHAPE = 1.03  # ratio of shapes from which a copy is called distorted
 SHOWN = 40  # pairs on the sheet
 NOT_USED = (*SPLITS, "not used")  # by the place of a split
-NO_SEARCH = "Built-in data sets are not searched for near-copies"
 
 
 @dataclass(frozen=True)
@@ -118,10 +117,8 @@ def find_near_copies(
         found = found.at(slice(VERIFIED))
     found = replace(found, whole=first[found.whole], part=first[found.part])
     pairs, views = verify(files, found, sizes, window=window, folder=folder, workers=workers)
-    best = dict[frozenset[int], NearCopy]()
-    for pair in sorted(pairs, key=lambda pair: (-pair.correlation, pair.whole, pair.part)):
-        best.setdefault(frozenset((pair.whole, pair.part)), pair)
-    near.pairs.extend(_turned(pair, near) for pair in best.values())
+    pairs.sort(key=lambda pair: (-pair.correlation, pair.whole, pair.part))
+    near.pairs.extend(_turned(pair, near) for pair in pairs)
     near.views.update((index, views[index]) for pair in near.pairs for index in (pair.whole, pair.part))
     return near
 
@@ -175,8 +172,11 @@ def superfluous(near: NearCopies) -> dict[int, Finding]:
     return found
 
 
-def near_findings(near: NearCopies, split: np.ndarray) -> list[Finding]:
-    """A line on all pairs, and one on each whose pictures are both used; `split` int8 (N,) is the place in SPLITS."""
+def near_findings(near: NearCopies, split: np.ndarray, *, advice: str) -> list[Finding]:
+    """A line on all pairs, and one on each whose pictures are both used; `split` int8 (N,) is the place in SPLITS.
+
+    `advice` says what to do about pairs across splits.
+    """
     files, findings = near.files, [Finding(ALL, "near-copies", words, USED) for words in near.limits]
     used = [pair for pair in near.pairs if max(split[pair.whole], split[pair.part]) != NONE]
     apart = [pair for pair in used if split[pair.whole] != split[pair.part]]
@@ -191,8 +191,8 @@ def near_findings(near: NearCopies, split: np.ndarray) -> list[Finding]:
     if apart:
         words = (
             f"{len(apart):,} of {_pairs(len(near.pairs))} lie across splits, such as {files[apart[0].part].path} and "
-            f"{files[apart[0].whole].path}, and may make the score too high; look at metrics/near_copies.png, and set "
-            "prepare.near_copies to together or drop"
+            f"{files[apart[0].whole].path}, and may make the score too high; look at metrics/near_copies.png, and "
+            f"{advice}"
         )
         findings.insert(0, Finding(ALL, "near-copies", words, USED, leads=True))
     elif near.pairs:

@@ -39,6 +39,11 @@ from imageclf.images.packing import ImageFile, Part, image_files
 from imageclf.images.splits import NONE, TRAIN, few_of_each, find_units, split_units
 from imageclf.runtime.errors import DataError
 
+ADVICE = {  # on near-copies across splits, by prepare.near_copies
+    "report": "set prepare.near_copies to together or drop",
+    "together": "set prepare.near_copies to drop, or give both to one split",
+    "drop": "",  # none is left
+}
 SPARE = ("not needed", "beyond prepare.per_class")  # kind and words
 
 
@@ -115,7 +120,7 @@ def look_at_folder(
     plan = _plan(files, pictures, faulty | extra, params, near if params.near_copies == "together" else None)
     used = plan.used
     counts = _counts(files, plan, classes)
-    findings = [*near_findings(near, plan.split), *faulty.values(), *extra.values()]
+    findings = [*near_findings(near, plan.split, advice=ADVICE[params.near_copies]), *faulty.values(), *extra.values()]
     findings += [Finding(files[index].path, *SPARE, LEFT_OUT) for index in plan.spare]
     shortage = _shortage(counts, files)
     if shortage:
