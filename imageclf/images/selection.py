@@ -1,9 +1,8 @@
-"""Choose the images to use and their splits, for built-in sets and for own images."""
+"""Choose the images to use and their splits, for own images."""
 
 import math
 import shutil
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,88 +31,19 @@ from imageclf.images.checks import (
 from imageclf.images.counts import group_remarks
 from imageclf.images.dataset import SPLITS
 from imageclf.images.decode_all import CHANNELS, SIDE, check_room, decode_files
+from imageclf.images.likeness import MOST, SKETCH
 from imageclf.images.manifest import GIVEN, Files, read_left_out
+from imageclf.images.near_copies import NearCopies, find_near_copies, near_findings, shown_pairs, superfluous, tied
 from imageclf.images.outcomes import Journal, Outcomes, Slot
-from imageclf.images.packing import ImageFile, Part, Sample, image_files, write_images
-from imageclf.images.splits import NONE, TEST, TRAIN, VAL, choose_validation, few_of_each, find_units, split_units
-from imageclf.runtime.errors import DataError, ParamsError
+from imageclf.images.packing import ImageFile, Part, image_files
+from imageclf.images.splits import NONE, TEST, TRAIN, few_of_each, find_units, split_units
+from imageclf.runtime.errors import DataError
 
-
-def look_at_arrays(raw: Path, name: str, params: PrepareParams, *, folder: Path) -> Found:
-    """Split a built-in set's training images into training and validation, and write the images into `folder`.
-
-    Raises:
-        ParamsError: prepare.size, fit or window does not suit the set, or no image is left to train on.
-    """
-    images = {split: np.load(raw / f"{split}_images.npy", mmap_mode="r") for split in ("train", "test")}
-    labels = {split: np.load(raw / f"{split}_labels.npy") for split in ("train", "test")}
-    height, width, channels = images["train"].shape[1:]
-    if params.size not in ("auto", height) or params.size not in ("auto", width):
-        raise ParamsError(
-            f"params.yaml: prepare.size is {params.size}, and the images of {name} have {width}x{height} pixels; "
-            "set it to auto"
-        )
-    if params.window:
-        raise ParamsError(f"params.yaml: prepare.window is for own 16-bit images, not for {name}; set it to null")
-    if params.fit != "crop":
-        raise ParamsError(
-            f"params.yaml: prepare.fit is for own images, and those of {name} keep their shape; set it to crop"
-        )
-    in_val, in_test = _held_out(labels["train"], params)
-    if (in_val | in_test).all():
-        raise ParamsError(
-            f"params.yaml: prepare.val_fraction is {params.val_fraction}, which leaves no image to train on"
-        )
-    free = np.flatnonzero(~(in_val | in_test))
-    training = free[few_of_each(labels["train"][free], None, count=params.per_class, seed=params.seed)]
-    origin = {
-        "train": ("train", training),
-        "val": ("train", np.flatnonzero(in_val)),
-        "test": ("train", np.flatnonzero(in_test)) if params.part else ("test", np.arange(len(labels["test"]))),
-    }
-    for split, file in image_files(folder, (height, width, channels)).items():
-        raw_split, indices = origin[split]
-        write_images(file, images[raw_split], indices)
-    parts = {
-        split: Part(labels[raw_split][indices], _numbered(name, raw_split, indices))
-        for split, (raw_split, indices) in origin.items()
-    }
-    seen = sum(map(len, labels.values()))
-    used = sum(len(part.labels) for part in parts.values())
-    findings = [no_validation(len(in_val))] if params.val_fraction and not in_val.any() else []
-    write_report(findings, [])
-    return Found(
-        parts,
-        (height, width, channels),
-        seen=seen,
-        findings=findings,
-        sizes=np.array([(width, height)]),
-        modes=Counter({"RGB" if channels == 3 else "L": used}),
-    )
-
-
-def _held_out(labels: np.ndarray, params: PrepareParams) -> tuple[np.ndarray, np.ndarray]:
-    """Which of the training images are for validation, and which for the test of a fold: bool (N,), bool (N,)."""
-    if not params.part:
-        return choose_validation(labels, fraction=params.val_fraction, seed=params.seed), np.zeros(len(labels), bool)
-    alone = np.arange(len(labels))
-    split = split_units(
-        alone,
-        alone.astype(np.uint64),
-        np.full(len(labels), NONE),
-        labels,
-        val_fraction=params.val_fraction,
-        test_fraction=params.test_fraction,
-        seed=params.seed,
-        fold=params.part,
-    )
-    return split == VAL, split == TEST
-
-
-def _numbered(name: str, split: str, indices: np.ndarray) -> Iterator[Sample]:
-    return ((f"{split}-{index:05d}", f"{name}/{split}/{index:05d}", "") for index in indices)
-
-
+ADVICE = {  # on near-copies across splits, by prepare.near_copies
+    "report": "set prepare.near_copies to together or drop",
+    "together": "set prepare.near_copies to drop, or give both to one split",
+    "drop": "",  # none is left
+}
 SPARE = ("not needed", "beyond prepare.per_class")  # kind and words
 ASIDE = ("set aside", "a given test image, which prepare.fold leaves out")
 
@@ -122,7 +52,6 @@ ASIDE = ("set aside", "a given test image, which prepare.fold leaves out")
 class _Plan:
     """What becomes of N files."""
 
-    faulty: dict[int, Finding]  # by the index of the file
     spare: np.ndarray  # indices of training images beyond prepare.per_class
     aside: np.ndarray  # indices of given test images, if a fold is the test
     split: np.ndarray  # int8 (N,), the place in SPLITS; NONE: not used
@@ -165,26 +94,36 @@ def look_at_folder(
     shape = (side, side, CHANNELS)
     check_room(begun, len(files) * side * side * CHANNELS)
     arrays = image_files(begun, shape)
-    guess = _plan(files, np.unique(files.sha256, return_inverse=True)[1].astype(np.int32), {}, params)
+    alike = np.unique(files.sha256, return_inverse=True)[1].astype(np.int32)
+    guess = _plan(files, alike, contradictions(files, alike), params)
     for split, array in arrays.items():
         array.resize(len(guess.of(split)))
     read = partial(decode_files, size=shape[:2], fit=params.fit, window=params.window, workers=workers)
-    outcomes = Outcomes(len(files))
+    sketch = SKETCH if len(files) <= MOST else None
+    outcomes = Outcomes(len(files), side=sketch)
     journal = Journal(begun / "journal", image=math.prod(shape))
-    for index, outcome in read(files, partial(guess.slot, arrays), journal=journal):
+    for index, outcome in read(files, partial(guess.slot, arrays), journal=journal, sketch=sketch):
         outcomes.put(index, outcome)
 
     # 2. Drop or refuse unusable files.
     pictures = outcomes.number_pictures()
-    plan = _plan(files, pictures, damages(files, outcomes), params)
-    faulty, used = plan.faulty, plan.used
+    faulty = damages(files, outcomes)
+    faulty |= contradictions(files, pictures)
     if faulty and params.on_bad == "fail":
         write_report([replace(finding, action=STOPS) for finding in faulty.values()], left_out)
         raise refusal(list(faulty.values()), seen)
 
-    # 3. Split the others.
+    # 3. Find near-copies among the others, and split them.
+    sound = pictures.copy()
+    sound[list(faulty)] = -1
+    sizes = outcomes.facts["size"]
+    near = find_near_copies(files, outcomes.sketches, sound, sizes, window=params.window, folder=begun, workers=workers)
+    extra = superfluous(near) if params.near_copies == "drop" else {}
+    plan = _plan(files, pictures, faulty | extra, params, near if params.near_copies == "together" else None)
+    used = plan.used
     counts = _counts(files, plan, classes)
-    findings = [*faulty.values(), *(Finding(files[index].path, *SPARE, LEFT_OUT) for index in plan.spare)]
+    findings = [*near_findings(near, plan.split, advice=ADVICE[params.near_copies]), *faulty.values(), *extra.values()]
+    findings += [Finding(files[index].path, *SPARE, LEFT_OUT) for index in plan.spare]
     findings += [Finding(files[index].path, *ASIDE, LEFT_OUT) for index in plan.aside]
     shortage = _shortage(counts, files)
     if shortage:
@@ -226,22 +165,34 @@ def look_at_folder(
         findings=findings,
         sizes=shown["size"],
         modes=outcomes.modes_of(used),
+        near_copies=shown_pairs(near, plan.split),
     )
 
 
-def _plan(files: Files, pictures: np.ndarray, damaged: dict[int, Finding], params: PrepareParams) -> _Plan:
-    """Where each file's image goes; `pictures` int32 (N,) is equal for copies, -1 for a damaged file.
+def _plan(
+    files: Files,
+    pictures: np.ndarray,
+    without: Collection[int],
+    params: PrepareParams,
+    near: NearCopies | None = None,
+) -> _Plan:
+    """Where the image of each file goes, except those `without`; `near` are near-copies that stay together.
+
+    `pictures` int32 (N,) is equal for copies, -1 for a damaged file.
 
     Raises:
         DataError: images that must stay together are given to several splits.
     """
-    faulty = damaged | contradictions(files, pictures)
     sound = np.ones(len(files), bool)
-    sound[list(faulty)] = False
+    sound[list(without)] = False
     aside = sound & (files.given == TEST) & (params.part is not None)
     sound &= ~aside
     labels, given = files.labels[sound], files.given[sound]
-    unit, key = find_units(_contents(files, pictures, sound), files.group[sound], files.groups)
+    contents = _contents(files, pictures, sound)
+    unit, key = find_units(contents, files.group[sound], files.groups)
+    if near and near.pairs:
+        contents = tied(contents, near, sound, unit=unit, given=given)
+        unit, key = find_units(contents, files.group[sound], files.groups)
     _check_given(unit, given, files, sound)
     places = split_units(
         unit,
@@ -257,7 +208,7 @@ def _plan(files: Files, pictures: np.ndarray, damaged: dict[int, Finding], param
     units = np.bincount(pairs // max(len(key), 1), minlength=len(files.classes))
     spare = np.zeros(len(places), bool)
     if params.per_class is not None:
-        training, contents = places == TRAIN, _contents(files, pictures, sound)
+        training = places == TRAIN
         spare[training] = ~few_of_each(labels[training], contents[training], count=params.per_class, seed=params.seed)
         places[spare] = NONE
     split = np.full(len(files), NONE, np.int8)
@@ -266,7 +217,7 @@ def _plan(files: Files, pictures: np.ndarray, damaged: dict[int, Finding], param
     for place in range(len(SPLITS)):
         its = split == place
         position[its] = np.arange(its.sum(), dtype=np.int32)
-    return _Plan(faulty, np.flatnonzero(sound)[spare], np.flatnonzero(aside), split, position, units)
+    return _Plan(np.flatnonzero(sound)[spare], np.flatnonzero(aside), split, position, units)
 
 
 def _move(guess: _Plan, plan: _Plan, arrays: dict[str, ImageFile]) -> None:
