@@ -13,10 +13,9 @@ from imageclf.images.likeness import MOST, crops_for, find_alike
 from imageclf.images.manifest import Files
 from imageclf.images.pairs import Pair
 from imageclf.images.splits import NONE
-from imageclf.images.verification import NearCopy, verify
+from imageclf.images.verification import NearCopy, is_whole, verify
 
-VERIFIED = 4_000  # pairs, at most: the most alike
-WHOLE = 0.98  # fraction of both sides from which a crop is called the whole
+VERIFIED = 3_000  # pairs, at most: the most alike
 SHAPE = 1.03  # ratio of shapes from which a copy is called distorted
 SHOWN = 40  # pairs on the sheet
 NOT_USED = (*SPLITS, "not used")  # by the place of a split
@@ -45,7 +44,7 @@ class NearCopies:
         high, wide = pair.box[1] - pair.box[0], pair.box[3] - pair.box[2]
         (width, height), (across, down) = self.sizes[[pair.whole, pair.part]].tolist()
         shape = (across * height * high) / (down * width * wide)
-        if min(high, wide) < WHOLE:
+        if not is_whole(pair.box):
             kind = "crop"
         elif max(shape, 1 / shape) > SHAPE:
             kind = "distorted copy"

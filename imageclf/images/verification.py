@@ -25,7 +25,13 @@ HOPELESS = 0.92  # correlation under which better edges are not looked for
 SAME = 0.97  # least correlation of the colours
 BRIGHTER = 1.4  # largest ratio of the contrasts, either way: colours of another ratio are other colours
 STRAY = 0.5  # largest error of a block, as a fraction of the picture's contrast
+WHOLE = 0.98  # fraction of both sides from which a crop is called the whole
 STEPS = (0.8, 0.4, 0.2)  # pixels of DETAIL by which edges are moved
+
+
+def is_whole(box: Sequence[float]) -> bool:
+    """Whether the edges (upper, lower, left, right), of 1, cut nothing off."""
+    return min(box[1] - box[0], box[3] - box[2]) >= WHOLE
 
 
 @dataclass(frozen=True)
