@@ -22,9 +22,7 @@ stages:
   evaluate:
     cmd: python evaluate.py
     deps: [evaluate.py, models/classifier]
-    params: [prepare.fold]
     outs: [metrics/predictions.csv]
-    metrics: [metrics/evaluate.json: {cache: false}, metrics/data.json: {cache: false}]
 """
 TRAIN = (
     f"""
@@ -65,21 +63,14 @@ with (root / 'runs.txt').open('a') as file:
     file.write(f'{lr} {seed:.0f}\\n')
 """
 )
-EVALUATE = r"""
-import csv, json, pathlib, re
+EVALUATE = """
+import csv, json, pathlib
 classes = json.loads(pathlib.Path('classes.json').read_text())
-right = dict(enumerate(json.loads(pathlib.Path('models/classifier').read_text())))
-fold = re.search(r'^  fold: .?(\d+)/(\d+)', pathlib.Path('params.yaml').read_text(), re.M)
-if fold:  # every folds-th image
-    number, folds = map(int, fold.groups())
-    right = {place: good for place, good in right.items() if place % folds == number - 1}
-pathlib.Path('metrics/evaluate.json').write_text(json.dumps({'top1': sum(right.values()) / len(right)}))
-splits = {'train': 400 - len(right), 'val': 0, 'test': len(right)}
-pathlib.Path('metrics/data.json').write_text(json.dumps({'splits': splits}))
+right = json.loads(pathlib.Path('models/classifier').read_text())
 with open('metrics/predictions.csv', 'w', newline='', encoding='utf-8') as file:
-    writer = csv.writer(file, lineterminator='\n')
+    writer = csv.writer(file, lineterminator='\\n')
     writer.writerow(['id', 'path', 'label', 'prediction', 'confidence', *(f'p_{name}' for name in classes)])
-    for place, good in right.items():
+    for place, good in enumerate(right):
         label, other = classes[place % 2], classes[1 - place % 2]
         said = label if good else other
         shares = ['0.900000' if name == said else '0.100000' for name in classes]

@@ -14,9 +14,27 @@ CROSS_VALIDATE = ("python", "-m", "tools.cross_validate")
 IMAGES = 400
 
 
+FOLDS = """
+fold = re.search(r'^  fold: .?(\\d+)/(\\d+)', pathlib.Path('params.yaml').read_text(), re.M)
+number, folds = map(int, fold.groups()) if fold else (1, 1)
+right = {place: good for place, good in enumerate(right) if place % folds == number - 1}
+pathlib.Path('metrics/evaluate.json').write_text(json.dumps({'top1': sum(right.values()) / len(right)}))
+splits = {'train': 400 - len(right), 'val': 0, 'test': len(right)}
+pathlib.Path('metrics/data.json').write_text(json.dumps({'splits': splits}))
+with"""
+MORE_OUTS = """params: [prepare.fold]
+    metrics: [metrics/evaluate.json: {cache: false}, metrics/data.json: {cache: false}]
+    outs: [metrics/predictions.csv]"""
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The stub, whose test images are every K-th with K folds."""
     project = make_stub(tmp_path_factory.mktemp("folds") / "stub")
+    project.change("evaluate.py", "import csv, json, pathlib", "import csv, json, pathlib, re")
+    project.change("evaluate.py", "\nwith", FOLDS)
+    project.change("evaluate.py", "enumerate(right):\n    ", "right.items():\n    ")
+    project.change("dvc.yaml", "outs: [metrics/predictions.csv]", MORE_OUTS)
     project.run("dvc", "repro", "-q")
     commit(project, "All")
     return project
