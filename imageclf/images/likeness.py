@@ -18,7 +18,7 @@ import numpy as np
 
 SKETCH = 32  # pixels a side of a sketch, grey, of the whole picture, stretched
 MOST = 100_000  # pictures; with more, none is searched
-WORK = 2_000_000_000  # comparisons of a crop with a whole that are affordable whatever the number of pictures
+WORK = 1_250_000_000  # comparisons of a crop with a whole that are affordable whatever the number of pictures
 WORK_EACH = 100_000  # and for each picture: a fraction of the time that it takes to decode
 COARSE, FINE = 6, 8  # frequencies along a side: to compare, and to align
 LENGTH = 2000  # of a description: products, and their sum, stay under 2**24, which float32 holds exactly
@@ -26,7 +26,7 @@ ALIKE, ALIGNED = 0.83, 0.975  # least correlation, before and after the edges ar
 HOPEFUL = (0.9, 0.95)  # least correlation that moved edges promise, in the first and in later steps
 STEPS = 3
 CONTRAST = 3.0  # of 255: crops of less have nothing to compare
-CANDIDATES = 60_000  # of all pictures, at least 4 and at most 64 each: the most alike
+CANDIDATES = 40_000  # of all pictures, at least 2 and at most 64 each: the most alike
 EDGE = 256  # edges are whole numbers of this fraction of a side
 NEAR = EDGE // 50  # distance at which derivatives are taken
 FARTHEST = 0.06  # of a side: the most that an edge moves in a step
@@ -144,7 +144,7 @@ def _compare(sketches: np.ndarray, crops: np.ndarray, *, threads: int) -> Candid
     whole, step = np.array([WHOLE]), max(1, TILE // len(crops))
     tiles = [_describe(sketches[begin : begin + TILE], whole) for begin in range(0, len(sketches), TILE)]
     wholes = [(even[:, 0].T.copy(), odd[:, 0].T.copy()) for even, odd in tiles]  # (d, T)
-    most = min(max(CANDIDATES // max(len(sketches), 1), 4), 64)
+    most = min(max(CANDIDATES // max(len(sketches), 1), 2), 64)
 
     def search(begin: int) -> np.ndarray:
         ours = _describe(sketches[begin : begin + step], crops)

@@ -15,7 +15,7 @@ from imageclf.images.pairs import Pair
 from imageclf.images.splits import NONE
 from imageclf.images.verification import NearCopy, is_whole, verify
 
-VERIFIED = 3_000  # pairs, at most: the most alike
+VERIFIED = 2_000  # pairs, at most: the most alike
 SHAPE = 1.03  # ratio of shapes from which a copy is called distorted
 SHOWN = 40  # pairs on the sheet
 NOT_USED = (*SPLITS, "not used")  # by the place of a split
