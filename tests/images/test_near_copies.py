@@ -52,11 +52,12 @@ def searched(folder: Path, contents: dict[str, bytes], *, workers: int = 2) -> N
     raw.mkdir()
     make_manifest([str(folder / "photos")]).write(raw)
     files = Files(raw, [str(folder / "photos")], CLASSES)
-    outcomes = Outcomes(len(files), side=SKETCH)
+    sketches = np.zeros((len(files), SKETCH, SKETCH), np.uint8)
+    outcomes = Outcomes(len(files), sketches=sketches)
     for index, outcome in decode_files(files, lambda _: None, size=(16, 16), workers=workers, sketch=SKETCH):
         outcomes.put(index, outcome)
     sizes, pictures = outcomes.facts["size"], outcomes.number_pictures()
-    return find_near_copies(files, outcomes.sketches, pictures, sizes, window=None, folder=folder, workers=workers)
+    return find_near_copies(files, sketches, pictures, sizes, window=None, folder=folder, workers=workers)
 
 
 def names(near: NearCopies) -> list[tuple[str, str, str]]:
@@ -126,14 +127,14 @@ def test_products_of_descriptions_are_whole_numbers_that_float32_holds() -> None
     assert (both[:6] ** 2).sum(2).min() > 0.98 * LENGTH**2
 
 
-def test_more_pictures_are_searched_for_fewer_crops_and_at_last_not_at_all() -> None:
-    numbers = [len(crops_for(pictures)) for pictures in (2, 300, 3_000, 5_000, 20_000, MOST, MOST + 1)]
+def test_more_pictures_are_searched_for_fewer_crops() -> None:
+    numbers = [len(crops_for(pictures)) for pictures in (2, 300, 3_000, 5_000, 20_000, MOST)]
     assert numbers == sorted(numbers, reverse=True)
-    assert numbers[1] > 100 and numbers[-2:] == [1, 0]
+    assert numbers[1] > 100 and numbers[-1] == 1
     for pictures in (3_000, 5_000, 20_000):
         assert len(crops_for(pictures)) * pictures**2 <= 2e9
     empty = np.zeros((0, SKETCH, SKETCH), np.uint8)
-    assert len(find_alike(empty, crops_for(0), threads=1).part) == 0
+    assert len(find_alike(empty, np.zeros(0, int), crops_for(0), threads=1).part) == 0
 
 
 def with_copies(own: Own) -> None:  # noqa: F811
@@ -157,7 +158,7 @@ def test_pairs_across_splits_lead_the_report_and_the_console(own: Own, capsys: p
     assert across == sorted(across, reverse=True) and 0 < sum(across) < len(across)
     assert lines["problem"].str.contains(", which is in ").tolist() == across
     said = [line for line in capsys.readouterr().out.splitlines() if "near-copies" in line]
-    assert f"{sum(across)} of {len(lines)} pairs lie across splits" in said[0]
+    assert f"{sum(across)} of {len(lines)} pairs across splits, such as ant/" in said[0]
     assert Image.open("metrics/near_copies.png").width > 800
 
 
