@@ -78,7 +78,7 @@ def test_altered_copies_are_found_among_different_pictures_and_few_others(tmp_pa
 
 def test_pictures_that_differ_in_one_place_or_in_colour_are_no_near_copies(tmp_path: Path) -> None:
     first, second, third = scene(1), scene(1), scene(1)
-    ImageDraw.Draw(second).rectangle((60, 40, 90, 70), fill="white")
+    ImageDraw.Draw(second).rectangle((60, 45, 79, 59), fill="white")  # one block of 64
     red, green, blue = third.split()
     plain = {f"pictures/plain {value}.jpg": jpeg(Image.new("RGB", (90, 90), (value, 90, 90))) for value in (80, 90)}
     contents = {
@@ -90,13 +90,19 @@ def test_pictures_that_differ_in_one_place_or_in_colour_are_no_near_copies(tmp_p
 
 
 def test_each_kind_is_named_with_the_lesser_picture_as_the_part(tmp_path: Path) -> None:
-    wholes = [scene(seed) for seed in range(4)]
+    wholes, sideways = [scene(seed) for seed in range(5)], Image.Exif()
+    sideways[0x112] = 6  # upright once it is turned by 90 degrees, clockwise
     contents = {f"pictures/{seed}.jpg": jpeg(whole, 95) for seed, whole in enumerate(wholes)}
     contents["copies/0.jpg"] = jpeg(wholes[0].resize((80, 60)), 95)
     contents["copies/1.jpg"] = jpeg(wholes[1].transpose(Image.Transpose.FLIP_LEFT_RIGHT).resize((320, 240)), 95)
     contents["copies/2.jpg"] = jpeg(wholes[2].crop((30, 10, 150, 100)), 95)
     contents["copies/3.jpg"] = jpeg(wholes[3].resize((100, 60)), 95)
-    assert sorted(names(searched(tmp_path, contents)), key=lambda pair: pair[1:]) == [
+    lying = wholes[4].transpose(Image.Transpose.ROTATE_90)
+    contents["copies/4.jpg"] = saved(lying, "JPEG", quality=60, exif=sideways)
+    found = names(searched(tmp_path, contents))
+    assert ("re-encoded copy", {"copies/4.jpg", "pictures/4.jpg"}) in [(kind, {*both}) for kind, *both in found]
+    found = [pair for pair in found if "copies/4.jpg" not in pair]
+    assert sorted(found, key=lambda pair: pair[1:]) == [
         ("mirrored resized copy", "copies/1.jpg", "pictures/1.jpg"),
         ("resized copy", "pictures/0.jpg", "copies/0.jpg"),
         ("crop", "pictures/2.jpg", "copies/2.jpg"),
@@ -205,15 +211,14 @@ def test_a_copy_of_a_given_test_picture_is_left_out_of_training(own: Own) -> Non
 
 
 def test_a_set_whose_units_are_given_to_two_splits_stays_apart_also_through_a_group() -> None:
-    given = [TEST, NONE, NONE, TRAIN, NONE, NONE]
-    pairs = [NearCopy(*both, False, (0, 1, 0, 1), 1.0) for both in ((0, 1), (2, 3), (4, 5))]
+    given = np.array([NONE, NONE, TEST, TRAIN, NONE, NONE])
+    pairs = [NearCopy(*both, False, (0, 1, 0, 1), 1.0) for both in ((0, 2), (1, 3), (4, 5))]
     near = NearCopies(None, np.arange(6), np.ones((6, 2), int), pairs, {}, [])  # type: ignore[arg-type]
     contents, sound = np.arange(10, 16, dtype=np.uint64), np.ones(6, bool)
-    alone = tied(contents, near, sound, unit=np.arange(6), given=np.array(given))
-    assert alone.tolist() == [10, 10, 12, 12, 14, 14]
-    unit = np.array([0, 1, 1, 2, 3, 4])  # the second and third are of one group
-    grouped = tied(contents, near, sound, unit=unit, given=np.array(given))
-    assert grouped.tolist() == [10, 10, 12, 13, 14, 14]
+    alone = tied(contents, near, sound, unit=np.arange(6), given=given)
+    assert alone.tolist() == [10, 11, 10, 11, 14, 14]
+    grouped = tied(contents, near, sound, unit=np.array([0, 0, 1, 2, 3, 4]), given=given)  # the first two
+    assert grouped.tolist() == [10, 11, 10, 13, 14, 14]
 
 
 def test_the_sheet_shows_pictures_in_their_shape_and_is_drawn_without_any() -> None:
