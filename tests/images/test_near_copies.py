@@ -6,18 +6,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageEnhance
 
 from benchmarks.near_copies import WAYS, altered
 from imageclf.datasets.folder import make_manifest
 from imageclf.images.decode_all import decode_files
 from imageclf.images.grid import Pair, draw_pairs
-from imageclf.images.likeness import LENGTH, MOST, SKETCH, _describe, crops_for, find_alike
+from imageclf.images.likeness import EDGE, LENGTH, MOST, SKETCH, _describe, crops_for, find_alike
 from imageclf.images.manifest import Files
 from imageclf.images.near_copies import NearCopies, find_near_copies, tied
 from imageclf.images.outcomes import Outcomes
 from imageclf.images.splits import NONE, TEST, TRAIN
-from imageclf.images.verification import NearCopy
+from imageclf.images.verification import SAME, NearCopy, _Match, _verify
 from tests.images.corpus import saved
 from tests.images.test_own_images import Own, own  # noqa: F401 - a fixture
 
@@ -87,6 +87,16 @@ def test_pictures_that_differ_in_one_place_or_in_colour_are_no_near_copies(tmp_p
         "copies/c.jpg": jpeg(Image.merge("RGB", (blue, green, red))),
     }
     assert names(searched(tmp_path, contents | plain)) == []
+
+
+def test_a_pair_must_agree_in_every_block_and_in_contrast() -> None:
+    whole = scene(1, (160, 160))
+    spotted, pale = whole.copy(), ImageEnhance.Contrast(whole).enhance(0.5)
+    ImageDraw.Draw(spotted).rectangle((60, 60, 79, 79), fill="white")  # one block of 64
+    views = dict(enumerate(np.asarray(picture) for picture in (whole, whole, spotted, pale)))
+    sizes, box = np.full((4, 2), 160), [0, EDGE, 0, EDGE]
+    assert [_verify(views, sizes, (0, part, False, box)) is not None for part in (1, 2, 3)] == [True, False, False]
+    assert _Match(spotted.resize((64, 64)), [0, 64, 0, 64], np.asarray(whole.resize((32, 32)), int)).correlation > SAME
 
 
 def test_each_kind_is_named_with_the_lesser_picture_as_the_part(tmp_path: Path) -> None:
