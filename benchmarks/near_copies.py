@@ -126,12 +126,13 @@ def _search(root: Path, folder: Path) -> NearCopies:
     manifest = make_manifest([str(root.absolute())])
     manifest.write(raw)
     files = Files(raw, [str(root.absolute())], manifest.classes)
-    outcomes, begun = Outcomes(len(files), side=SKETCH), time.perf_counter()
+    sketches = np.zeros((len(files), SKETCH, SKETCH), np.uint8)
+    outcomes, begun = Outcomes(len(files), sketches=sketches), time.perf_counter()
     for index, outcome in decode_files(files, lambda _: None, size=SIZE, workers=workers, sketch=SKETCH):
         outcomes.put(index, outcome)
     decoded = time.perf_counter()
     pictures, sizes = outcomes.number_pictures(), outcomes.facts["size"]
-    near = find_near_copies(files, outcomes.sketches, pictures, sizes, window=None, folder=folder, workers=workers)
+    near = find_near_copies(files, sketches, pictures, sizes, window=None, folder=folder, workers=workers)
     print(f"decoding {decoded - begun:.2f} s, search {time.perf_counter() - decoded:.2f} s", *near.limits, sep="; ")
     return near
 

@@ -12,7 +12,7 @@ the same on every machine, for any number of threads.
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -51,9 +51,7 @@ class Candidates:
 
 
 def crops_for(pictures: int) -> np.ndarray:
-    """The crops int (K, 4) of a picture that can be searched for among so many: 159, 48, the whole alone, or none."""
-    if pictures > MOST:
-        return np.empty((0, 4), int)
+    """The crops int (K, 4) of a picture that can be searched for among so many: 159, 48, or the whole alone."""
     affordable = max(WORK, WORK_EACH * pictures) / max(pictures, 1) ** 2
     grids = (_grid((1.0, 0.9, 0.8, 0.7, 0.6), step=0.1), _grid((1.0, 0.87, 0.75, 0.63), step=0.125))
     return next((grid for grid in grids if len(grid) <= affordable), np.array([WHOLE]))
@@ -70,16 +68,17 @@ def _grid(lengths: tuple[float, ...], *, step: float) -> np.ndarray:
     return np.array([(*y, *x) for a, *y in sides for b, *x in sides if a == 0 or b == 0 or abs(a - b) <= slack])
 
 
-@cache
+@lru_cache(maxsize=4096)
 def _cosines(begin: int, end: int, number: int) -> np.ndarray:
     """Weights (number, SKETCH), whole, that make the pixels from `begin` to `end` cosine coefficients."""
+    # Libraries disagree about the last bit of a sine, which rounding takes away.
     borders = (np.clip(EDGE // SKETCH * np.arange(SKETCH + 1), begin, end) - begin) / (end - begin)
     waves = math.pi * np.arange(1, number)[:, None]
     weights = [np.diff(borders)[None], np.diff(np.sin(waves * borders)) / waves]
     return np.rint(UNIT * np.concatenate(weights))
 
 
-@cache
+@lru_cache(maxsize=4096)
 def _sides(begin: int, end: int) -> np.ndarray:
     """The weights (3, FINE, SKETCH) of a side, and their derivatives by its two edges."""
     after, before = min(end + NEAR, EDGE), max(begin - NEAR, 0)
@@ -95,12 +94,14 @@ def _importance(number: int) -> np.ndarray:
     return np.where((u > 0) & (v > 0), factors, factors / math.sqrt(2))
 
 
-def find_alike(sketches: np.ndarray, crops: np.ndarray, *, threads: int) -> Candidates:
-    """The pairs of sketches uint8 (N, SKETCH, SKETCH) that are alike, each picture's `crops` (K, 4) with the others.
+def find_alike(sketches: np.ndarray, places: np.ndarray, crops: np.ndarray, *, threads: int) -> Candidates:
+    """The pairs that are alike, of `crops` int (K, 4) of each picture with the others.
+
+    In: sketches uint8 (N, SKETCH, SKETCH), which may be in a file, and the places int (n,) of those to compare.
 
     The most alike come first. For each pair it is the best of the crops, once aligned.
     """
-    found = _compare(sketches, crops, threads=threads)
+    found = _compare(sketches, places, crops, threads=threads)
     for step in range(STEPS + 1):
         parts = [found.at(slice(begin, begin + TILE)) for begin in range(0, len(found.part), TILE)]
         with ThreadPoolExecutor(threads) as pool:
@@ -139,15 +140,15 @@ def _describe(sketches: np.ndarray, crops: np.ndarray) -> tuple[np.ndarray, np.n
     return values[..., ::2].reshape(shape)[:, :, 1:], values[..., 1::2].reshape(shape)
 
 
-def _compare(sketches: np.ndarray, crops: np.ndarray, *, threads: int) -> Candidates:
+def _compare(sketches: np.ndarray, places: np.ndarray, crops: np.ndarray, *, threads: int) -> Candidates:
     """The most alike pairs, with the best crop of each; their boxes are still those of the grid."""
     whole, step = np.array([WHOLE]), max(1, TILE // len(crops))
-    tiles = [_describe(sketches[begin : begin + TILE], whole) for begin in range(0, len(sketches), TILE)]
+    tiles = (_describe(sketches[places[begin : begin + TILE]], whole) for begin in range(0, len(places), TILE))
     wholes = [(even[:, 0].T.copy(), odd[:, 0].T.copy()) for even, odd in tiles]  # (d, T)
-    most = min(max(CANDIDATES // max(len(sketches), 1), 2), 64)
+    most = min(max(CANDIDATES // max(len(places), 1), 2), 64)
 
     def search(begin: int) -> np.ndarray:
-        ours = _describe(sketches[begin : begin + step], crops)
+        ours = _describe(sketches[places[begin : begin + step]], crops)
         found = [_above(ours, tile, begin, TILE * number) for number, tile in enumerate(wholes)]
         score, at, other, crop, mirrored = np.concatenate(found, axis=1)
         order = np.lexsort([other, -score, at])
@@ -155,9 +156,9 @@ def _compare(sketches: np.ndarray, crops: np.ndarray, *, threads: int) -> Candid
         return np.stack([at, other, crop, mirrored])[:, order[few]]
 
     with ThreadPoolExecutor(threads) as pool:
-        found = [np.empty((4, 0), int), *pool.map(search, range(0, len(sketches), step))]
+        found = [np.empty((4, 0), int), *pool.map(search, range(0, len(places), step))]
     wholes_at, parts_at, crop, mirrored = np.concatenate(found, axis=1).astype(int)
-    return Candidates(wholes_at, parts_at, mirrored.astype(bool), crops[crop])
+    return Candidates(places[wholes_at], places[parts_at], mirrored.astype(bool), crops[crop])
 
 
 def _above(

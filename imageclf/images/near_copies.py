@@ -85,7 +85,7 @@ class _Joined:
 
 def find_near_copies(
     files: Files,
-    sketches: np.ndarray,
+    sketches: np.ndarray | None,
     pictures: np.ndarray,
     sizes: np.ndarray,
     *,
@@ -95,26 +95,26 @@ def find_near_copies(
 ) -> NearCopies:
     """Search the files for near-copies, and verify them in `folder`.
 
-    In: sketches uint8 (N, SKETCH, SKETCH); `pictures` int32 (N,) with an equal number for copies, -1 for a file that
-    is not used; and sizes int (N, 2). Of copies only the first file is compared.
+    In: sketches uint8 (N, SKETCH, SKETCH), or None for more than MOST files, which are not searched; `pictures`
+    int32 (N,) with an equal number for copies, -1 for a file that is not used; and sizes int (N, 2). Of copies only
+    the first file is compared.
 
     Raises:
         DataError: a file has changed since download.
     """
+    near = NearCopies(files, pictures, sizes, [], {}, [])
+    if sketches is None:
+        near.limits.append(f"not looked for among {len(files):,} files; {MOST:,} are the most")
+        return near
     numbers, first = np.unique(pictures, return_index=True)
     first = np.sort(first[numbers >= 0])
     crops = crops_for(len(first))
-    near = NearCopies(files, pictures, sizes, [], {}, [])
-    if not len(crops):
-        near.limits.append(f"not looked for among {len(first):,} pictures; {MOST:,} are the most")
-        return near
     if len(crops) == 1:
         near.limits.append(f"among {len(first):,} pictures, only crops that cut off little are found")
-    found = find_alike(sketches[first], crops, threads=workers)
+    found = find_alike(sketches, first, crops, threads=workers)
     if len(found.part) > VERIFIED:
         near.limits.append(f"of {len(found.part):,} pairs that look alike, {VERIFIED:,} were verified")
         found = found.at(slice(VERIFIED))
-    found = replace(found, whole=first[found.whole], part=first[found.part])
     pairs, views = verify(files, found, sizes, window=window, folder=folder, workers=workers)
     pairs.sort(key=lambda pair: (-pair.correlation, pair.whole, pair.part))
     near.pairs.extend(_turned(pair, near) for pair in pairs)
@@ -171,6 +171,12 @@ def superfluous(near: NearCopies) -> dict[int, Finding]:
     return found
 
 
+def _across(pair: NearCopy, split: np.ndarray) -> bool:
+    """Whether both pictures are used, in different splits."""
+    one, other = int(split[pair.whole]), int(split[pair.part])
+    return one != other and NONE not in (one, other)
+
+
 def near_findings(near: NearCopies, split: np.ndarray, *, advice: str) -> list[Finding]:
     """A line on all pairs, and one on each whose pictures are both used; `split` int8 (N,) is the place in SPLITS.
 
@@ -178,9 +184,9 @@ def near_findings(near: NearCopies, split: np.ndarray, *, advice: str) -> list[F
     """
     files, findings = near.files, [Finding(ALL, "near-copies", words, USED) for words in near.limits]
     used = [pair for pair in near.pairs if max(split[pair.whole], split[pair.part]) != NONE]
-    apart = [pair for pair in used if split[pair.whole] != split[pair.part]]
+    apart = [pair for pair in used if _across(pair, split)]
     for pair in used:
-        part, whole, across = files[pair.part], files[pair.whole], pair in apart
+        part, whole, across = files[pair.part], files[pair.whole], _across(pair, split)
         words = f"{near.kind(pair)} of {whole.path}"
         if across:
             words += f", which is in {SPLITS[split[pair.whole]]}, and this in {SPLITS[split[pair.part]]}"
@@ -189,9 +195,8 @@ def near_findings(near: NearCopies, split: np.ndarray, *, advice: str) -> list[F
         findings.append(Finding(part.path, "near-copy", words, USED, leads=across))
     if apart:
         words = (
-            f"{len(apart):,} of {_pairs(len(near.pairs))} lie across splits, such as {files[apart[0].part].path} and "
-            f"{files[apart[0].whole].path}, and may make the score too high; look at metrics/near_copies.png, and "
-            f"{advice}"
+            f"{len(apart):,} of {_pairs(len(near.pairs))} across splits, such as {files[apart[0].part].path} and "
+            f"{files[apart[0].whole].path}, may make the score too high; look at metrics/near_copies.png, and {advice}"
         )
         findings.insert(0, Finding(ALL, "near-copies", words, USED, leads=True))
     elif near.pairs:
@@ -208,11 +213,7 @@ def _pairs(number: int) -> str:
 
 def shown_pairs(near: NearCopies, split: np.ndarray) -> tuple[str, list[Pair]]:
     """The title of the sheet of near-copies, and its pairs: those across splits first. `split` as for near_findings."""
-
-    def across(pair: NearCopy) -> bool:
-        return NONE not in (split[pair.whole], split[pair.part]) and bool(split[pair.whole] != split[pair.part])
-
-    pairs = sorted(near.pairs, key=lambda pair: not across(pair))
+    pairs = sorted(near.pairs, key=lambda pair: not _across(pair, split))
     sheet = [
         Pair(
             (np.array(near.views[pair.whole]), np.array(near.views[pair.part])),
@@ -220,12 +221,12 @@ def shown_pairs(near: NearCopies, split: np.ndarray) -> tuple[str, list[Pair]]:
             near.kind(pair),
             (near.files[pair.whole].path, near.files[pair.part].path),
             (NOT_USED[split[pair.whole]], NOT_USED[split[pair.part]]),
-            across(pair),
+            _across(pair, split),
         )
         for pair in pairs[:SHOWN]
     ]
     if not pairs:
         return "No near-copies", []
-    number = sum(map(across, pairs))
+    number = sum(_across(pair, split) for pair in pairs)
     of = f"The first {SHOWN} of {len(pairs):,} pairs of near-copies" if len(pairs) > SHOWN else _pairs(len(pairs))
     return f"{of}; {number:,} across splits" + (", which come first" if number else ""), sheet

@@ -53,13 +53,13 @@ FACTS = np.dtype(  # of a picture; one without 16-bit values has -1 for them
 class Outcomes:
     """The outcomes of N files: facts FACTS (N,), with modes as places in `modes`; faults and oddities by index.
 
-    If sketches have a `side`, they are uint8 (N, side, side); else (N, 0, 0).
+    `sketches` uint8 (N, n, n), if there are any, takes those of the pictures.
     """
 
-    def __init__(self, number: int, *, modes: Sequence[str] = (), side: int | None = None) -> None:
+    def __init__(self, number: int, *, modes: Sequence[str] = (), sketches: np.ndarray | None = None) -> None:
         self._digests = np.zeros(number, "S16")  # half a sha256 tells pictures apart as well as the whole
         self.facts = np.zeros(number, FACTS)
-        self.sketches = np.zeros((number, side or 0, side or 0), np.uint8)
+        self._sketches = sketches
         self.modes = [*modes]
         self.faulty: dict[int, Outcome] = {}
         self.odd: dict[int, tuple[str, ...]] = {}
@@ -74,7 +74,8 @@ class Outcomes:
         if outcome.mode not in self.modes:
             self.modes.append(outcome.mode)
         self._digests[index] = outcome.digest
-        self.sketches[index].flat = np.frombuffer(outcome.sketch, np.uint8)
+        if self._sketches is not None:
+            self._sketches[index].flat = np.frombuffer(outcome.sketch, np.uint8)
         self.facts[index] = (
             (outcome.width, outcome.height),
             outcome.values or (-1, -1),

@@ -92,15 +92,16 @@ def look_at_folder(
     seen = len(files) + len(left_out)
     side = SIDE if params.size == "auto" else params.size
     shape = (side, side, CHANNELS)
-    check_room(begun, len(files) * side * side * CHANNELS)
+    sketch = SKETCH if len(files) <= MOST else None  # its side, if near-copies are looked for
+    check_room(begun, len(files) * (side * side * CHANNELS + (sketch or 0) ** 2))
     arrays = image_files(begun, shape)
     alike = np.unique(files.sha256, return_inverse=True)[1].astype(np.int32)
     guess = _plan(files, alike, contradictions(files, alike), params)
     for split, array in arrays.items():
         array.resize(len(guess.of(split)))
     read = partial(decode_files, size=shape[:2], fit=params.fit, window=params.window, workers=workers)
-    sketch = SKETCH if len(files) <= MOST else None
-    outcomes = Outcomes(len(files), side=sketch)
+    sketches = np.memmap(begun / "sketches", np.uint8, "w+", shape=(len(files), SKETCH, SKETCH)) if sketch else None
+    outcomes = Outcomes(len(files), sketches=sketches)
     journal = Journal(begun / "journal", image=math.prod(shape))
     for index, outcome in read(files, partial(guess.slot, arrays), journal=journal, sketch=sketch):
         outcomes.put(index, outcome)
@@ -117,7 +118,7 @@ def look_at_folder(
     sound = pictures.copy()
     sound[list(faulty)] = -1
     sizes = outcomes.facts["size"]
-    near = find_near_copies(files, outcomes.sketches, sound, sizes, window=params.window, folder=begun, workers=workers)
+    near = find_near_copies(files, sketches, sound, sizes, window=params.window, folder=begun, workers=workers)
     extra = superfluous(near) if params.near_copies == "drop" else {}
     plan = _plan(files, pictures, faulty | extra, params, near if params.near_copies == "together" else None)
     used = plan.used

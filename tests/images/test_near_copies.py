@@ -6,18 +6,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageEnhance
 
 from benchmarks.near_copies import WAYS, altered
 from imageclf.datasets.folder import make_manifest
 from imageclf.images.decode_all import decode_files
-from imageclf.images.likeness import LENGTH, MOST, SKETCH, _describe, crops_for, find_alike
+from imageclf.images.likeness import EDGE, LENGTH, MOST, SKETCH, _describe, crops_for, find_alike
 from imageclf.images.manifest import Files
 from imageclf.images.near_copies import NearCopies, find_near_copies, tied
 from imageclf.images.outcomes import Outcomes
 from imageclf.images.pairs import Pair, draw_pairs
 from imageclf.images.splits import NONE, TEST, TRAIN
-from imageclf.images.verification import NearCopy
+from imageclf.images.verification import SAME, NearCopy, _Match, _verify
 from tests.images.corpus import saved
 from tests.images.test_own_images import Own, own  # noqa: F401 - a fixture
 
@@ -52,11 +52,12 @@ def searched(folder: Path, contents: dict[str, bytes], *, workers: int = 2) -> N
     raw.mkdir()
     make_manifest([str(folder / "photos")]).write(raw)
     files = Files(raw, [str(folder / "photos")], CLASSES)
-    outcomes = Outcomes(len(files), side=SKETCH)
+    sketches = np.zeros((len(files), SKETCH, SKETCH), np.uint8)
+    outcomes = Outcomes(len(files), sketches=sketches)
     for index, outcome in decode_files(files, lambda _: None, size=(16, 16), workers=workers, sketch=SKETCH):
         outcomes.put(index, outcome)
     sizes, pictures = outcomes.facts["size"], outcomes.number_pictures()
-    return find_near_copies(files, outcomes.sketches, pictures, sizes, window=None, folder=folder, workers=workers)
+    return find_near_copies(files, sketches, pictures, sizes, window=None, folder=folder, workers=workers)
 
 
 def names(near: NearCopies) -> list[tuple[str, str, str]]:
@@ -77,7 +78,7 @@ def test_altered_copies_are_found_among_different_pictures_and_few_others(tmp_pa
 
 def test_pictures_that_differ_in_one_place_or_in_colour_are_no_near_copies(tmp_path: Path) -> None:
     first, second, third = scene(1), scene(1), scene(1)
-    ImageDraw.Draw(second).rectangle((60, 40, 90, 70), fill="white")
+    ImageDraw.Draw(second).rectangle((60, 45, 79, 59), fill="white")  # one block of 64
     red, green, blue = third.split()
     plain = {f"pictures/plain {value}.jpg": jpeg(Image.new("RGB", (90, 90), (value, 90, 90))) for value in (80, 90)}
     contents = {
@@ -88,14 +89,30 @@ def test_pictures_that_differ_in_one_place_or_in_colour_are_no_near_copies(tmp_p
     assert names(searched(tmp_path, contents | plain)) == []
 
 
+def test_a_pair_must_agree_in_every_block_and_in_contrast() -> None:
+    whole = scene(1, (160, 160))
+    spotted, pale = whole.copy(), ImageEnhance.Contrast(whole).enhance(0.5)
+    ImageDraw.Draw(spotted).rectangle((60, 60, 79, 79), fill=(200, 240, 240))  # one block of 64
+    views = dict(enumerate(np.asarray(picture) for picture in (whole, whole, spotted, pale)))
+    sizes, box = np.full((4, 2), 160), [0, EDGE, 0, EDGE]
+    assert [_verify(views, sizes, (0, part, False, box)) is not None for part in (1, 2, 3)] == [True, False, False]
+    assert _Match(spotted.resize((64, 64)), [0, 64, 0, 64], np.asarray(whole.resize((32, 32)), int)).correlation > SAME
+
+
 def test_each_kind_is_named_with_the_lesser_picture_as_the_part(tmp_path: Path) -> None:
-    wholes = [scene(seed) for seed in range(4)]
+    wholes, sideways = [scene(seed) for seed in range(5)], Image.Exif()
+    sideways[0x112] = 6  # upright once it is turned by 90 degrees, clockwise
     contents = {f"pictures/{seed}.jpg": jpeg(whole, 95) for seed, whole in enumerate(wholes)}
     contents["copies/0.jpg"] = jpeg(wholes[0].resize((80, 60)), 95)
     contents["copies/1.jpg"] = jpeg(wholes[1].transpose(Image.Transpose.FLIP_LEFT_RIGHT).resize((320, 240)), 95)
     contents["copies/2.jpg"] = jpeg(wholes[2].crop((30, 10, 150, 100)), 95)
     contents["copies/3.jpg"] = jpeg(wholes[3].resize((100, 60)), 95)
-    assert sorted(names(searched(tmp_path, contents)), key=lambda pair: pair[1:]) == [
+    lying = wholes[4].transpose(Image.Transpose.ROTATE_90)
+    contents["copies/4.jpg"] = saved(lying, "JPEG", quality=60, exif=sideways)
+    found = names(searched(tmp_path, contents))
+    assert ("re-encoded copy", {"copies/4.jpg", "pictures/4.jpg"}) in [(kind, {*both}) for kind, *both in found]
+    found = [pair for pair in found if "copies/4.jpg" not in pair]
+    assert sorted(found, key=lambda pair: pair[1:]) == [
         ("mirrored resized copy", "copies/1.jpg", "pictures/1.jpg"),
         ("resized copy", "pictures/0.jpg", "copies/0.jpg"),
         ("crop", "pictures/2.jpg", "copies/2.jpg"),
@@ -126,14 +143,14 @@ def test_products_of_descriptions_are_whole_numbers_that_float32_holds() -> None
     assert (both[:6] ** 2).sum(2).min() > 0.98 * LENGTH**2
 
 
-def test_more_pictures_are_searched_for_fewer_crops_and_at_last_not_at_all() -> None:
-    numbers = [len(crops_for(pictures)) for pictures in (2, 300, 3_000, 5_000, 20_000, MOST, MOST + 1)]
+def test_more_pictures_are_searched_for_fewer_crops() -> None:
+    numbers = [len(crops_for(pictures)) for pictures in (2, 300, 3_000, 5_000, 20_000, MOST)]
     assert numbers == sorted(numbers, reverse=True)
-    assert numbers[1] > 100 and numbers[-2:] == [1, 0]
+    assert numbers[1] > 100 and numbers[-1] == 1
     for pictures in (3_000, 5_000, 20_000):
         assert len(crops_for(pictures)) * pictures**2 <= 2e9
     empty = np.zeros((0, SKETCH, SKETCH), np.uint8)
-    assert len(find_alike(empty, crops_for(0), threads=1).part) == 0
+    assert len(find_alike(empty, np.zeros(0, int), crops_for(0), threads=1).part) == 0
 
 
 def with_copies(own: Own) -> None:  # noqa: F811
@@ -157,7 +174,7 @@ def test_pairs_across_splits_lead_the_report_and_the_console(own: Own, capsys: p
     assert across == sorted(across, reverse=True) and 0 < sum(across) < len(across)
     assert lines["problem"].str.contains(", which is in ").tolist() == across
     said = [line for line in capsys.readouterr().out.splitlines() if "near-copies" in line]
-    assert f"{sum(across)} of {len(lines)} pairs lie across splits" in said[0]
+    assert f"{sum(across)} of {len(lines)} pairs across splits, such as ant/" in said[0]
     assert Image.open("metrics/near_copies.png").width > 800
 
 
@@ -204,15 +221,14 @@ def test_a_copy_of_a_given_test_picture_is_left_out_of_training(own: Own) -> Non
 
 
 def test_a_set_whose_units_are_given_to_two_splits_stays_apart_also_through_a_group() -> None:
-    given = [TEST, NONE, NONE, TRAIN, NONE, NONE]
-    pairs = [NearCopy(*both, False, (0, 1, 0, 1), 1.0) for both in ((0, 1), (2, 3), (4, 5))]
+    given = np.array([NONE, NONE, TEST, TRAIN, NONE, NONE])
+    pairs = [NearCopy(*both, False, (0, 1, 0, 1), 1.0) for both in ((0, 2), (1, 3), (4, 5))]
     near = NearCopies(None, np.arange(6), np.ones((6, 2), int), pairs, {}, [])  # type: ignore[arg-type]
     contents, sound = np.arange(10, 16, dtype=np.uint64), np.ones(6, bool)
-    alone = tied(contents, near, sound, unit=np.arange(6), given=np.array(given))
-    assert alone.tolist() == [10, 10, 12, 12, 14, 14]
-    unit = np.array([0, 1, 1, 2, 3, 4])  # the second and third are of one group
-    grouped = tied(contents, near, sound, unit=unit, given=np.array(given))
-    assert grouped.tolist() == [10, 10, 12, 13, 14, 14]
+    alone = tied(contents, near, sound, unit=np.arange(6), given=given)
+    assert alone.tolist() == [10, 11, 10, 11, 14, 14]
+    grouped = tied(contents, near, sound, unit=np.array([0, 0, 1, 2, 3, 4]), given=given)  # the first two
+    assert grouped.tolist() == [10, 11, 10, 13, 14, 14]
 
 
 def test_the_sheet_shows_pictures_in_their_shape_and_is_drawn_without_any() -> None:
