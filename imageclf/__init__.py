@@ -1,7 +1,11 @@
 """The library that stages and tools share. It never imports them."""
 
+import os
 import sys
 from types import TracebackType
+
+# For numpy, before it is imported: our own threads and processes fill the cores, and its threads would wait for those.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 CODE_FOLDERS = ("imageclf", "stages", "tools")
 

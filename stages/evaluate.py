@@ -1,10 +1,10 @@
 """Score the trained classifier on the test split, and calibrate it on validation.
 
-Reads data/prepared, models/classifier, and for the report metrics/history.csv, data_report.csv, preview.png and
-augmented.png; of own images data/raw, and the files of the mistakes that are drawn. Writes metrics/evaluate.json, the
-tables metrics/confusion.csv, per_class.csv, reliability.csv, coverage.csv and predictions.csv, metrics/mistakes.png
-and metrics/report.html. Run by `dvc repro evaluate`; CIFAR-10 takes about 12 seconds on two cores. It always computes
-in fp32. Temperature and threshold come from the validation split.
+Reads data/prepared, models/classifier, and for the report metrics/history.csv, data_report.csv, preview.png,
+near_copies.png and augmented.png; of own images data/raw, and the files of the mistakes that are drawn. Writes
+metrics/evaluate.json, the tables metrics/confusion.csv, per_class.csv, reliability.csv, coverage.csv and
+predictions.csv, metrics/mistakes.png and metrics/report.html. Run by `dvc repro evaluate`; CIFAR-10 takes about 12
+seconds on two cores. It always computes in fp32. Temperature and threshold come from the validation split.
 """
 
 import csv
@@ -71,6 +71,7 @@ PICTURES = {
     "Training images, class by class": Path("metrics/preview.png"),
     "Training images as augmented for the network": Path("metrics/augmented.png"),
 }
+NEAR_COPIES = Path("metrics/near_copies.png")
 AS_CSV: dict[str, Any] = {"index": False, "float_format": "%.6f", "lineterminator": "\n"}
 LISTED = 20  # classes; with more, their scores are in per_class.csv only
 
@@ -113,8 +114,10 @@ def main() -> str:
     # 4. Draw the most confident mistakes, and write the report.
     most = params.mistakes
     write_bytes(MISTAKES, drawn(MISTAKES, lambda: _draw(test, held_out, classifier, card, most=most, threads=threads)))
-    for path in (HISTORY, DATA_REPORT, *PICTURES.values()):
+    for path in (HISTORY, DATA_REPORT, NEAR_COPIES, *PICTURES.values()):
         _check_there(path)
+    report = _read_text(DATA_REPORT)
+    has_copies = report["problem"].str.startswith("near-copy: ").any()
 
     counted = Counter(line["split"] for line in _samples())
 
@@ -129,9 +132,9 @@ def main() -> str:
             confusion=counts,
             reliability=reliability,
             coverage=coverage,
-            remarks=remarks_by_kind(_read_text(DATA_REPORT)),
+            remarks=remarks_by_kind(report),
             findings=found,
-            pictures=PICTURES,
+            pictures=PICTURES | ({"Near-copies": NEAR_COPIES} if has_copies else {}),
         ).encode()
 
     write_bytes(REPORT, made(REPORT, page, instead=lambda why: f"<p>{escape(why)}\n".encode()))

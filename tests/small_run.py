@@ -72,7 +72,7 @@ def make_prepared(folder: Path, card: Card, *, images: np.ndarray, labels: np.nd
     metrics.mkdir()
     (metrics / "history.csv").write_text("epoch,train_loss,val_loss,train_top1,val_top1,lr\n1,2.5,,0.25,,0.1\n")
     (metrics / "data_report.csv").write_text("path,problem,action\n")
-    for name in ("preview.png", "augmented.png"):
+    for name in ("preview.png", "augmented.png", "near_copies.png"):
         Image.new("RGB", (8, 8), "red").save(metrics / name)
 
 

@@ -20,7 +20,7 @@ from imageclf.datasets.folder import Line, make_manifest
 from imageclf.evaluation.calibration import fit_temperature
 from imageclf.evaluation.metrics import accuracy_figures
 from imageclf.evaluation.scores import Answers
-from imageclf.images import selection
+from imageclf.images import likeness, selection
 from imageclf.images.manifest import File, LeftOut
 from imageclf.images.outcomes import Outcome
 from imageclf.runtime.files import write_sums
@@ -71,6 +71,7 @@ def test_prepare_keeps_some_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             yield index, Outcome(hashlib.sha256(b"%d" % index).digest(), 16, 16, "RGB", brightest=200)
 
     monkeypatch.setattr(selection, "decode_files", outcomes)
+    monkeypatch.setattr(likeness, "TILE", 32)  # pictures at a time
     params = (ROOT / "params.yaml").read_text().replace("  size: auto ", "  size: 8 ", 1)
     for count in (SMALL, LARGE):
         raw = tmp_path / str(count) / "data/raw"

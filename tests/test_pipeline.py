@@ -121,6 +121,7 @@ def test_every_stage_that_reads_data_depends_on_it() -> None:
             "metrics/augmented.png",
             "metrics/data_report.csv",
             "metrics/history.csv",
+            "metrics/near_copies.png",
             "metrics/preview.png",
             "models/classifier",
         ],

@@ -22,6 +22,7 @@ class PrepareParams(Section):
     fit: Literal["crop", "pad", "stretch"]
     window: list[int] | None
     per_class: Positive | None
+    near_copies: Literal["report", "together", "drop"]
     on_bad: Literal["fail", "drop"]
 
     @property

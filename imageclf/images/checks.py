@@ -14,6 +14,7 @@ from imageclf.images.dataset import SPLITS
 from imageclf.images.manifest import File, Files, LeftOut
 from imageclf.images.outcomes import Outcomes
 from imageclf.images.packing import Part
+from imageclf.images.pairs import Pair
 from imageclf.images.remarks import cut_away, enlarged, narrow_range
 from imageclf.images.splits import LEAST
 from imageclf.runtime.errors import DataError, closest, printable
@@ -37,6 +38,7 @@ class Finding:
     kind: str
     found: str
     action: str
+    leads: bool = False  # the report begins with it
 
 
 def damages(files: Sequence[File], outcomes: Outcomes) -> dict[int, Finding]:
@@ -207,12 +209,13 @@ def console_lines(findings: list[Finding]) -> list[str]:
 
 
 def write_report(findings: list[Finding], left_out: Sequence[LeftOut]) -> None:
-    """metrics/data_report.csv: path, problem, action; sorted."""
-    lines = [*left_out, *(LeftOut(finding.path, _problem(finding), finding.action) for finding in findings)]
+    """metrics/data_report.csv: path, problem, action; sorted, behind the findings that lead."""
+    lines = [(True, line) for line in left_out]
+    lines += [(not finding.leads, LeftOut(finding.path, _problem(finding), finding.action)) for finding in findings]
     with replaced_file(REPORT) as path, path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(LeftOut._fields)
-        writer.writerows([cell(printable(text)) for text in line] for line in sorted(lines))
+        writer.writerows([cell(printable(text)) for text in line] for _, line in sorted(lines))
 
 
 def refusal(findings: list[Finding], seen: int) -> DataError:
@@ -245,6 +248,7 @@ class Found:
     findings: list[Finding]
     sizes: np.ndarray  # original (width, height) of each used image, int (n, 2), or one for all
     modes: Counter[str]  # Pillow's modes
+    near_copies: tuple[str, list[Pair]]  # the title of their sheet, and the pairs on it
 
     def words(self) -> str:
         """The counts of unused images and remarks, in brackets; empty if there are none."""

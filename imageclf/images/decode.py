@@ -57,12 +57,13 @@ class Picture:
 
     pixels: np.ndarray
     shown: np.ndarray  # the part of `pixels` that is not padding
-    width: int
+    width: int  # of the whole picture, upright
     height: int
     mode: str  # Pillow's mode
     several: bool  # animated, or with several pages
     odd_exif: bool  # damaged EXIF, or an invalid orientation
     values: tuple[int, int] | None  # the range of stored values without outliers; None: not 16-bit grey
+    sketch: np.ndarray | None  # uint8 (n, n), grey: the whole, stretched; None: not asked for
 
 
 class Unfit(Exception):
@@ -124,13 +125,14 @@ def decode(
     fit: str = "crop",
     window: Sequence[int] | None = None,
     shrink: Shrink | None = None,
+    sketch: int | None = None,
 ) -> Picture:
     """Decode a file's bytes to uint8 (H, W, C), where `size` is (H, W) and `channels` 3 or 1.
 
     `fit` is crop: resize the largest central part with the aspect ratio of `size`; pad: resize the whole, and fill up
     with grey; or stretch: resize the whole to `size`. An 8-bit picture of this size is returned unchanged. `window` has
     the values of 16-bit grey pictures that become black and white; None: 0 and 65535. `shrink` resizes an RGB picture
-    as Pillow does, but faster.
+    as Pillow does, but faster. `sketch` is the side of the sketch, if one is wanted.
 
     Raises:
         Unfit: the content is empty, not a picture, damaged, too large, or of an unsupported kind.
@@ -146,12 +148,15 @@ def decode(
             _check_size((width, height) if "progressive" in picture.info else picture.size, (width, height))
             picture.load()
             turn, odd_exif = _turn(picture)
+            if turn in SIDEWAYS:
+                width, height = height, width
             # A reduced JPEG ends between two pixels; draft returns the exact box.
             whole = drafted[1][2:] if drafted else picture.size
             values = _values(picture) if picture.mode.startswith("I") else None
             across, box = _fitting(fit, whole, size if turn in SIDEWAYS else size[::-1])
-            lying = _resized(_eight_bits(picture, window), across, box, "RGB" if channels == 3 else "L", shrink)
-            upright = lying if turn is None else np.asarray(Image.fromarray(lying).transpose(turn))
+            plain = _eight_bits(picture, window)
+            upright = _turned(_resized(plain, across, box, "RGB" if channels == 3 else "L", shrink), turn)
+            small = _turned(_resized(plain, (sketch, sketch), (0, 0, *whole), "L", None), turn) if sketch else None
             several = picture.format != "JPEG" and _has_several(content)
     except Unfit:
         raise
@@ -165,7 +170,7 @@ def decode(
             raise Unfit("too large", found, "save it without") from None
         raise damaged(str(error) or type(error).__name__) from None
     pixels, shown = _padded(upright.reshape(*upright.shape[:2], channels), size)
-    return Picture(pixels, shown, width, height, mode, several, odd_exif, values)
+    return Picture(pixels, shown, width, height, mode, several, odd_exif, values, small)
 
 
 def damaged(words: str) -> Unfit:
@@ -274,6 +279,10 @@ def _resized(picture: Image.Image, size: tuple[int, int], box: Box, mode: str, s
         return shrink(picture, size, box)
     resized = picture.resize(size, FILTER, box, reducing_gap=GAP)
     return np.asarray(resized if resized.mode == mode else resized.convert(mode))
+
+
+def _turned(pixels: np.ndarray, turn: Image.Transpose | None) -> np.ndarray:
+    return pixels if turn is None else np.asarray(Image.fromarray(pixels).transpose(turn))
 
 
 def _padded(pixels: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

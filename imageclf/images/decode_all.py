@@ -50,11 +50,12 @@ def decode_files(
     window: Sequence[int] | None = None,
     workers: int,
     journal: Journal | None = None,
+    sketch: int | None = None,
 ) -> Iterator[tuple[int, Outcome]]:
     """Decode every file to uint8 (H, W, 3), where `size` is (H, W), and write it to its slot, if it has one.
 
     Yields the index and the outcome of each, in any order. Those that `journal` has are not decoded again.
-    For `fit` and `window` see `decode`. The number of workers does not change the result.
+    For `fit`, `window` and `sketch` see `decode`. The number of workers does not change the result.
 
     Raises:
         DataError: a file has changed since download.
@@ -62,7 +63,7 @@ def decode_files(
     """
     chunks = {begin: range(begin, min(begin + CHUNK, len(files))) for begin in range(0, len(files), CHUNK)}
     shrink = _compiled() if len(files) >= MANY else None
-    read = partial(decode, size=size, channels=CHANNELS, fit=fit, window=window, shrink=shrink)
+    read = partial(decode, size=size, channels=CHANNELS, fit=fit, window=window, shrink=shrink, sketch=sketch)
     work = partial(_decode_some, _Work(files, slot, read))
     with Progress("prepare", total=len(files), unit="img") as progress:
         for begin, kept in journal.read(slot) if journal else ():
@@ -144,6 +145,7 @@ def _decode_one(file: File, decode: Callable[[bytes], Picture]) -> tuple[Outcome
         int(shown.max()),
         bool((shown[0] == first).all() and (shown == first).all()),
         tuple(oddities),
+        sketch=b"" if picture.sketch is None else picture.sketch.tobytes(),
     )
     return outcome, pixels
 

@@ -36,6 +36,7 @@ class Outcome:
     oddities: tuple[str, ...] = ()  # remarks for the report
     fault: str = ""  # kind of fault; empty: none
     found: str = ""  # description of the fault, and what to do
+    sketch: bytes = b""  # grey values of the whole picture, made small; empty: none was asked for
 
 
 FACTS = np.dtype(  # of a picture; one without 16-bit values has -1 for them
@@ -50,11 +51,15 @@ FACTS = np.dtype(  # of a picture; one without 16-bit values has -1 for them
 
 
 class Outcomes:
-    """The outcomes of N files: facts FACTS (N,), with modes as places in `modes`; faults and oddities by index."""
+    """The outcomes of N files: facts FACTS (N,), with modes as places in `modes`; faults and oddities by index.
 
-    def __init__(self, number: int, *, modes: Sequence[str] = ()) -> None:
+    `sketches` uint8 (N, n, n), if there are any, takes those of the pictures.
+    """
+
+    def __init__(self, number: int, *, modes: Sequence[str] = (), sketches: np.ndarray | None = None) -> None:
         self._digests = np.zeros(number, "S16")  # half a sha256 tells pictures apart as well as the whole
         self.facts = np.zeros(number, FACTS)
+        self._sketches = sketches
         self.modes = [*modes]
         self.faulty: dict[int, Outcome] = {}
         self.odd: dict[int, tuple[str, ...]] = {}
@@ -69,6 +74,8 @@ class Outcomes:
         if outcome.mode not in self.modes:
             self.modes.append(outcome.mode)
         self._digests[index] = outcome.digest
+        if self._sketches is not None:
+            self._sketches[index].flat = np.frombuffer(outcome.sketch, np.uint8)
         self.facts[index] = (
             (outcome.width, outcome.height),
             outcome.values or (-1, -1),
@@ -102,7 +109,7 @@ class Journal:
 
     def add(self, chunk: range, outcomes: Sequence[Outcome]) -> None:
         """Note a chunk whose images are written."""
-        rows = [[outcome.digest.hex(), *astuple(outcome)[1:]] for outcome in outcomes]
+        rows = [[outcome.digest.hex(), *astuple(outcome)[1:-1], outcome.sketch.hex()] for outcome in outcomes]
         text = json.dumps([chunk.start, rows])
         with self._path.open("a", encoding="utf-8") as file:
             file.write(f"\n{_checksum(text)} {text}")  # the line before may be cut off
@@ -145,9 +152,21 @@ def _checksum(text: str) -> str:
 
 
 def _outcome(digest: str, *facts: Any) -> Outcome:
-    width, height, mode, values, brightest, blank, oddities, *fault = facts
+    width, height, mode, values, brightest, blank, oddities, fault, found, sketch = facts
     whole = None if values is None else tuple(values)
-    return Outcome(bytes.fromhex(digest), width, height, mode, whole, brightest, blank, tuple(oddities), *fault)
+    return Outcome(
+        bytes.fromhex(digest),
+        width,
+        height,
+        mode,
+        whole,
+        brightest,
+        blank,
+        tuple(oddities),
+        fault,
+        found,
+        bytes.fromhex(sketch),
+    )
 
 
 @contextmanager

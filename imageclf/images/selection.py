@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,12 +31,19 @@ from imageclf.images.checks import (
 from imageclf.images.counts import group_remarks
 from imageclf.images.dataset import SPLITS
 from imageclf.images.decode_all import CHANNELS, SIDE, check_room, decode_files
+from imageclf.images.likeness import MOST, SKETCH
 from imageclf.images.manifest import GIVEN, Files, read_left_out
+from imageclf.images.near_copies import NearCopies, find_near_copies, near_findings, shown_pairs, superfluous, tied
 from imageclf.images.outcomes import Journal, Outcomes, Slot
 from imageclf.images.packing import ImageFile, Part, image_files
 from imageclf.images.splits import NONE, TEST, TRAIN, few_of_each, find_units, split_units
 from imageclf.runtime.errors import DataError
 
+ADVICE = {  # on near-copies across splits, by prepare.near_copies
+    "report": "set prepare.near_copies to together or drop",
+    "together": "set prepare.near_copies to drop, or give both to one split",
+    "drop": "",  # none is left
+}
 SPARE = ("not needed", "beyond prepare.per_class")  # kind and words
 ASIDE = ("set aside", "a given test image, which prepare.fold leaves out")
 
@@ -44,7 +52,6 @@ ASIDE = ("set aside", "a given test image, which prepare.fold leaves out")
 class _Plan:
     """What becomes of N files."""
 
-    faulty: dict[int, Finding]  # by the index of the file
     spare: np.ndarray  # indices of training images beyond prepare.per_class
     aside: np.ndarray  # indices of given test images, if a fold is the test
     split: np.ndarray  # int8 (N,), the place in SPLITS; NONE: not used
@@ -85,28 +92,39 @@ def look_at_folder(
     seen = len(files) + len(left_out)
     side = SIDE if params.size == "auto" else params.size
     shape = (side, side, CHANNELS)
-    check_room(begun, len(files) * side * side * CHANNELS)
+    sketch = SKETCH if len(files) <= MOST else None  # its side, if near-copies are looked for
+    check_room(begun, len(files) * (side * side * CHANNELS + (sketch or 0) ** 2))
     arrays = image_files(begun, shape)
-    guess = _plan(files, np.unique(files.sha256, return_inverse=True)[1].astype(np.int32), {}, params)
+    alike = np.unique(files.sha256, return_inverse=True)[1].astype(np.int32)
+    guess = _plan(files, alike, contradictions(files, alike), params)
     for split, array in arrays.items():
         array.resize(len(guess.of(split)))
     read = partial(decode_files, size=shape[:2], fit=params.fit, window=params.window, workers=workers)
-    outcomes = Outcomes(len(files))
+    sketches = np.memmap(begun / "sketches", np.uint8, "w+", shape=(len(files), SKETCH, SKETCH)) if sketch else None
+    outcomes = Outcomes(len(files), sketches=sketches)
     journal = Journal(begun / "journal", image=math.prod(shape))
-    for index, outcome in read(files, partial(guess.slot, arrays), journal=journal):
+    for index, outcome in read(files, partial(guess.slot, arrays), journal=journal, sketch=sketch):
         outcomes.put(index, outcome)
 
     # 2. Drop or refuse unusable files.
     pictures = outcomes.number_pictures()
-    plan = _plan(files, pictures, damages(files, outcomes), params)
-    faulty, used = plan.faulty, plan.used
+    faulty = damages(files, outcomes)
+    faulty |= contradictions(files, pictures)
     if faulty and params.on_bad == "fail":
         write_report([replace(finding, action=STOPS) for finding in faulty.values()], left_out)
         raise refusal(list(faulty.values()), seen)
 
-    # 3. Split the others.
+    # 3. Find near-copies among the others, and split them.
+    sound = pictures.copy()
+    sound[list(faulty)] = -1
+    sizes = outcomes.facts["size"]
+    near = find_near_copies(files, sketches, sound, sizes, window=params.window, folder=begun, workers=workers)
+    extra = superfluous(near) if params.near_copies == "drop" else {}
+    plan = _plan(files, pictures, faulty | extra, params, near if params.near_copies == "together" else None)
+    used = plan.used
     counts = _counts(files, plan, classes)
-    findings = [*faulty.values(), *(Finding(files[index].path, *SPARE, LEFT_OUT) for index in plan.spare)]
+    findings = [*near_findings(near, plan.split, advice=ADVICE[params.near_copies]), *faulty.values(), *extra.values()]
+    findings += [Finding(files[index].path, *SPARE, LEFT_OUT) for index in plan.spare]
     findings += [Finding(files[index].path, *ASIDE, LEFT_OUT) for index in plan.aside]
     shortage = _shortage(counts, files)
     if shortage:
@@ -148,22 +166,34 @@ def look_at_folder(
         findings=findings,
         sizes=shown["size"],
         modes=outcomes.modes_of(used),
+        near_copies=shown_pairs(near, plan.split),
     )
 
 
-def _plan(files: Files, pictures: np.ndarray, damaged: dict[int, Finding], params: PrepareParams) -> _Plan:
-    """Where each file's image goes; `pictures` int32 (N,) is equal for copies, -1 for a damaged file.
+def _plan(
+    files: Files,
+    pictures: np.ndarray,
+    without: Collection[int],
+    params: PrepareParams,
+    near: NearCopies | None = None,
+) -> _Plan:
+    """Where the image of each file goes, except those `without`; `near` are near-copies that stay together.
+
+    `pictures` int32 (N,) is equal for copies, -1 for a damaged file.
 
     Raises:
         DataError: images that must stay together are given to several splits.
     """
-    faulty = damaged | contradictions(files, pictures)
     sound = np.ones(len(files), bool)
-    sound[list(faulty)] = False
+    sound[list(without)] = False
     aside = sound & (files.given == TEST) & (params.part is not None)
     sound &= ~aside
     labels, given = files.labels[sound], files.given[sound]
-    unit, key = find_units(_contents(files, pictures, sound), files.group[sound], files.groups)
+    contents = _contents(files, pictures, sound)
+    unit, key = find_units(contents, files.group[sound], files.groups)
+    if near and near.pairs:
+        contents = tied(contents, near, sound, unit=unit, given=given)
+        unit, key = find_units(contents, files.group[sound], files.groups)
     _check_given(unit, given, files, sound)
     places = split_units(
         unit,
@@ -179,7 +209,7 @@ def _plan(files: Files, pictures: np.ndarray, damaged: dict[int, Finding], param
     units = np.bincount(pairs // max(len(key), 1), minlength=len(files.classes))
     spare = np.zeros(len(places), bool)
     if params.per_class is not None:
-        training, contents = places == TRAIN, _contents(files, pictures, sound)
+        training = places == TRAIN
         spare[training] = ~few_of_each(labels[training], contents[training], count=params.per_class, seed=params.seed)
         places[spare] = NONE
     split = np.full(len(files), NONE, np.int8)
@@ -188,7 +218,7 @@ def _plan(files: Files, pictures: np.ndarray, damaged: dict[int, Finding], param
     for place in range(len(SPLITS)):
         its = split == place
         position[its] = np.arange(its.sum(), dtype=np.int32)
-    return _Plan(faulty, np.flatnonzero(sound)[spare], np.flatnonzero(aside), split, position, units)
+    return _Plan(np.flatnonzero(sound)[spare], np.flatnonzero(aside), split, position, units)
 
 
 def _move(guess: _Plan, plan: _Plan, arrays: dict[str, ImageFile]) -> None:

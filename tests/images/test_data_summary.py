@@ -15,7 +15,13 @@ def test_the_counts_of_many_classes_are_summed_up(classes: int) -> None:
     part = Part(labels)
     none = Part(labels[:0])
     found = Found(
-        {"train": part, "val": none, "test": none}, (1, 1, 3), len(labels), [], np.ones((1, 2), int), Counter()
+        {"train": part, "val": none, "test": none},
+        (1, 1, 3),
+        len(labels),
+        [],
+        np.ones((1, 2), int),
+        Counter(),
+        ("", []),
     )
     counts = summarize(found, [str(number) for number in range(classes)])["classes"]
     if classes <= 20:

@@ -120,6 +120,16 @@ def test_every_byte_is_the_same_for_any_number_of_threads(
     assert hashes[0] == hashes[1]
 
 
+def test_the_report_shows_near_copies_only_where_there_are_some(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare_lookup(workspace, monkeypatch, [[9.0, 0.0, 0.0]], [0])
+    for problem, shown in (("duplicate: same picture as b.jpg", 0), ("near-copy: crop of b.jpg", 1)):
+        Path("metrics/data_report.csv").write_text(f"path,problem,action\na.jpg,{problem},used\n")
+        evaluate.main()
+        assert Path("metrics/report.html").read_text().count("<figcaption>Near-copies</figcaption>") == shown
+
+
 def test_a_class_called_NA_stays_a_class(workspace: Path) -> None:  # noqa: N802
     card = make_card(classes=("NA", "null"))
     make_run(workspace, card, images=random_images(4, card), labels=np.array([0, 1, 0, 1]))
