@@ -156,7 +156,7 @@ def decode(
             across, box = _fitting(fit, whole, size if turn in SIDEWAYS else size[::-1])
             plain = _eight_bits(picture, window)
             upright = _turned(_resized(plain, across, box, "RGB" if channels == 3 else "L", shrink), turn)
-            small = _turned(_resized(plain, (sketch, sketch), (0, 0, *whole), "L", None), turn) if sketch else None
+            small = _turned(_sketch(plain, whole, sketch), turn) if sketch else None
             several = picture.format != "JPEG" and _has_several(content)
     except Unfit:
         raise
@@ -279,6 +279,11 @@ def _resized(picture: Image.Image, size: tuple[int, int], box: Box, mode: str, s
         return shrink(picture, size, box)
     resized = picture.resize(size, FILTER, box, reducing_gap=GAP)
     return np.asarray(resized if resized.mode == mode else resized.convert(mode))
+
+
+def _sketch(picture: Image.Image, whole: tuple[float, float], side: int) -> np.ndarray:
+    grey = picture.convert("L")  # first, as this leaves a third of the numbers to resize
+    return _resized(grey, (side, side), (0, 0, *whole), "L", None)
 
 
 def _turned(pixels: np.ndarray, turn: Image.Transpose | None) -> np.ndarray:

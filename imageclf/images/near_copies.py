@@ -109,8 +109,9 @@ def find_near_copies(
     numbers, first = np.unique(pictures, return_index=True)
     first = np.sort(first[numbers >= 0])
     crops = crops_for(len(first))
-    if len(crops) == 1:
-        near.limits.append(f"among {len(first):,} pictures, only crops that cut off little are found")
+    if len(crops) < len(crops_for(0)):
+        missed = "some small crops are missed" if len(crops) > 1 else "only crops that cut off little are found"
+        near.limits.append(f"among {len(first):,} pictures, {missed}")
     found = find_alike(sketches, first, crops, threads=workers)
     if len(found.part) > VERIFIED:
         near.limits.append(f"of {len(found.part):,} pairs that look alike, {VERIFIED:,} were verified")

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageEnhance
 
 from benchmarks.near_copies import WAYS, altered
 from imageclf.datasets.folder import make_manifest
+from imageclf.images import likeness
 from imageclf.images.decode_all import decode_files
 from imageclf.images.likeness import EDGE, LENGTH, MOST, SKETCH, _describe, crops_for, find_alike
 from imageclf.images.manifest import Files
@@ -141,6 +142,20 @@ def test_products_of_descriptions_are_whole_numbers_that_float32_holds() -> None
     both = np.concatenate([np.abs(even), np.abs(odd)], axis=2).astype(np.float64)
     assert (both**2).sum(2).max() < 2**23  # so is any product of two, by Cauchy and Schwarz, and any part of its sum
     assert (both[:6] ** 2).sum(2).min() > 0.98 * LENGTH**2
+
+
+@pytest.mark.parametrize(
+    ("affordable", "said"),
+    [(9 * 159, []), (9 * 48, ["small crops are missed"]), (9 * 20, ["only crops that cut off little"])],
+)
+def test_a_search_for_fewer_crops_says_so(
+    affordable: int, said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(likeness, "WORK", affordable)
+    monkeypatch.setattr(likeness, "WORK_EACH", 0)
+    near = searched(tmp_path, {f"{CLASSES[seed % 2]}/{seed}.jpg": jpeg(scene(seed)) for seed in range(3)})
+    assert len(near.limits) == len(said)
+    assert all(words in limit for words, limit in zip(said, near.limits, strict=True))
 
 
 def test_more_pictures_are_searched_for_fewer_crops() -> None:
