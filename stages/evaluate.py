@@ -50,7 +50,7 @@ from imageclf.models.classifier import Classifier, load_classifier
 from imageclf.models.device import choose_device, make_deterministic
 from imageclf.models.own import cause
 from imageclf.runtime.errors import DataError, Diverged
-from imageclf.runtime.files import made, replaced_file, write_bytes, write_json, write_text
+from imageclf.runtime.files import made, replaced_file, sha256_of_file, write_bytes, write_json, write_text
 from imageclf.runtime.platform import available_cores
 from imageclf.runtime.progress import Progress
 from imageclf.runtime.stage import run_stage
@@ -127,6 +127,7 @@ def main() -> str:
             scores | trust,
             images={split: counted[split] for split in SPLITS},
             parameters=sum(parameter.numel() for parameter in classifier.parameters()),
+            weights=sha256_of_file(CLASSIFIER / "weights.safetensors"),
             history=pd.read_csv(HISTORY),
             classes=classes,
             confusion=counts,

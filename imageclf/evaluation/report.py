@@ -46,6 +46,36 @@ def remarks_by_kind(report: pd.DataFrame) -> list[Remark]:
     ]
 
 
+def verdict(scores: Mapping[str, Any], classes: pd.DataFrame) -> str:
+    """How good the classifier is, in one sentence without terms; `classes` is metrics/per_class.csv."""
+    most = classes.iloc[int(classes["images"].argmax())]
+    guessing = most["images"] / classes["images"].sum()
+    if scores["top1_low"] <= guessing:
+        return (
+            f"On {scores['images']:,} test images it is not shown to be better than a guess: whoever always answers "
+            f"{most['class']} gets {_of_100(guessing, guessing)} of 100 right"
+        )
+    words = (
+        f"Of 100 images like the test images, it gets {_of_100(scores['top1_low'], scores['top1_high'])} right; "
+        f"whoever always answers {most['class']} gets {_of_100(guessing, guessing)}"
+    )
+    sure = scores.get("selective", {})
+    if "precision" not in sure:
+        return words
+    return (
+        f"{words}. It is sure of {_of_100(sure['coverage_low'], sure['coverage_high'])} of 100, and right on "
+        f"{_of_100(sure['precision_low'], sure['precision_high'])} of 100 such answers"
+    )
+
+
+def _of_100(low: float, high: float) -> str:
+    """Fractions as whole numbers of 100; an interval becomes wider, never narrower."""
+    if low == high:
+        return f"{100 * low:.0f}"
+    least, most = math.floor(100 * low), math.ceil(100 * high)
+    return f"{least} to {most}"
+
+
 WIDTH, HEIGHT = 420, 270  # of the canvas, in SVG units
 LEFT, RIGHT, TOP, BOTTOM = 68, 12, 10, 42  # margins
 TICKS = 5  # per axis, about
@@ -151,6 +181,7 @@ def render_report(
     *,
     images: Mapping[str, int],
     parameters: int,
+    weights: str,
     history: pd.DataFrame,
     classes: pd.DataFrame,
     confusion: np.ndarray,
@@ -160,7 +191,8 @@ def render_report(
     findings: Sequence[str],
     pictures: Mapping[str, Path],
 ) -> str:
-    """The page. `images` counts each split, `confusion` is (classes, classes), `pictures` are PNG files by caption.
+    """The page. `images` counts each split, `weights` is their sha256, `confusion` is (classes, classes), and
+    `pictures` are PNG files by caption.
 
     Names come from the data: the template escapes everything, and the page's policy forbids scripts and requests.
     """
@@ -172,6 +204,8 @@ def render_report(
         scores=scores,
         images=images,
         parameters=parameters,
+        verdict=verdict(scores, classes),
+        origin={"weights": weights} | card.made_from | card.data_sha256,
         steps=next_steps(scores, classes=classes, confusion=confusion, names=card.classes, history=history),
         curve_words=curve_words(history),
         charts=[*_history_charts(history), _reliability_chart(reliability), _coverage_chart(coverage, scores)],

@@ -77,16 +77,19 @@ class TooSlow(Fault):
 
 
 BREAKING = {"Cc", "Cs", "Zl", "Zp"}  # Unicode categories: controls, halves of broken bytes, line and paragraph ends
+TURNING = {*"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"}  # they reverse what follows: gpj.exe as exe.jpg
 SHOWN = 3  # names
 
 
 def printable(text: object) -> str:
-    """Text on one line for any terminal: control characters and invalid bytes become escapes."""
+    """Text on one line for any terminal, in its order: control characters and invalid bytes become escapes."""
     words = str(text)
     if words.isprintable():  # usually true, and a hundred times as fast
         return words
     return "".join(
-        character.encode("unicode_escape").decode() if unicodedata.category(character) in BREAKING else character
+        character.encode("unicode_escape").decode()
+        if character in TURNING or unicodedata.category(character) in BREAKING
+        else character
         for character in words
     )
 

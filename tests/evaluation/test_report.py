@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from imageclf.evaluation.calibration import coverage_table
-from imageclf.evaluation.report import Remark, render_report
+from imageclf.evaluation.report import Remark, render_report, verdict
 from imageclf.evaluation.tables import class_table
 from imageclf.models.card import Card
 from stages import evaluate
@@ -72,6 +72,7 @@ def report(
         scores | (certain if trust else {}),
         images={"train": 10, "val": 5, "test": 100},
         parameters=1000,
+        weights="5ef6" * 16,
         history=pd.DataFrame(
             [[1, 1.0, np.nan, 0.5, np.nan, 0.1]],
             columns=["epoch", "train_loss", "val_loss", "train_top1", "val_top1", "lr"],
@@ -124,6 +125,32 @@ def test_a_class_without_test_images_has_dashes(tmp_path: Path) -> None:
     card = make_card()
     text = " ".join(outline(report(tmp_path, card, counts=np.array([[2, 0, 0], [1, 1, 0], [0, 0, 0]]))).words)
     assert text.split("cat")[-1].split()[:6] == ["–", "–", "–", "–", "0", "Pictures"]
+
+
+def test_the_verdict_counts_of_100_and_never_narrows_an_interval() -> None:
+    classes = class_table(np.array([[20, 1], [2, 10]]), ["ant", "bee"])
+    scores = {"images": 33, "top1_low": 0.764, "top1_high": 0.969}
+    assert verdict(scores, classes) == (
+        "Of 100 images like the test images, it gets 76 to 97 right; whoever always answers ant gets 64"
+    )
+    sure = {"precision": 0.97, "coverage_low": 0.5, "coverage_high": 0.801, "precision_low": 0.9, "precision_high": 1.0}
+    assert verdict(scores | {"selective": sure}, classes).endswith(
+        "It is sure of 50 to 81 of 100, and right on 90 to 100 of 100 such answers"
+    )
+
+
+def test_the_verdict_on_a_classifier_that_does_not_beat_the_most_frequent_class() -> None:
+    classes = class_table(np.array([[20, 1], [12, 0]]), ["ant", "bee"])
+    scores = {"images": 33, "top1_low": 0.44, "top1_high": 0.75}
+    assert verdict(scores, classes) == (
+        "On 33 test images it is not shown to be better than a guess: whoever always answers ant gets 64 of 100 right"
+    )
+
+
+def test_it_says_what_the_weights_were_made_from(tmp_path: Path) -> None:
+    card = replace(make_card(), made_from={"module": "ab" * 32}, data_sha256={"train_images": "cd" * 32})
+    text = " ".join(outline(report(tmp_path, card)).words)
+    assert all(each in text for each in ("5ef6" * 16, "ab" * 32, "cd" * 32))
 
 
 def test_remarks_are_shown_where_there_are_some(tmp_path: Path) -> None:
