@@ -57,13 +57,18 @@ def choose_device(asked: str, *, local_rank: int = 0, local_count: int = 1) -> t
     Of `local_count` processes of a run on this machine, each takes a GPU of its own.
 
     Raises:
-        MachineError: the requested device does not exist, or there are fewer GPUs than processes.
+        MachineError: the requested device does not exist, there are fewer GPUs than processes, or no NCCL for them.
     """
     if local_count > 1 and asked in ("auto", "cuda") and _finds_cuda():
         if local_count > torch.cuda.device_count():
             raise MachineError(
                 f"params.yaml: runtime.processes is {local_count}, and here are {torch.cuda.device_count()} GPUs; "
                 "lower it, or set runtime.device to cpu"
+            )
+        if not torch.distributed.is_nccl_available():  # so on Windows
+            raise MachineError(
+                f"params.yaml: runtime.processes is {local_count}, and torch {torch.__version__} has no NCCL here, by "
+                "which GPUs reach each other; set it to 1, or runtime.device to cpu"
             )
         return _working(torch.device("cuda", local_rank), asked)
     if local_count > 1 and asked not in ("auto", "cpu"):

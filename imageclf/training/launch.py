@@ -5,10 +5,13 @@ import os
 import signal
 import sys
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from typing import NoReturn
 from uuid import uuid4
 
 import torch
+import torch.distributed as dist
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -35,8 +38,19 @@ def ranks_to_start(params: TrainParams, runtime: RuntimeParams) -> int:
         return 1
     if isinstance(runtime.processes, int):
         return runtime.processes
-    if runtime.device not in ("auto", "cuda") or torch.cuda.device_count() < 2:
+    if runtime.device not in ("auto", "cuda") or torch.cuda.device_count() < 2 or not dist.is_nccl_available():
         return 1
+    # In a process that ends: a CUDA context takes hundreds of megabytes of a GPU, for as long as its process lives.
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(ranks_for_gpus, params, runtime).result()
+
+
+def ranks_for_gpus(params: TrainParams, runtime: RuntimeParams) -> int:
+    """A process for each GPU, up to a power of two that shares the shards; 1 if torch cannot compute on the GPUs.
+
+    Raises:
+        ParamsError, DataError: the params or the data do not fit.
+    """
     setup = set_up(params, runtime, project_root() / DOWNLOADS)
     if setup.compute.device.type != "cuda":  # torch has no kernels for the GPUs here
         return 1

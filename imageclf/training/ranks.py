@@ -172,7 +172,8 @@ def join_ranks() -> Iterator[Ranks]:
         return
     end_with_parent()
     with _others():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+        has_nccl = torch.cuda.is_available() and dist.is_nccl_available()
+        dist.init_process_group("cpu:gloo,cuda:nccl" if has_nccl else "gloo", timeout=PATIENCE)
         local_rank, local_count = (int(os.environ.get(f"LOCAL_{name}", 0)) for name in ("RANK", "WORLD_SIZE"))
         ranks = Ranks(rank, count, local_rank=local_rank, local_count=max(1, local_count))
     yield ranks

@@ -44,11 +44,16 @@ def test_what_is_missing_is_one_sentence(monkeypatch: pytest.MonkeyPatch, asked:
 
 def test_of_several_processes_each_takes_a_gpu_or_its_part_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, cuda=2)
+    monkeypatch.setattr(torch.distributed, "is_nccl_available", lambda: True)
     assert choose_device("auto", local_rank=1, local_count=2) == torch.device("cuda:1")
     with pytest.raises(MachineError, match=r"runtime\.processes is 4, and here are 2 GPUs"):
         choose_device("auto", local_rank=1, local_count=4)
     with pytest.raises(MachineError, match=r"device is cuda:1, and 2 processes need one each"):
         choose_device("cuda:1", local_rank=0, local_count=2)
+    monkeypatch.setattr(torch.distributed, "is_nccl_available", lambda: False)
+    with pytest.raises(MachineError, match=r"has no NCCL here, .*; set it to 1, or runtime\.device to cpu"):
+        choose_device("auto", local_rank=1, local_count=2)
+    assert choose_device("cpu", local_rank=1, local_count=2) == torch.device("cpu")
     monkeypatch.setattr("imageclf.models.device.available_cores", lambda: 8)
     assert choose_compute("cpu", "fp32", "auto", shards=8, local_count=2).workers == 4
 

@@ -14,10 +14,13 @@ import pytest
 import torch
 
 from imageclf.config.runtime import RuntimeParams
+from imageclf.config.section import read_section
 from imageclf.config.train import TrainParams
+from imageclf.runtime.errors import DataError
 from imageclf.runtime.files import sha256_of_file
 from imageclf.training import launch
 from tests.conftest import Project, environment_of
+from tests.imports import ROOT
 
 WEIGHTS = "models/classifier/weights.safetensors"
 TRAIN = (sys.executable, "-m", "stages.train")
@@ -36,24 +39,50 @@ def several(project: Project, tmp_path: Path) -> Project:
 
 
 @pytest.mark.parametrize(
-    ("gpus", "device", "shards", "started"),
-    [
-        *((0, "auto", 8, 1), (1, "auto", 8, 1), (4, "auto", 8, 4), (3, "cuda", 8, 2)),
-        *((8, "auto", 2, 2), (8, "auto", 6, 4), (8, "cpu", 8, 1), (8, "cuda:1", 8, 1)),
-    ],
+    ("gpus", "shards", "device", "started"),
+    [(4, 8, "cuda", 4), (3, 8, "cuda", 2), (8, 2, "cuda", 2), (8, 6, "cuda", 4), (8, 8, "cpu", 1)],
 )
 def test_auto_starts_a_process_for_each_gpu_up_to_a_power_of_two_that_shares_the_shards(
-    monkeypatch: pytest.MonkeyPatch, gpus: int, device: str, shards: int, started: int
+    monkeypatch: pytest.MonkeyPatch, gpus: int, shards: int, device: str, started: int
 ) -> None:
-    monkeypatch.delenv("RANK", raising=False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    compute = SimpleNamespace(device=torch.device("cuda"))
+    compute = SimpleNamespace(device=torch.device(device))
     found = SimpleNamespace(recipe=SimpleNamespace(shards=shards), compute=compute)
     monkeypatch.setattr(launch, "set_up", lambda *_: found)
+    assert launch.ranks_for_gpus(TrainParams.model_construct(), RuntimeParams.model_construct()) == started
+
+
+@pytest.mark.parametrize(
+    ("gpus", "device", "rank", "has_nccl"),
+    [
+        *((0, "auto", "", True), (1, "auto", "", True), (8, "cpu", "", True), (8, "cuda:1", "", True)),
+        *((8, "auto", "0", True), (8, "auto", "", False)),
+    ],
+)
+def test_auto_starts_one_process_where_there_are_no_two_gpus_to_use(
+    monkeypatch: pytest.MonkeyPatch, gpus: int, device: str, rank: str, has_nccl: bool
+) -> None:
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.setattr(torch.distributed, "is_nccl_available", lambda: has_nccl)
+    if rank:
+        monkeypatch.setenv("RANK", rank)  # torchrun has started it
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     runtime = RuntimeParams.model_construct(processes="auto", device=device)
-    assert launch.ranks_to_start(TrainParams.model_construct(), runtime) == started
-    monkeypatch.setenv("RANK", "0")  # torchrun has started it
     assert launch.ranks_to_start(TrainParams.model_construct(), runtime) == 1
+
+
+def test_gpus_are_tried_in_another_process_whose_errors_arrive_here(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.chdir(ROOT)
+    params = read_section(TrainParams)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(launch, "set_up", lambda *_: pytest.fail("the launcher tries them itself"))
+    runtime = RuntimeParams.model_construct(processes="auto", device="auto")
+    with pytest.raises(DataError, match="data/prepared is missing"):
+        launch.ranks_to_start(params, runtime)
 
 
 @pytest.mark.slow
