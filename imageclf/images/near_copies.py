@@ -202,7 +202,7 @@ def near_findings(near: NearCopies, split: np.ndarray, *, advice: str) -> list[F
         findings.insert(0, Finding(ALL, "near-copies", words, USED, leads=True))
     elif near.pairs:
         left = len(near.pairs) - len(used)
-        words = f"of {left:,} one or both are not used" if left else "none lies across splits"
+        words = f"{left:,} of them with a picture that is not used" if left else "none lies across splits"
         words = f"{_pairs(len(near.pairs))}, {words}; metrics/near_copies.png shows them"
         findings.insert(0, Finding(ALL, "near-copies", words, USED, leads=True))
     return findings
