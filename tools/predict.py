@@ -121,15 +121,16 @@ def _listed(source: str | None) -> list[Path]:
     """
     if source is None:
         return []
+    name = "standard input" if source == "-" else printable(source)
     try:
         content = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
     except OSError as error:
-        raise DataError(f"{printable(source)} cannot be read as a list of paths ({error.strerror})") from None
+        raise DataError(f"{name} cannot be read as a list of paths ({error.strerror})") from None
     if b"\0" in content:
-        raise DataError(f"{printable(source)} is not a list of paths; give a picture as PATH")
+        raise DataError(f"{name} is not a list of paths, one a line; give a picture as PATH")
     paths = [Path(os.fsdecode(line)) for line in content.splitlines() if line]
     if not paths:
-        raise DataError(f"{printable(source)} is an empty list; give it a path a line")
+        raise DataError(f"{name} is an empty list; give it a path a line")
     return paths
 
 

@@ -1,5 +1,6 @@
 """metrics/evaluate.json: test scores, and the temperature and threshold that come from validation."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -107,8 +108,8 @@ def findings(scores: dict[str, Any], test: Answers, val: Answers) -> list[str]:
     low, high = scores["top1_low"], scores["top1_high"]
     if high - low > FEW:
         found.append(
-            f"{len(test):,} test images are few: on others, top-1 may well be anything from {100 * low:.0f} to "
-            f"{100 * high:.0f} %"
+            f"{len(test):,} test images are few: on others, top-1 may well be anything from {math.floor(100 * low)} to "
+            f"{math.ceil(100 * high)} %"
         )
     counts = [[int(each.correct.sum()), int((~each.correct).sum())] for each in (val, test)]
     if len(val) and fisher_exact(counts).pvalue < BY_CHANCE:

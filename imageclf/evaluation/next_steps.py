@@ -21,10 +21,12 @@ def next_steps(
     confusion: np.ndarray,
     names: Sequence[str],
     history: pd.DataFrame,
+    fresh: bool,
 ) -> list[str]:
     """The steps that the scores suggest, what helps most first; none if there is nothing to better.
 
-    `classes` is metrics/per_class.csv, `confusion` (classes, classes), and `history` metrics/history.csv.
+    `classes` is metrics/per_class.csv, `confusion` (classes, classes), and `history` metrics/history.csv. `fresh`: the
+    network began from random weights.
     """
     steps = []
     if scores["top1_high"] - scores["top1_low"] > FEW:
@@ -36,7 +38,7 @@ def next_steps(
             "Look at the most confident mistakes below: some may be wrong labels, which python -m tools.label_errors "
             "lists after a cross-validation"
         )
-    return steps + _of_classes(scores, classes, confusion, names) + _of_training(history)
+    return steps + _of_classes(scores, classes, confusion, names) + _of_training(history, fresh)
 
 
 def _of_classes(
@@ -61,7 +63,7 @@ def _of_classes(
     return steps
 
 
-def _of_training(history: pd.DataFrame) -> list[str]:
+def _of_training(history: pd.DataFrame, fresh: bool) -> list[str]:
     """On training that fits its images far better than others, or that ended early."""
     if "val_top1" not in history or len(history) < 2 or history["val_top1"].isna().any():
         return []
@@ -69,7 +71,8 @@ def _of_training(history: pd.DataFrame) -> list[str]:
     if last["train_top1"] - last["val_top1"] > GAP:
         return [
             f"Training knows {100 * last['train_top1']:.1f} % of its own images and {100 * last['val_top1']:.1f} % of "
-            "validation: more images, pretrained weights or stronger augmentation help, more epochs do not"
+            f"validation: more images{', pretrained weights' if fresh else ''} or stronger augmentation help, more "
+            "epochs do not"
         ]
     before = history["val_top1"].iloc[: max(1, len(history) * 4 // 5)].max()
     if last["val_top1"] - before > GAIN:

@@ -14,6 +14,7 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from PIL import Image
 
+from imageclf.config.section import NO_FILE
 from imageclf.evaluation.next_steps import curve_words, next_steps
 from imageclf.evaluation.tables import worst_pairs
 from imageclf.models.card import Card
@@ -206,7 +207,9 @@ def render_report(
         parameters=parameters,
         verdict=verdict(scores, classes),
         origin={"weights": weights} | card.made_from | card.data_sha256,
-        steps=next_steps(scores, classes=classes, confusion=confusion, names=card.classes, history=history),
+        steps=next_steps(
+            scores, classes=classes, confusion=confusion, names=card.classes, history=history, fresh=_is_fresh(card)
+        ),
         curve_words=curve_words(history),
         charts=[*_history_charts(history), _reliability_chart(reliability), _coverage_chart(coverage, scores)],
         remarks=remarks,
@@ -222,6 +225,12 @@ def render_report(
         pictures={caption: _embedded(path) for caption, path in pictures.items()},
         params=card.shown_params(),
     )
+
+
+def _is_fresh(card: Card) -> bool:
+    """Whether the network began from random weights."""
+    recipe = card.params.get("train", {})
+    return not recipe.get("pretrained") and recipe.get("weights", NO_FILE) == NO_FILE
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,9 @@ def _score_rows(test: Mapping[str, Any], data: str) -> str:
             f"| on the test split of {data} | {' | '.join(scores)} |",
             f"|---|{'---|' * len(scores)}",
             f"| trained model | {' | '.join(scores.values())} |",
+            "",
+            f"On {test['images']:,} test images, so that top-1 on others is between {100 * test['top1_low']:.1f} and "
+            f"{100 * test['top1_high']:.1f} % (95 % interval).",
         ]
     )
 

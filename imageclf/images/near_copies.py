@@ -52,10 +52,13 @@ class NearCopies:
             kind = "resized copy" if (width, height) != (across, down) else "re-encoded copy"
         return f"mirrored {kind}" if pair.mirrored else kind
 
-    def worth(self, index: int) -> tuple[int, int, int]:
-        """Which of a set is kept, the highest: one of a held-out split, the largest, the one of the lowest sha256."""
+    def worth(self, index: int) -> tuple[int, int, int, int]:
+        """Which of a set is kept, the highest: one of a held-out split, of most pixels, of most bytes, of the lowest
+        sha256.
+        """
         files = self.files
-        return int(RANK[files.given[index]]), int(self.sizes[index].prod()), -int(files.sha256[index])
+        pixels, content = int(self.sizes[index].prod()), files[index].size
+        return int(RANK[files.given[index]]), pixels, content, -int(files.sha256[index])
 
 
 class _Joined:

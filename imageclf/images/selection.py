@@ -2,7 +2,7 @@
 
 import math
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -126,7 +126,7 @@ def look_at_folder(
     findings = [*near_findings(near, plan.split, advice=ADVICE[params.near_copies]), *faulty.values(), *extra.values()]
     findings += [Finding(files[index].path, *SPARE, LEFT_OUT) for index in plan.spare]
     findings += [Finding(files[index].path, *ASIDE, LEFT_OUT) for index in plan.aside]
-    shortage = _shortage(counts, files)
+    shortage = _shortage(counts, files, faulty)
     if shortage:
         write_report(findings, left_out)
         raise shortage
@@ -237,16 +237,18 @@ def _counts(files: Files, plan: _Plan, classes: list[str]) -> dict[str, dict[str
     return {name: {split: counts[split][label] for split in SPLITS} for label, name in enumerate(classes)}
 
 
-def _shortage(counts: dict[str, dict[str, int]], files: Files) -> DataError | None:
+def _shortage(counts: dict[str, dict[str, int]], files: Files, faulty: Mapping[int, Finding]) -> DataError | None:
     """The error if a class has no training image, or no class has a test image; `counts` by class and split."""
     for label, (name, of) in enumerate(counts.items()):
         if not of["train"]:
-            its = files.given[files.labels == label]
-            given = bool((its != NONE).all())
+            its = np.flatnonzero(files.labels == label).tolist()
+            unusable = [faulty[index] for index in its if index in faulty]
+            given = bool((files.given[its] != NONE).all())
             near = near_name(name, counts, "train") if given else ""
+            such = f", and {len(unusable)} cannot be used ({unusable[0].path}: {unusable[0].kind})" if unusable else ""
             return DataError(
                 f"class {name!r} has no image to train on: {of['val']} are for validation, {of['test']} for test, of "
-                f"{len(its)} files; add some{' to train' if given else ''}"
+                f"{len(its)} files{such}; add some{' to train' if given else ''}"
                 f"{f' (did you mean the class {near!r}, which has some?)' if near else ''}"
             )
     if not any(of["test"] for of in counts.values()):

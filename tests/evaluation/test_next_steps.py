@@ -1,5 +1,6 @@
 """The report suggests what its figures carry, and nothing where they carry nothing."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,18 +14,30 @@ from imageclf.evaluation.tables import class_table
 NAMES = ["ant", "bee", "cat"]
 
 
-def steps(confusion: list[list[int]], history: list[tuple[float, float]] = [(0.9, 0.9), (0.9, 0.9)]) -> str:  # noqa: B006
+def steps(
+    confusion: list[list[int]], history: Sequence[tuple[float, float]] = ((0.9, 0.9), (0.9, 0.9)), *, fresh: bool = True
+) -> str:
     counts = np.array(confusion)
     right, images = int(counts.trace()), int(counts.sum())
     low, high = wilson_interval(right, images)
     scores: dict[str, Any] = {"top1": right / images, "top1_low": low, "top1_high": high}
     table = pd.DataFrame(history, columns=["train_top1", "val_top1"])
-    found = next_steps(scores, classes=class_table(counts, NAMES), confusion=counts, names=NAMES, history=table)
+    found = next_steps(
+        scores, classes=class_table(counts, NAMES), confusion=counts, names=NAMES, history=table, fresh=fresh
+    )
     return " | ".join(found)
 
 
 def test_without_a_mistake_there_is_nothing_to_better() -> None:
     assert steps([[500, 0, 0], [0, 500, 0], [0, 0, 500]]) == ""
+
+
+def test_pretrained_weights_are_advised_where_there_were_none() -> None:
+    overfit = [(0.8, 0.7), (0.99, 0.7)]
+    for fresh in (True, False):
+        said = steps([[500, 0, 0], [0, 500, 0], [0, 0, 500]], overfit, fresh=fresh)
+        assert "more images" in said
+        assert ("pretrained weights" in said) == fresh
 
 
 def test_few_test_images_lead_to_cross_validation() -> None:

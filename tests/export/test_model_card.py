@@ -5,7 +5,7 @@ from dataclasses import replace
 from imageclf.export.model_card import model_card
 from tests.small_run import make_card
 
-TEST = {"top1": 0.5, "top5": 1.0, "loss": 1.25}
+TEST = {"top1": 0.5, "top1_low": 0.478, "top1_high": 0.522, "top5": 1.0, "loss": 1.25, "images": 2000}
 EXPORTS = {
     kind: {"bytes": 1_500_000, "top1": 0.5, "same": 1999, "images": 2000, "loss": 1.25, "largest_difference": 0.0}
     for kind in ("classifier.onnx", "classifier.pt2")
@@ -22,6 +22,7 @@ def test_it_says_what_goes_in_what_comes_out_and_how_good_it_is() -> None:
     assert "`images`, uint8 (N, 16, 16, 3), RGB" in card
     assert "`probabilities`, float32 (N, 3)" in card
     assert "| trained model | 50.00 % | 100.00 % | 1.2500 |" in card
+    assert "On 2,000 test images, so that top-1 on others is between 47.8 and 52.2 % (95 % interval)." in card
     assert "| classifier.onnx | 1.5 MB | 50.00 % | 1,999 of 2,000 images |" in card
     assert "- train.augment.flip: none" in card
 

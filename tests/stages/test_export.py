@@ -40,7 +40,10 @@ TEMPERATURE = 0.5
 SCORES = {
     "loss": 1.25,
     "top1": 0.25,
+    "top1_low": 0.1,
+    "top1_high": 0.4,
     "top5": 1.0,
+    "images": 24,
     "per_class": {},
     "calibration": {"temperature": TEMPERATURE, "loss_as_trained": 1.0, "ece_as_trained": 0.0},
     "selective": {"threshold": 0.625, "asked": 0.9, "coverage": 0.5, "precision": 0.875},
