@@ -29,6 +29,18 @@ def test_a_wrong_name_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
         params.main()
 
 
+def test_a_path_to_nothing_is_found_and_one_that_dvc_tracks_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "params.yaml").read_text()
+    Path("params.yaml").write_text(text.replace("weights: data/none", "weights: lite9.pth"))
+    with pytest.raises(ParamsError, match=r"train\.weights is 'lite9\.pth', which is not there; check the path"):
+        params.main()
+    Path("lite9.pth.dvc").touch()
+    params.main()
+
+
 @pytest.mark.parametrize(("processes", "shards", "found"), [("4", "2", True), ("4", "4", False), ("4", "auto", False)])
 def test_more_processes_than_shards_are_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: str, shards: str, *, found: bool
