@@ -2,7 +2,7 @@
 
 import pytest
 
-from imageclf.evaluation.report import draw_chart
+from imageclf.evaluation.chart import draw_chart
 
 
 @pytest.mark.parametrize("values", [[0.3], [0.0, 0.0], [2.1, 1.7], [1e-5, 3e-3], [-4.0, 1200.0]])
