@@ -22,8 +22,9 @@ def main() -> None:
 
 def _check_place(key: str, place: str) -> None:
     """Refuse what is not there: DVC would delete a stage's outputs before it looks."""
-    tracked = Path(f"{place}.dvc").exists()  # dvc pull brings it
-    if place != NO_FILE and not Path(place).exists() and not tracked:
+    path = Path(place)
+    tracked = any(Path(f"{each}.dvc").exists() for each in (path, *path.parents))  # dvc pull brings it
+    if place != NO_FILE and not path.exists() and not tracked:
         raise ParamsError(f"params.yaml: {key} is {printable(place)!r}, which is not there; check the path")
 
 

@@ -39,6 +39,11 @@ def test_a_path_to_nothing_is_found_and_one_that_dvc_tracks_is_not(
         params.main()
     Path("lite9.pth.dvc").touch()
     params.main()
+    Path("params.yaml").write_text(text.replace("path: data/none", "path: photos/new/"))
+    with pytest.raises(ParamsError, match=r"data\.path is 'photos/new/'"):
+        params.main()
+    Path("photos.dvc").touch()
+    params.main()
 
 
 @pytest.mark.parametrize(("processes", "shards", "found"), [("4", "2", True), ("4", "4", False), ("4", "auto", False)])
