@@ -34,7 +34,7 @@ SIDES = (32, 28, 64, 96, 224)  # pixels; the first that a model takes is tried
 TOO_SMALL = ("cannot take images of", "nan or infinite")  # batch norm over three images of one pixel each may explode
 LONGEST = 3600  # seconds
 STAGES = (train, evaluate, export)
-NOTES = "done.json"  # which stages a model is through
+NOTES = "seconds.json"  # of the stages that a model is through, in their order
 IMAGES = 6  # of three classes, for training, validation and test: three a shard, as batch norm needs more than one
 RECIPE = {
     "epochs": 2,
@@ -54,8 +54,7 @@ class Outcome:
 
     model: str
     side: int  # pixels
-    done: int  # of the three stages
-    seconds: float
+    seconds: tuple[float, ...]  # of the stages that it is through: training, evaluation, export
     said: str = ""
     is_fault: bool = False  # it ended otherwise than in one sentence before its training
 
@@ -81,29 +80,26 @@ def prove_models(models: Sequence[str], tally: Tally) -> None:
         tally.count(outcome.fault)
 
 
-HEADER = f"{'model':18}  {'side':>4}  {'trained':7}  {'scored':7}  {'exported':8}  {'s':>4}  refused, and why"
+HEADER = f"{'model':22}  {'side':>4}  {'train':>7}  {'evaluate':>8}  {'export':>7}  refused, and why"
 
 
 def draw_line(outcome: Outcome) -> str:
     """A line of the table under `HEADER`."""
-    trained, scored, exported = ("yes" if number < outcome.done else "no" for number in range(len(STAGES)))
+    cells = [f"{seconds:.1f} s" for seconds in outcome.seconds] + ["-"] * len(STAGES)
     said = ("FAULT: " if outcome.is_fault else "") + outcome.said
-    return (
-        f"{outcome.model:18}  {outcome.side:>4}  {trained:7}  {scored:7}  {exported:8}  {outcome.seconds:>4.0f}  {said}"
-    ).rstrip()
+    return f"{outcome.model:22}  {outcome.side:>4}  {cells[0]:>7}  {cells[1]:>8}  {cells[2]:>7}  {said}".rstrip()
 
 
 def _try_at(model: str, side: int) -> Outcome:
     for name in LATE:
         importlib.import_module(name)  # once, for all the processes that are forked from this one
-    begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="model-") as folder:
         here = Path(folder)
         code, text = run_forked("tests.proof.models", here, here / "log", "--here", model, str(side), longest=LONGEST)
-        done = len(json.loads((here / NOTES).read_text())) if (here / NOTES).exists() else 0
+        seconds = tuple(json.loads((here / NOTES).read_text())) if (here / NOTES).exists() else ()
     said = (text.strip() or f"exit code {code}").splitlines()[-1] if code else ""
-    is_refusal = code == ParamsError.exit_code and done == 0 and "Traceback" not in text
-    return Outcome(model, side, done, time.monotonic() - begun, said, bool(code) and not is_refusal)
+    is_refusal = code == ParamsError.exit_code and not seconds and "Traceback" not in text
+    return Outcome(model, side, seconds, said, bool(code) and not is_refusal)
 
 
 def _run_stages(model: str, side: int) -> None:
@@ -116,14 +112,15 @@ def _run_stages(model: str, side: int) -> None:
     write_sums(prepared)
     set_params(Project(here, {}), model=model, **RECIPE)
     export.fresh_answers = answers_here  # type: ignore[assignment, attr-defined]
-    done: list[str] = []
+    seconds: list[float] = []
 
     def stages() -> None:
         for stage in STAGES:
+            begun = time.monotonic()
             stage.main()
+            seconds.append(time.monotonic() - begun)
             gc.collect()
-            done.append(stage.__name__)
-            (here / NOTES).write_text(json.dumps(done))
+            (here / NOTES).write_text(json.dumps(seconds))
 
     run_tool(stages)
 
