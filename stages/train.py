@@ -17,6 +17,7 @@ from imageclf.models.own import check_source
 from imageclf.runtime.files import write_bytes, write_json, write_text
 from imageclf.runtime.stage import project_root, run_stage
 from imageclf.runtime.yaml import flat
+from imageclf.training.blocks import read_folds
 from imageclf.training.checkpoint import CHECKPOINTS, Origin, fingerprint, held_checkpoints
 from imageclf.training.features import FEATURES
 from imageclf.training.frozen import on_features, solve
@@ -61,7 +62,14 @@ def train(params: TrainParams, runtime: RuntimeParams, ranks: Ranks) -> str:
         # 3. With a frozen backbone, compute the features once.
         task = whole
         if recipe.freeze == "backbone":
-            task = on_features(whole, card, recipe, sha256=setup.dataset.sha256, folder=project_root() / FEATURES)
+            task = on_features(
+                whole,
+                card,
+                recipe,
+                sha256=setup.dataset.sha256,
+                folds=read_folds(),
+                folder=project_root() / FEATURES,
+            )
 
     # 4. Train, from the newest checkpoint if there is one.
     facts = asdict(card)

@@ -5,7 +5,7 @@ A new transform is a field of AugmentParams, a stream for its draws and a functi
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 import numpy as np
 from PIL import Image
@@ -82,6 +82,12 @@ def transform(function: Transform) -> Transform:
     return function
 
 
+class Images(Protocol):
+    """An array (N, H, W, C), or what answers indices (n,) as one does."""
+
+    def __getitem__(self, indices: np.ndarray, /) -> np.ndarray: ...
+
+
 # images (N, ...), indices (n,), epoch -> (n, ...)
 Augmentation = Callable[[np.ndarray, np.ndarray, int | np.ndarray], np.ndarray]
 
@@ -96,7 +102,7 @@ class Augment:
     seed: int
     params: AugmentParams
 
-    def __call__(self, images: np.ndarray, indices: np.ndarray, epoch: int | np.ndarray) -> np.ndarray:
+    def __call__(self, images: Images, indices: np.ndarray, epoch: int | np.ndarray) -> np.ndarray:
         batch, draws = images[indices], Draws(self.seed, epoch, indices)
         for apply in TRANSFORMS:
             batch = apply(batch, draws, self.params)

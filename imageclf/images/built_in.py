@@ -9,7 +9,7 @@ import numpy as np
 from imageclf.config.prepare import PrepareParams
 from imageclf.images.checks import Found, no_validation, write_report
 from imageclf.images.packing import Part, Sample, image_files, write_images
-from imageclf.images.splits import NONE, TEST, VAL, choose_validation, few_of_each, split_units
+from imageclf.images.splits import NONE, TEST, TRAIN, VAL, Dealt, choose_validation, few_of_each, split_units
 from imageclf.runtime.errors import ParamsError
 
 
@@ -33,28 +33,35 @@ def look_at_arrays(raw: Path, name: str, params: PrepareParams, *, folder: Path)
         raise ParamsError(
             f"params.yaml: prepare.fit is for own images, and those of {name} keep their shape; set it to crop"
         )
-    in_val, in_test = _held_out(labels["train"], params)
-    if (in_val | in_test).all():
+    split_of, fold = _deal(labels["train"], params)
+    free = np.flatnonzero(split_of == TRAIN)
+    if not len(free):
         raise ParamsError(
             f"params.yaml: prepare.val_fraction is {params.val_fraction}, which leaves no image to train on"
         )
-    free = np.flatnonzero(~(in_val | in_test))
     training = free[few_of_each(labels["train"][free], None, count=params.per_class, seed=params.seed)]
     origin = {
         "train": ("train", training),
-        "val": ("train", np.flatnonzero(in_val)),
-        "test": ("train", np.flatnonzero(in_test)) if params.part else ("test", np.arange(len(labels["test"]))),
+        "val": ("train", np.flatnonzero(split_of == VAL)),
+        "test": ("train", np.flatnonzero(split_of == TEST))
+        if params.part
+        else ("test", np.arange(len(labels["test"]))),
     }
     for split, file in image_files(folder, (height, width, channels)).items():
         raw_split, indices = origin[split]
         write_images(file, images[raw_split], indices)
     parts = {
-        split: Part(labels[raw_split][indices], _numbered(name, raw_split, indices))
+        split: Part(
+            labels[raw_split][indices],
+            _numbered(name, raw_split, indices),
+            folds=fold[indices] if params.part else None,
+        )
         for split, (raw_split, indices) in origin.items()
     }
     seen = sum(map(len, labels.values()))
     used = sum(len(part.labels) for part in parts.values())
-    findings = [no_validation(len(in_val))] if params.val_fraction and not in_val.any() else []
+    no_val = params.val_fraction > 0 and not len(parts["val"].labels)
+    findings = [no_validation(len(split_of))] if no_val else []
     write_report(findings, [])
     return Found(
         parts,
@@ -67,12 +74,13 @@ def look_at_arrays(raw: Path, name: str, params: PrepareParams, *, folder: Path)
     )
 
 
-def _held_out(labels: np.ndarray, params: PrepareParams) -> tuple[np.ndarray, np.ndarray]:
-    """Which of the training images are for validation, and which for the test of a fold: bool (N,), bool (N,)."""
+def _deal(labels: np.ndarray, params: PrepareParams) -> Dealt:
+    """Where the training images go."""
     if not params.part:
-        return choose_validation(labels, fraction=params.val_fraction, seed=params.seed), np.zeros(len(labels), bool)
+        in_val = choose_validation(labels, fraction=params.val_fraction, seed=params.seed)
+        return Dealt(np.where(in_val, VAL, TRAIN), np.full(len(labels), -1))
     alone = np.arange(len(labels))
-    split = split_units(
+    return split_units(
         alone,
         alone.astype(np.uint64),
         np.full(len(labels), NONE),
@@ -82,7 +90,6 @@ def _held_out(labels: np.ndarray, params: PrepareParams) -> tuple[np.ndarray, np
         seed=params.seed,
         fold=params.part,
     )
-    return split == VAL, split == TEST
 
 
 def _numbered(name: str, split: str, indices: np.ndarray) -> Iterator[Sample]:

@@ -31,6 +31,7 @@ class Part:
     labels: np.ndarray  # int64
     samples: Iterable[Sample] = ()
     grouped: bool = False  # some image has a group
+    folds: np.ndarray | None = None  # int8, the number of the fold that tests each image, or -1
 
 
 class ImageFile:
@@ -99,9 +100,12 @@ def pack(
 
     Returns the sha256 of each array's file, by name.
     """
-    for split in SPLITS:
-        np.save(folder / f"{split}_labels.npy", parts[split].labels)
-    arrays = [f"{split}_{what}.npy" for split in SPLITS for what in ("images", "labels")]
+    arrays = [f"{split}_images.npy" for split in SPLITS]
+    for split, part in parts.items():
+        for what, values in (("labels", part.labels), ("folds", part.folds)):
+            if values is not None:
+                np.save(folder / f"{split}_{what}.npy", values)
+                arrays.append(f"{split}_{what}.npy")
     with ThreadPoolExecutor() as pool:
         measured = pool.submit(mean_and_std, np.load(folder / "train_images.npy", mmap_mode="r"))
         sums = dict(zip(arrays, pool.map(sha256_of_file, [folder / name for name in arrays]), strict=True))

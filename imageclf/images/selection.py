@@ -56,6 +56,7 @@ class _Plan:
     aside: np.ndarray  # indices of given test images, if a fold is the test
     split: np.ndarray  # int8 (N,), the place in SPLITS; NONE: not used
     position: np.ndarray  # int32 (N,), in the array of the split
+    fold: np.ndarray  # int8 (N,), the number of the fold that tests it, or -1
     units: np.ndarray  # of each class
 
     @property
@@ -160,7 +161,7 @@ def look_at_folder(
 
     # 5. Return the splits.
     return Found(
-        {split: _part(files, plan.of(split)) for split in SPLITS},
+        {split: _part(files, plan.of(split), plan.fold if params.part else None) for split in SPLITS},
         shape,
         seen=seen,
         findings=findings,
@@ -195,7 +196,7 @@ def _plan(
         contents = tied(contents, near, sound, unit=unit, given=given)
         unit, key = find_units(contents, files.group[sound], files.groups)
     _check_given(unit, given, files, sound)
-    places = split_units(
+    places, fold_of = split_units(
         unit,
         key,
         given,
@@ -212,13 +213,13 @@ def _plan(
         training = places == TRAIN
         spare[training] = ~few_of_each(labels[training], contents[training], count=params.per_class, seed=params.seed)
         places[spare] = NONE
-    split = np.full(len(files), NONE, np.int8)
-    split[sound] = places
+    split, fold = np.full(len(files), NONE, np.int8), np.full(len(files), -1, np.int8)
+    split[sound], fold[sound] = places, fold_of
     position = np.zeros(len(files), np.int32)
     for place in range(len(SPLITS)):
         its = split == place
         position[its] = np.arange(its.sum(), dtype=np.int32)
-    return _Plan(np.flatnonzero(sound)[spare], np.flatnonzero(aside), split, position, units)
+    return _Plan(np.flatnonzero(sound)[spare], np.flatnonzero(aside), split, position, fold, units)
 
 
 def _move(guess: _Plan, plan: _Plan, arrays: dict[str, ImageFile]) -> None:
@@ -282,7 +283,8 @@ def _contents(files: Files, pictures: np.ndarray, sound: np.ndarray) -> np.ndarr
     return lowest[pictures[sound]]
 
 
-def _part(files: Files, indices: np.ndarray) -> Part:
+def _part(files: Files, indices: np.ndarray, fold: np.ndarray | None) -> Part:
     # Unlike numbers, paths stay the same if images are added.
     samples = ((file.path, file.path, file.group) for file in map(files.__getitem__, indices))
-    return Part(files.labels[indices].astype(np.int64), samples, grouped=bool((files.group[indices] >= 0).any()))
+    grouped = bool((files.group[indices] >= 0).any())
+    return Part(files.labels[indices].astype(np.int64), samples, grouped, None if fold is None else fold[indices])

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,13 @@ TRAIN, VAL, TEST, NONE = range(4)  # places in SPLITS, and none of them
 CHOSEN = 1  # the random stream of per_class, separate from that of the splits
 LEAST = {"test": 2, "val": 3}  # units of a class that guarantee it one there
 SLACK = 0.02  # of a class's units: how far chance may move a border between splits
+
+
+class Dealt(NamedTuple):
+    """The split of each image, int8 (N,), as its place in SPLITS, and the number of the fold that tests it, or -1."""
+
+    split: np.ndarray
+    fold: np.ndarray
 
 
 def choose_validation(labels: np.ndarray, *, fraction: float, seed: int) -> np.ndarray:
@@ -72,8 +80,8 @@ def split_units(
     test_fraction: float,
     seed: int,
     fold: tuple[int, int] | None = None,
-) -> np.ndarray:
-    """The split of each image, int8 (N,), as its place in SPLITS.
+) -> Dealt:
+    """Assign N images to splits.
 
     In: the unit of each image (N,) and the units' keys (U,), the place of given splits (N,), NONE for an image without
     one, and labels (N,).
@@ -99,7 +107,7 @@ def split_units(
         VAL: 0.0 if (given == VAL).any() else val_fraction,
     }
     place = random_bits(seed, key)
-    split = np.full(len(key), NONE, np.int8)
+    split, fold_of = np.full(len(key), NONE, np.int8), np.full(len(key), -1, np.int8)
     for held in (VAL, TEST):
         split[unit[given == held]] = held
     by_class = sorted(enumerate(_by_class(unit, labels, len(key))), key=lambda its: len(its[1]))
@@ -107,13 +115,13 @@ def split_units(
     classes = {label: members[np.argsort(place[members])] for label, members in classes.items() if len(members)}
     for label, members in classes.items():
         if fold:
-            _deal_fold(split, members, fold, label, fractions[VAL])
+            _deal_fold(split, fold_of, members, fold, label, fractions[VAL])
         else:
             _deal(split, members, place, fractions)
     for members in classes.values():
         if not (split[members] == TRAIN).any():  # rarer classes took all of its units elsewhere
             split[members[-1]] = TRAIN
-    return split[unit]
+    return Dealt(split[unit], fold_of[unit])
 
 
 def _by_class(unit: np.ndarray, labels: np.ndarray, units: int) -> list[np.ndarray]:
@@ -140,12 +148,16 @@ def _deal(split: np.ndarray, its: np.ndarray, place: np.ndarray, fractions: dict
     split[free[taken:]] = TRAIN
 
 
-def _deal_fold(split: np.ndarray, its: np.ndarray, fold: tuple[int, int], label: int, val_fraction: float) -> None:
+def _deal_fold(
+    split: np.ndarray, fold_of: np.ndarray, its: np.ndarray, fold: tuple[int, int], label: int, val_fraction: float
+) -> None:
     """As `_deal`, with a fold as the test. Of the units that follow it, in a circle, the first are for validation."""
     number, folds = fold
     free = its[split[its] == NONE]
     # Shifted by the class: of many small classes, not all have their test units in the same fold.
-    begin, end = ((len(free) * border + label % folds) // folds for border in (number, number + 1))
+    borders = [(len(free) * border + label % folds) // folds for border in range(folds + 1)]
+    fold_of[free] = np.repeat(np.arange(folds), np.diff(borders))
+    begin, end = borders[number : number + 2]
     others = np.concatenate([free[end:], free[:begin]])
     if not len(others) and not (split[its] == TRAIN).any():
         begin, others = end, free

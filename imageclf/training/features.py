@@ -34,7 +34,15 @@ PATIENCE = 1.0  # seconds before this line
 WAITING = "train: another run is computing features; this one waits for it"
 SHA256 = 32  # bytes
 NO_SUM = bytes(SHA256)
-CODE = ("augment", "evaluation/inference.py", "models", "randomness.py", "training/features.py", "training/frozen.py")
+CODE = (
+    "augment",
+    "evaluation/inference.py",
+    "models",
+    "randomness.py",
+    "training/blocks.py",
+    "training/features.py",
+    "training/frozen.py",
+)
 PACKAGES = ("numba", "numpy", "timm", "torchvision")
 
 
@@ -42,12 +50,11 @@ PACKAGES = ("numba", "numpy", "timm", "torchvision")
 class View:
     """Images whose features are wanted: `take` returns uint8 (n, H, W, C) at `indices` (n,), as the network sees them.
 
-    `source` is the file that they come from, `facts` are what tells them from other images.
+    `facts` are what tells them from other images.
     """
 
     count: int
     take: Callable[[np.ndarray], np.ndarray]
-    source: Path
     facts: dict[str, Any]
 
 
@@ -56,6 +63,7 @@ def features_of(
     views: Sequence[View],
     folder: Path,
     *,
+    sources: Sequence[Path],
     size: tuple[int, int],
     width: int,
     facts: dict[str, Any],
@@ -64,11 +72,11 @@ def features_of(
     """The .npy file (N, 1, `width`) of each view: what the classifier, which ends before its last layer, gives.
 
     Chunks that an earlier run left whole in `folder` are taken from there. The network sees images of `size` (H, W).
-    `facts` are what all views depend on.
+    `sources` are the files of the images; `facts` are what all views depend on.
 
     Raises:
         MachineError: the disk or the device has too little room.
-        DataError: the source of a view changed meanwhile.
+        DataError: one of the sources changed meanwhile.
     """
     chunk = chunk_size(size, compute.device)
     files = [
@@ -84,7 +92,7 @@ def features_of(
         _check_room(folder, 4 * width * rows)
         with Progress("features", total=rows, unit="img") as progress:
             for view, file, begins in zip(views, files, missing, strict=True):
-                for begin, features in _computed(classifier, view, begins, chunk, compute):
+                for begin, features in _computed(classifier, view, begins, chunk, sources, compute):
                     file.write(begin, features)
                     progress.advance(len(features))
                 file.finish()
@@ -184,10 +192,10 @@ class FeatureFile:
 
 
 def _computed(
-    classifier: Classifier, view: View, begins: Sequence[int], chunk: int, compute: Compute
+    classifier: Classifier, view: View, begins: Sequence[int], chunk: int, sources: Sequence[Path], compute: Compute
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Each chunk's first row and features (n, D), in order."""
-    before = _state(view.source)
+    before = {source: _state(source) for source in sources}
 
     def load(begin: int) -> np.ndarray:
         return view.take(np.arange(begin, min(begin + chunk, view.count)))
@@ -196,11 +204,12 @@ def _computed(
         classifier, load, begins, device=compute.device, threads=compute.workers, autocast=compute.autocast
     )
     for begin, features in zip(begins, chunks, strict=True):
-        if _state(view.source) != before:
-            raise DataError(
-                f"train: {view.source} changed while its features were computed; those of before are kept; "
-                "run dvc repro again"
-            )
+        for source, state in before.items():
+            if _state(source) != state:
+                raise DataError(
+                    f"train: {source} changed while its features were computed; those of before are kept; "
+                    "run dvc repro again"
+                )
         yield begin, features.numpy()
 
 

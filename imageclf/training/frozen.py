@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from imageclf.models.registry import last_layer
 from imageclf.runtime.errors import ParamsError
 from imageclf.runtime.files import sha256_of_array
 from imageclf.training.auto import Recipe
+from imageclf.training.blocks import Block, Folds, blocks_of, gathered
 from imageclf.training.features import View, features_of
 from imageclf.training.log import RunLog
 from imageclf.training.logistic import fit_logistic
@@ -44,16 +45,11 @@ class Head(Classifier):
         return self.network(features.flatten(1))
 
 
+@dataclass(frozen=True)
 class Views:
     """The features of each training image in several views; called as an `Augment` is, it takes view `epoch` mod V."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self._paths = paths
-        self.each = [np.load(path, mmap_mode="r") for path in paths]  # (N, 1, D)
-
-    def __reduce__(self) -> tuple[type["Views"], tuple[Sequence[Path]]]:
-        """Hand a spawned process the files, not their gigabytes."""
-        return Views, (self._paths,)
+    each: Sequence[np.ndarray]  # (N, 1, D)
 
     def __call__(self, images: np.ndarray, indices: np.ndarray, epoch: int | np.ndarray) -> np.ndarray:
         numbers = np.broadcast_to(np.asarray(epoch) % len(self.each), indices.shape)
@@ -64,10 +60,12 @@ class Views:
         return chosen
 
 
-def on_features(whole: Task, card: Card, recipe: Recipe, *, sha256: dict[str, str], folder: Path) -> Task:
+def on_features(
+    whole: Task, card: Card, recipe: Recipe, *, sha256: dict[str, str], folder: Path, folds: Folds | None = None
+) -> Task:
     """The same task on features, which are kept in `folder`; `whole` itself where they cannot stand for the images.
 
-    A line then says why. `sha256` are those of the prepared arrays.
+    A line then says why. `sha256` are those of the prepared arrays. With `folds`, all folds share the features.
 
     Raises:
         MachineError: the disk or the device has too little room.
@@ -83,22 +81,7 @@ def on_features(whole: Task, card: Card, recipe: Recipe, *, sha256: dict[str, st
         return whole
     last = parts[-1]
     assert isinstance(last, nn.Linear)
-    wanted = [_view(whole, sha256, epoch) for epoch in range(views)]
-    if len(whole.val):
-        wanted.append(_view(whole, sha256, None))
-    facts = _facts(whole.classifier, card)
-    with _ended_before(whole.classifier, last), whole.classifier.one_look():
-        paths = features_of(
-            whole.classifier,
-            wanted,
-            folder,
-            size=card.network_size,
-            width=last.in_features,
-            facts=facts,
-            compute=replace(whole.compute, workers=whole.compute.workers * whole.ranks.local_count),
-        )
-    chosen = Views(paths[:views])
-    val = np.load(paths[-1], mmap_mode="r") if len(whole.val) else np.empty((0, 1, last.in_features), np.float32)
+    chosen, val = _features(whole, last, card, views, sha256=sha256, folds=folds, folder=folder)
     return Task(
         Head(parts).to(whole.compute.device),
         Split(chosen.each[0], whole.train.labels),
@@ -219,21 +202,51 @@ def _ended_before(classifier: Classifier, last: nn.Module) -> Iterator[None]:
         classifier.network.set_submodule(name, last)
 
 
-def _view(whole: Task, sha256: dict[str, str], epoch: int | None) -> View:
-    """The training images as an epoch has them; the validation images for None."""
-    split, name = (whole.val, "val_images") if epoch is None else (whole.train, "train_images")
-    augment, one_by_one = whole.augment, Lock()
+def _features(
+    whole: Task, last: nn.Linear, card: Card, views: int, *, sha256: dict[str, str], folds: Folds | None, folder: Path
+) -> tuple[Views, np.ndarray]:
+    """Those of the training images in so many views, and of the validation images (M, 1, D)."""
+    augment, train, val = whole.augment, whole.train, whole.val
     assert isinstance(augment, Augment)
+    blocks = blocks_of(train, val, folds) if folds else []
+    shown: list[tuple[np.ndarray | Block, str]] = [(block, block.sha256) for block in blocks]
+    shown = shown or [(train.images, sha256["train_images"])]
+    wanted = [_view(*images, augment, epoch) for epoch in range(views) for images in shown]
+    has_own = len(val) > 0 and not (blocks and augment.params == NO_AUGMENTATION)
+    if has_own:
+        wanted.append(_view(val.images, sha256["val_images"], augment, None))
+    facts = _facts(whole.classifier, card)
+    with _ended_before(whole.classifier, last), whole.classifier.one_look():
+        paths = features_of(
+            whole.classifier,
+            wanted,
+            folder,
+            sources=[Path(file) for split in (train, val) if (file := getattr(split.images, "filename", None))],
+            size=card.network_size,
+            width=last.in_features,
+            facts=facts,
+            compute=replace(whole.compute, workers=whole.compute.workers * whole.ranks.local_count),
+        )
+    arrays = [np.load(path, mmap_mode="r") for path in paths]
+    if not blocks:
+        return Views(arrays[:views]), arrays[-1] if has_own else np.empty((0, 1, last.in_features), np.float32)
+    each = [gathered(blocks, arrays[at : at + len(blocks)]) for at in range(0, views * len(blocks), len(blocks))]
+    return Views([its for its, _ in each]), arrays[-1] if has_own else each[0][1]
+
+
+def _view(images: np.ndarray | Block, sha256: str, augment: Augment, epoch: int | None) -> View:
+    """Images as an epoch of training has them, or as they are for None; `sha256` is that of all of them."""
+    one_by_one = Lock()
     plain = epoch is None or augment.params == NO_AUGMENTATION
 
     def take(indices: np.ndarray) -> np.ndarray:
         if plain:
-            return split.images[indices]
+            return images[indices]
         with one_by_one:  # the policies draw from torch's one generator
-            return augment(split.images, indices, epoch or 0)
+            return augment(images, indices, epoch or 0)
 
     drawn = {} if plain else {"seed": augment.seed, "augment": augment.params.model_dump(), "epoch": epoch}
-    return View(len(split), take, Path(getattr(split.images, "filename", ".")), {"images": sha256[name]} | drawn)
+    return View(len(images), take, {"images": sha256} | drawn)
 
 
 def _facts(classifier: Classifier, card: Card) -> dict[str, Any]:

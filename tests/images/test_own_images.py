@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from imageclf.images.dataset import read_dataset, read_split
+from imageclf.images.dataset import PREPARED, SPLITS, read_dataset, read_split
 from imageclf.runtime.errors import DataError, ParamsError
 from stages import download, prepare
 from tests.images.corpus import corpus, saved
@@ -221,16 +221,20 @@ def test_folds_leave_given_test_images_aside_and_test_each_other_once(own: Own) 
             for number, path in enumerate(sorted(own.images.glob("*/*.png")))
         )
     )
-    tested = []
+    tested, tested_by = [], []
     for number in (1, 2, 3):
         own.set("fold", "none" if number == 1 else f"{number - 1}/3", f"{number}/3")
         own.prepare()
         samples, report = own.samples(), own.report()
         tested += samples["path"][samples["split"] == "test"].tolist()
+        folds = np.concatenate([np.load(PREPARED / f"{split}_folds.npy") for split in SPLITS])
+        assert ((folds == number - 1) == (samples["split"] == "test")).all()
+        tested_by.append(dict(zip(samples["path"], folds.tolist(), strict=True)))
         aside = {path for path, found in report.items() if found == ("set aside", "left out")}
         assert len(aside) == 12 and not aside & set(samples["path"])
         assert len(samples) == 48
     assert len(tested) == len(set(tested)) == 48
+    assert tested_by[0] == tested_by[1] == tested_by[2]
 
 
 def test_images_whose_place_was_guessed_wrong_are_packed_as_any(own: Own) -> None:

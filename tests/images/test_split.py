@@ -29,7 +29,7 @@ def split(
     labels = np.zeros(len(contents), int) if labels is None else labels
     places = np.full(len(contents), NONE) if given is None else np.array([GIVEN.index(word) for word in given])
     fractions = {"val_fraction": val, "test_fraction": test}
-    return np.array(SPLITS)[split_units(unit, key, places, labels, **fractions, seed=seed, fold=fold)]
+    return np.array(SPLITS)[split_units(unit, key, places, labels, **fractions, seed=seed, fold=fold).split]
 
 
 def units(contents: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -53,12 +53,14 @@ def compute(
 ) -> list[bytes]:
     """The files of two views of the images, as they are and mirrored; those of before stay."""
     views = [
-        View(COUNT, lambda indices: IMAGES[indices], source, {"mirrored": False}),
-        View(COUNT, lambda indices: IMAGES[indices, :, ::-1].copy(), source, {"mirrored": True}),
+        View(COUNT, lambda indices: IMAGES[indices], {"mirrored": False}),
+        View(COUNT, lambda indices: IMAGES[indices, :, ::-1].copy(), {"mirrored": True}),
     ]
     classifier = Classifier(Backbone(before), [0.5] * 3, [0.25] * 3)
     compute = Compute(torch.device("cpu"), "fp32", workers)
-    paths = features_of(classifier, views, folder, size=(4, 4), width=WIDTH, facts={}, compute=compute)
+    paths = features_of(
+        classifier, views, folder, sources=[source], size=(4, 4), width=WIDTH, facts={}, compute=compute
+    )
     return [path.read_bytes() for path in paths]
 
 

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from imageclf.augment.transforms import NO_AUGMENTATION, Augment
+from imageclf.images.dataset import Split
 from imageclf.models.classifier import Classifier
 from imageclf.models.device import Compute
 from imageclf.runtime.errors import ParamsError
+from imageclf.training.blocks import Folds
 from imageclf.training.checkpoint import held_checkpoints
 from imageclf.training.frozen import Head, choose_views, on_features, solve
 from imageclf.training.log import RunLog
@@ -26,6 +28,7 @@ from tests.training.test_fit import bright_or_dark, recipe
 
 CARD = replace(make_card(classes=("dark", "bright"), size=(8, 8)), made_with={"torch": torch.__version__})
 SUMS = {"train_images": "a", "val_images": "b"}  # nothing here reads what they are of
+PLAIN: dict[str, Any] = {"augment": NO_AUGMENTATION.model_dump(), "views": 1}
 RECIPE: dict[str, Any] = {"freeze": "backbone", "epochs": 3, "lr": 0.5, "views": 3}
 
 
@@ -176,6 +179,51 @@ def test_what_features_depend_on_computes_them_again(
     printed = capsys.readouterr().out
     assert "are computed once" in printed
     assert "already" not in printed
+
+
+def in_fold(number: int, *, folds: int = 4) -> tuple[Task, Folds]:
+    """Of 64 images, what is left of them when a fold is tested: of what follows it, the first are for validation."""
+    images = bright_or_dark(64)
+    fold_of = np.arange(64) % folds
+    others = np.flatnonzero(fold_of != number)
+    val = others[fold_of[others] == (number + 1) % folds][:6]
+    train = np.setdiff1d(others, val)
+    task = make_task()
+    task = replace(
+        task,
+        train=Split(images.images[train], images.labels[train]),
+        val=Split(images.images[val], images.labels[val]),
+    )
+    return task, Folds(fold_of[train], fold_of[val])
+
+
+@pytest.mark.parametrize("is_plain", [True, False], ids=["plain", "augmented"])
+def test_folds_share_features(tmp_path: Path, is_plain: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    params = recipe(**RECIPE | (PLAIN if is_plain else augmented(flip="random") | {"views": 1}))
+
+    def features(number: int, folder: str) -> tuple[Task, Task, str]:
+        task, folds = in_fold(number)
+        task = replace(task, augment=Augment(0, params.augment))
+        sums = {name: f"{name} of fold {number}" for name in SUMS}
+        found = on_features(task, CARD, params, sha256=sums, folds=folds, folder=tmp_path / folder)
+        return task, found, capsys.readouterr().out
+
+    for number in range(4):
+        task, shared, printed = features(number, "shared")
+        # Where views are drawn at random, validation images have features of their own.
+        images, there = (48, (0, 32, 48, 48)) if is_plain else (54, (0, 32, 48, 48))
+        assert f"features of {images} images and views" in printed
+        said = f"{there[number]} are there already" if there[number] not in (0, images) else ""
+        assert said in printed
+        assert ("are taken from" in printed) == (there[number] == images)
+        # They do not depend on which folds were run before.
+        _, alone, _ = features(number, f"alone {number}")
+        assert np.array_equal(shared.train.images, alone.train.images)
+        assert np.array_equal(shared.val.images, alone.val.images)
+        # They are those of the images.
+        plain = with_features(replace(task, augment=Augment(0, NO_AUGMENTATION)), tmp_path / f"plain {number}", **PLAIN)
+        assert np.allclose(shared.val.images, plain.val.images, atol=1e-6)
+        assert np.allclose(shared.train.images, plain.train.images, atol=1e-6) == is_plain
 
 
 def test_logistic_regression_trains_the_last_layer(tmp_path: Path) -> None:
