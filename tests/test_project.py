@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Project
+from tests.proof.ground import set_params
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,13 @@ def test_the_summary_names_the_score_and_the_file(project: Project) -> None:
     assert "shapes · cifarnet" in printed
     assert re.search(r"test top-1 +\d+\.\d %  \(95 % interval \d+\.\d to \d+\.\d\)", printed)
     assert re.search(r"same answers as the trained model on \d+ of \d+ test images", printed)
+    assert "other params" not in printed
+    try:
+        set_params(project, label_smoothing=0.25)
+        printed = project.run("python", "-m", "tools.summary")
+    finally:
+        project.run("git", "checkout", "params.yaml")
+    assert "  these are results of other params: train.label_smoothing: " in printed
 
 
 def test_a_version_is_registered_and_others_get_its_bytes(project: Project, tmp_path: Path) -> None:

@@ -5,12 +5,15 @@ import math
 from pathlib import Path
 from typing import Any
 
+from imageclf.config.params import read_params
 from imageclf.config.section import NO_FILE
 from imageclf.datasets.catalogue import CATALOGUE
 from imageclf.models.card import CLASSIFIER
 from imageclf.runtime.errors import DataError
 from imageclf.runtime.files import brings
 from imageclf.runtime.stage import SECONDS, project_root, run_tool
+from tools.repository import read_lock
+from tools.verifying.outputs import params_changes
 
 NEXT = ("dvc metrics diff", "dvc plots show", "tensorboard --logdir logs")
 FEW_IMAGES = 500  # of the test: with fewer, the 95 % interval is several points wide
@@ -37,6 +40,9 @@ def main() -> None:
         f"  models/export/classifier.onnx   {onnx['bytes'] / 1e6:.1f} MB   "
         f"same answers as the trained model on {onnx['same']:,} of {onnx['images']:,} test images"
     )
+    if changes := _changes():
+        others = f" and {len(changes) - 1} more" if changes[1:] else ""
+        print(f"  these are results of other params: {changes[0]}{others}; run dvc repro")
     print("  next    " + "      ".join([first_experiment(card, images=onnx["images"]), *NEXT]))
 
 
@@ -56,6 +62,12 @@ def _times() -> str:
     path = project_root() / SECONDS
     seconds = json.loads(path.read_text()) if path.exists() else {}
     return " · ".join(f"{stage} {seconds[stage]:.0f} s" if stage in seconds else f"{stage} cached" for stage in STAGES)
+
+
+def _changes() -> list[str]:
+    """The params that are others now than when their stage ran."""
+    params = read_params().model_dump()
+    return list(dict.fromkeys(change for stage in read_lock() for change in params_changes(stage, params)))
 
 
 def _percent(fraction: float) -> str:

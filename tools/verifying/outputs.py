@@ -46,7 +46,7 @@ def changes(
 
     `params` is the current params.yaml, `made` every output in dvc.lock by its path.
     """
-    yield from _params_changes(stage, params)
+    yield from params_changes(stage, params)
     if defined is None:
         yield "dvc.yaml has no such stage"
     elif defined.cmd != stage.cmd:
@@ -64,7 +64,8 @@ def changes(
             yield f"{dep.path} has changed"
 
 
-def _params_changes(stage: Stage, params: dict[str, Any]) -> Iterator[str]:
+def params_changes(stage: Stage, params: dict[str, Any]) -> Iterator[str]:
+    """The params of a stage that are others now than when it ran."""
     now = flat(params)
     recorded = flat(stage.params)
     for key in sorted(recorded | _tracked(stage, now)):
