@@ -2,6 +2,9 @@
 
 A heat map is the sum, over the channels of a layer, of its activation times the positive gradient of the answer's
 logit. The layer is found by the shapes in a forward pass, so that any network with feature maps or tokens has one.
+
+Behind the layer there may be strided convolutions, such as the shortcuts of a ResNet. They hand all of the gradient to
+every other row and column, which would show as dots, so it is averaged over the cells of the coarsest of their grids.
 """
 
 import math
@@ -13,12 +16,14 @@ from threading import local
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from imageclf.evaluation.inference import chunk_pool
 from imageclf.models.classifier import Classifier
 
 FINE = 7  # rows and columns: a coarser layer tells hardly more than a corner of the image, and one before it is taken
+CELL = (1, 1)  # no map
 MOST_EXTRA = 16  # tokens before those of the image, such as a class token
 
 Size = tuple[int, int]  # height, width
@@ -30,12 +35,21 @@ class Layer:
 
     output: Tensor  # (N, C, h, w), (N, h, w, C), or (N, T, C): tokens row by row, any others before them
     grid: Size
+    strided: bool = False  # a convolution that makes its input smaller
 
     def over_image(self, values: Tensor) -> Tensor:
         """The output, or a tensor of its shape such as its gradient, as (N, C, h, w)."""
         if values.dim() == 3:
             return values[:, -self.grid[0] * self.grid[1] :].transpose(1, 2).unflatten(2, self.grid)
         return values if values.shape[2:] == self.grid else values.permute(0, 3, 1, 2)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The position of a layer among those over the image, and the coarsest grid of strided ones behind it."""
+
+    position: int
+    coarsest: Size
 
 
 def heat_maps(
@@ -58,9 +72,9 @@ def heat_maps(
             outputs.seen = []
             return logits[0, answer], layers
 
-        def seen_at(chosen: int, image: np.ndarray, answer: int) -> np.ndarray:
+        def seen_at(chosen: Choice, image: np.ndarray, answer: int) -> np.ndarray:
             logit, layers = answered(image, answer)
-            return _layer_cam(logit, layers[chosen])
+            return _layer_cam(logit, layers[chosen.position], chosen.coarsest)
 
         if not len(images):
             return []
@@ -70,11 +84,11 @@ def heat_maps(
 
 @contextmanager
 def _outputs(network: nn.Module) -> Iterator[local]:
-    """In the block, what each module returns is added to `seen` of the thread that called the network."""
+    """In the block, each module and what it returns is added to `seen` of the thread that called the network."""
     outputs = local()
 
     def keep(module: nn.Module, inputs: object, output: object) -> None:
-        outputs.seen.append(output)
+        outputs.seen.append((module, output))
 
     hooks = [module.register_forward_hook(keep) for module in network.modules()]
     try:
@@ -84,15 +98,17 @@ def _outputs(network: nn.Module) -> Iterator[local]:
             hook.remove()
 
 
-def _layers(outputs: Sequence[object], *, looks: int, channels: int, size: Size) -> list[Layer]:
+def _layers(outputs: Sequence[tuple[nn.Module, object]], *, looks: int, channels: int, size: Size) -> list[Layer]:
     """Those of the outputs that lie over images of `channels` and of `size`; `looks` are the images in a batch."""
     found: list[Layer] = []
-    for output in outputs:
+    for module, output in outputs:
         if isinstance(output, Tensor) and output.requires_grad and output.shape[0] == looks:
             if output.dim() == 4:
                 kinds = (output.shape[2:4], output.shape[1]), (output.shape[1:3], output.shape[3])
                 grids = [(rows, columns) for (rows, columns), depth in kinds if depth > channels]
-                found += [Layer(output, grid) for grid in grids if _is_like(grid, size)][:1]
+                strided = isinstance(module, nn.Conv2d) and max(module.stride) > 1
+                fits = [grid for grid in grids if _is_like(grid, size) or (strided and grid == CELL)]
+                found += [Layer(output, grid, strided) for grid in fits[:1]]
             elif output.dim() == 3 and found:
                 # Patches are cut out by a layer whose output is a feature map.
                 extra = output.shape[1] - math.prod(found[-1].grid)
@@ -101,14 +117,14 @@ def _layers(outputs: Sequence[object], *, looks: int, channels: int, size: Size)
 
 
 def _is_like(grid: Size, size: Size) -> bool:
-    """Whether rows and columns can be those of an image of this size, made smaller; one cell is no map."""
+    """Whether rows and columns can be those of an image of this size, made smaller, and are more than a cell."""
     (rows, columns), (height, width) = grid, size
     smaller = 1 < rows * columns <= height * width
     return smaller and abs(rows * width - columns * height) < max(size)  # to the rounding of a row or column
 
 
-def _choice(logit: Tensor, layers: Sequence[Layer]) -> int | None:
-    """The position of the last layer that is fine enough, else of the finest; of those that the logit depends on."""
+def _choice(logit: Tensor, layers: Sequence[Layer]) -> Choice | None:
+    """The last layer that is fine enough, else the finest; of those that the logit depends on."""
     if not (layers and logit.requires_grad):
         return None
     slopes = torch.autograd.grad(logit, [layer.output for layer in layers], allow_unused=True)
@@ -118,12 +134,20 @@ def _choice(logit: Tensor, layers: Sequence[Layer]) -> int | None:
         for position, (layer, slope) in enumerate(zip(layers, slopes, strict=True))
         if slope is not None and layer.over_image(slope).any()
     ]
-    return max(reaching, key=lambda position: (min(*layers[position].grid, FINE), position), default=None)
+    maps = [position for position in reaching if layers[position].grid != CELL]
+    if not maps:
+        return None
+    position = max(maps, key=lambda position: (min(*layers[position].grid, FINE), position))
+    behind = [layers[later].grid for later in reaching if later > position and layers[later].strided]
+    return Choice(position, min([layers[position].grid, *behind]))
 
 
-def _layer_cam(logit: Tensor, layer: Layer) -> np.ndarray:
+def _layer_cam(logit: Tensor, layer: Layer, coarsest: Size) -> np.ndarray:
     """The heat map (h, w) of a layer; with a mirror image, the mean of both, the second turned back."""
     (slope,) = torch.autograd.grad(logit, layer.output)
-    spoke = layer.over_image(layer.output.detach()) * layer.over_image(slope).clamp(min=0)  # (looks, C, h, w)
+    slope = layer.over_image(slope)
+    if coarsest != layer.grid:
+        slope = F.interpolate(F.adaptive_avg_pool2d(slope, coarsest), layer.grid, mode="bilinear")
+    spoke = layer.over_image(layer.output.detach()) * slope.clamp(min=0)  # (looks, C, h, w)
     maps = spoke.sum(1).clamp(min=0).unbind()
     return (maps[0] if len(maps) == 1 else (maps[0] + maps[1].flip(1)) / 2).numpy()

@@ -97,6 +97,32 @@ def test_a_map_is_activation_times_positive_gradient_summed_over_channels() -> N
     assert np.allclose(found, expected.numpy(), rtol=1e-5)
 
 
+class Strided(nn.Module):
+    """Feature maps of 16x16, of which the logit takes every other row and column, or one in all."""
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.fine = nn.Conv2d(1, 2, 1, bias=False)
+        self.coarse = nn.Conv2d(2, 2, 1, stride=stride, bias=False)
+        for layer in (self.fine, self.coarse):
+            nn.init.constant_(layer.weight, 1.0)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        logit = self.coarse(self.fine(pixels)).sum((1, 2, 3))
+        return torch.stack([logit, -logit], 1)
+
+
+@pytest.mark.parametrize("stride", [4, 16])
+def test_strided_layers_leave_no_dots(stride: int) -> None:
+    """As the shortcuts of a ResNet do: a gradient that only every other place gets is that of the places around it."""
+    images = np.zeros((1, 16, 16, 1), np.uint8)
+    images[0, 4:12, 8:] = 200
+    (found,) = heat_maps(classifier(Strided(stride), channels=1), images, [0], threads=1) or []
+    assert found.shape == (16, 16)
+    assert np.array_equal(found > 0, images[0, ..., 0] > 0)
+    assert np.allclose(found[found > 0], found.max(), rtol=1e-5)
+
+
 def test_grey_images_in_a_network_for_colour_have_maps() -> None:
     network = classifier(ThreeChannels(cifarnet()), channels=1)
     assert heat_maps(network, IMAGES[..., :1], ANSWERS, threads=1)
