@@ -80,7 +80,7 @@ def _write_header(grid: Grid, title: str, subtitle: str, mistakes: Sequence[Mist
         top += size + 8 if size > LINE else LINE
     if any(mistake.heat is not None for mistake in mistakes):
         font = ImageFont.load_default(size=15)
-        words = "On the right: what spoke for the answer (LayerCAM), from nothing "
+        words = "On the right: what spoke for the answer, from nothing "
         grid.draw.text((GAP, top), words, GREY, font)
         ramp = ramp_colours(np.linspace(0, 1, 120, dtype=np.float32)[None].repeat(LINE - 7, 0))
         left = GAP + round(font.getlength(words))

@@ -123,6 +123,31 @@ def test_strided_layers_leave_no_dots(stride: int) -> None:
     assert np.allclose(found[found > 0], found.max(), rtol=1e-5)
 
 
+class Tokens(nn.Module):
+    """Tokens of 4x4 pixels: the first channel says how bright, the second is the same for all, and large."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(1, 2, kernel_size=4, stride=4)
+        with torch.no_grad():
+            self.patches.weight[0], self.patches.weight[1] = 1.0, 0.0
+            self.patches.bias.copy_(torch.tensor([0.0, 1e6]))  # type: ignore[union-attr]
+        self.mixed = nn.Identity()
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        tokens = self.mixed(self.patches(pixels).flatten(2).transpose(1, 2))  # (N, T, 2)
+        logit = tokens.sum((1, 2))
+        return torch.stack([logit, -logit], 1)
+
+
+def test_what_all_tokens_have_in_common_speaks_for_no_place() -> None:
+    images = np.full((1, 32, 32, 1), 50, np.uint8)
+    images[0, 4:8, 12:16] = 200
+    (found,) = heat_maps(classifier(Tokens(), channels=1), images, [0], threads=1) or []
+    assert found.shape == (8, 8)
+    assert np.argwhere(found > found.max() / 2).tolist() == [[1, 3]]
+
+
 def test_grey_images_in_a_network_for_colour_have_maps() -> None:
     network = classifier(ThreeChannels(cifarnet()), channels=1)
     assert heat_maps(network, IMAGES[..., :1], ANSWERS, threads=1)
