@@ -18,6 +18,7 @@ from pathlib import Path
 from benchmarks.changes import change_params, changes_of
 from imageclf.images.dataset import PREPARED
 from imageclf.runtime.stage import run_tool
+from imageclf.training.features import FEATURES
 from stages import train
 from tools.sweep import Grid
 from tools.sweeping.grid import Run, planned_runs
@@ -113,6 +114,8 @@ def _train(run: Run, environment: dict[str, str], folder: Path) -> None:
     place = folder / "data"
     place.mkdir(parents=True)
     place.joinpath("prepared").symlink_to(PREPARED.absolute())
+    FEATURES.mkdir(exist_ok=True)
+    (folder / FEATURES).symlink_to(FEATURES.absolute())  # shared, as those of experiments are
     shutil.copy("params.yaml", folder)
     change_params(folder / "params.yaml", changes_of([f"{key}={value}" for key, value in run.settings.items()]))
     os.environ.update(environment | {"DVC_ROOT": str(folder)})
