@@ -31,6 +31,7 @@ from imageclf.training.setup import build, first_images, set_up
 from imageclf.training.trial import try_out
 from imageclf.weights.initial import DOWNLOADS
 
+PASSED = CHECKPOINTS / "passed"  # trials of networks
 METRICS = Path("metrics/train.json")
 HISTORY = Path("metrics/history.csv")
 AUGMENTED = Path("metrics/augmented.png")
@@ -55,7 +56,7 @@ def train(params: TrainParams, runtime: RuntimeParams, ranks: Ranks) -> str:
 
         # 2. Build the classifier, from fresh or given weights. Features outlive a network that cannot be exported.
         if ranks.first:
-            try_out(card, translate=recipe.freeze != "backbone")
+            try_out(card, project_root() / PASSED, translate=recipe.freeze != "backbone")
         whole = build(setup)
         samples = first_images(whole, recipe)
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -19,8 +20,10 @@ from imageclf.models.device import HALVES
 from imageclf.models.own import is_own_module, told
 from imageclf.models.zoo import TIMM
 from imageclf.runtime.errors import ParamsError
+from imageclf.runtime.files import write_text
 from imageclf.runtime.platform import how_it_ended
 from imageclf.runtime.stage import run_tool
+from imageclf.training.checkpoint import fingerprint
 
 SAID = "train: "  # begins the lines of the trial that are passed on; a network may print others
 OPSET = 18  # of ONNX
@@ -29,16 +32,21 @@ SAME = 1e-4  # logits that differ by less are the same answer
 RESHAPING = ("View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Clone", "ToCopy", "T", "Transpose")
 
 
-def try_out(card: Card, *, translate: bool = True) -> None:
+def try_out(card: Card, passed: Path, *, translate: bool = True) -> None:
     """In a process of its own, on the CPU: build the network, train it on two images, save it, load it, and export it.
 
     Those of our own and torchvision's pass: the tests try them. A line says so where its answers are no logits. Without
-    `translate` it is not written as ONNX, which takes longest.
+    `translate` it is not written as ONNX, which takes longest. The folder `passed` remembers networks of timm, which
+    are not tried again until something of them, of the code or of the versions changes.
 
     Raises:
         ParamsError: it cannot do one of these.
     """
     if not (is_own_module(card.model) or card.model.startswith(TIMM)):
+        return
+    mark = passed / _fingerprint(card, translate)
+    if mark.exists():
+        print(mark.read_text(), end="", flush=True)
         return
     print(f"{SAID}{card.model} is tried first: trained on two images, saved, loaded, exported", flush=True)
     root = str(Path(imageclf.__file__).parents[1])
@@ -50,9 +58,8 @@ def try_out(card: Card, *, translate: bool = True) -> None:
         text=True,
         check=False,
     )
-    for line in done.stdout.splitlines():
-        if line.startswith(SAID):
-            print(line, flush=True)
+    said = "".join(f"{line}\n" for line in done.stdout.splitlines() if line.startswith(SAID))
+    print(said, end="", flush=True)
     if done.returncode:
         last = (done.stderr.strip() or "no word").splitlines()[-1]
         if done.returncode == ParamsError.exit_code:
@@ -60,6 +67,15 @@ def try_out(card: Card, *, translate: bool = True) -> None:
         raise ParamsError(
             f"params.yaml: train.model {card.model} in its trial {how_it_ended(done.returncode)} ({last}); fix it"
         )
+    if card.model.startswith(TIMM):  # what a module of the user's imports may change unseen
+        write_text(mark, said)
+
+
+def _fingerprint(card: Card, translate: bool) -> str:
+    """Hex sha256 of all that a trial depends on."""
+    names = ("model", "head", "size", "network_size", "channels", "precision", "made_with")
+    facts = {name: asdict(card)[name] for name in names} | {"classes": len(card.classes), "translate": translate}
+    return fingerprint(facts | ({"timm": version("timm")} if card.model.startswith(TIMM) else {}))
 
 
 def main() -> None:

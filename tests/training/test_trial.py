@@ -1,7 +1,10 @@
 """A network of the user's is tried before it is trained: what would end the run later is one sentence now."""
 
+import json
+import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from imageclf.models.card import Card
 from imageclf.models.own import source_sha256
 from imageclf.runtime.errors import ParamsError
+from imageclf.training import trial
 from imageclf.training.trial import try_here, try_learning, try_out
 from tests.small_run import make_card
 
@@ -154,12 +158,47 @@ def test_a_known_network_is_the_same_once_it_is_saved_and_loaded(name: str) -> N
     try_learning(make_card(name, size=(32, 32)))
 
 
-def test_it_is_tried_in_a_process_of_its_own_with_the_sentences_passed_on(capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_is_tried_in_a_process_of_its_own_with_the_sentences_passed_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(ParamsError, match=r"^params\.yaml: train\.model tried_nets:Frozen has no parameters"):
-        try_out(card("Frozen"))
+        try_out(card("Frozen"), tmp_path)
     assert capsys.readouterr().out.startswith("train: tried_nets:Frozen is tried first")
 
 
-def test_networks_of_our_own_are_not_tried(capsys: pytest.CaptureFixture[str]) -> None:
-    try_out(make_card("cifarnet"))
+def test_a_network_of_timm_that_passed_is_not_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tried: list[str] = []
+
+    def run(command: list[str], *, input: str, **_: object) -> subprocess.CompletedProcess[str]:
+        tried.append(json.loads(input)["card"]["model"])
+        return subprocess.CompletedProcess(
+            command, len(tried) == 1, "a word of its own\ntrain: it ends in softmax\n", ""
+        )
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(trial, "version", lambda package: "1.0")
+    timm, own = make_card("timm/net"), make_card("tried_nets:Net")
+    with pytest.raises(ParamsError):
+        try_out(timm, tmp_path)
+    for first in (True, False):
+        capsys.readouterr()
+        try_out(timm, tmp_path)
+        printed = capsys.readouterr().out
+        assert ("is tried first" in printed) == first
+        assert printed.endswith("train: it ends in softmax\n")
+        assert "a word of its own" not in printed
+    assert len(tried) == 2
+    # Another network, and all of the user's own, whose imports are not watched, are tried.
+    for other in (replace(timm, precision="bf16"), replace(timm, classes=[*timm.classes, "more"]), own, own):
+        try_out(other, tmp_path)
+    monkeypatch.setattr(trial, "version", lambda package: "1.1")
+    try_out(timm, tmp_path)
+    try_out(timm, tmp_path, translate=False)
+    assert len(tried) == 8
+
+
+def test_networks_of_our_own_are_not_tried(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    try_out(make_card("cifarnet"), tmp_path)
     assert capsys.readouterr().out == ""
