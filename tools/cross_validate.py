@@ -18,7 +18,7 @@ from imageclf.runtime.stage import run_tool
 from tools.comparing.folds import NAMED
 from tools.repository import metrics_at
 from tools.sweeping.grid import planned_folds
-from tools.sweeping.results import advice, commits_by_name
+from tools.sweeping.results import commits_by_name
 from tools.sweeping.running import Listed, run_plan, uncommitted_code
 
 TOOL = "cross_validate"
@@ -55,8 +55,8 @@ def main() -> None:
     folds = {number: _fold(done[run.name]) for number, run in enumerate(runs, 1) if run.name in done}
     print("\n" + "\n".join(_table(folds, len(runs))), flush=True)
     if plan.failures:
-        named = {str(run): failure for run, failure in plan.failures.items()}
-        print(f"{TOOL}: {len(named)} of {len(runs)} folds failed; {advice(named)}", file=sys.stderr)
+        failed = f"{len(plan.failures)} of {len(runs)} folds failed"
+        print(f"{TOOL}: {failed}; fix what is said of them above, then run the same line again", file=sys.stderr)
         raise SystemExit(1)
     print(f"\n  wrong labels       python -m tools.label_errors {whole}")
     print(f"  another recipe     the same line with -S KEY=VALUE, then python -m tools.compare OTHER {whole}")

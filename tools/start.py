@@ -65,7 +65,9 @@ def main() -> None:
     if not asked.yes and not _agreed():
         print("nothing is written")
         return
-    _track(asked.folder)
+    for path in (asked.folder, asked.weights):
+        if path:
+            _track(str(path))
     write_params(after)
     print(f"{PARAMS} is written; git checkout {PARAMS} takes it back\nnext    dvc repro")
 
@@ -186,22 +188,23 @@ def _agreed() -> bool:
     return input(f"Write {PARAMS}, and let DVC track the folder? [Y/n] ").strip().lower() in ("", "y", "yes")
 
 
-def _track(folder: str) -> None:
-    """Let DVC track the folder, if it lies in this repository and neither git nor DVC has it yet.
+def _track(name: str) -> None:
+    """Let DVC track a folder or a file, if it lies in this repository and neither git nor DVC has it yet.
 
     Raises:
         DataError: DVC could not.
     """
-    path = Path(folder)
+    path = Path(name)
     inside = path.resolve().is_relative_to(Path.cwd().resolve())
     pointer = path.parent / f"{path.name}.dvc"
-    if not inside or pointer.exists() or git("ls-files", "--", folder):
+    if not inside or pointer.exists() or git("ls-files", "--", name):
         return
-    done = subprocess.run(["dvc", "add", "--quiet", folder], capture_output=True, text=True, check=False)
+    done = subprocess.run(["dvc", "add", "--quiet", name], capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
-        raise DataError(f"dvc add {printable(folder)} failed: {printable(' '.join(reason))}; nothing is written")
-    print(f"{printable(pointer)} is written: DVC tracks the folder, and git add {printable(pointer)} keeps its version")
+        raise DataError(f"dvc add {printable(name)} failed: {printable(' '.join(reason))}; nothing is written")
+    shown = printable(pointer)
+    print(f"{shown} is written: DVC tracks {printable(name)}, and git add {shown} keeps its version")
 
 
 if __name__ == "__main__":

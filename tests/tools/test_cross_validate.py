@@ -19,6 +19,10 @@ fold = re.search(r'^  fold: .?(\\d+)/(\\d+)', pathlib.Path('params.yaml').read_t
 number, folds = map(int, fold.groups()) if fold else (1, 1)
 right = {place: good for place, good in enumerate(right) if place % folds == number - 1}
 pathlib.Path('metrics/evaluate.json').write_text(json.dumps({'top1': sum(right.values()) / len(right)}))
+meddled = pathlib.Path(os.environ.get('DVC_ROOT', '.'))
+if (meddled / 'fail-meddle').exists():
+    text = (meddled / 'params.yaml').read_text()
+    (meddled / 'params.yaml').write_text(re.sub('  epochs: [0-9]+', '  epochs: 77', text))
 splits = {'train': 400 - len(right), 'val': 0, 'test': len(right)}
 pathlib.Path('metrics/data.json').write_text(json.dumps({'splits': splits}))
 with"""
@@ -31,7 +35,7 @@ MORE_OUTS = """params: [prepare.fold]
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The stub, whose test images are every K-th with K folds."""
     project = make_stub(tmp_path_factory.mktemp("folds") / "stub")
-    project.change("evaluate.py", "import csv, json, pathlib", "import csv, json, pathlib, re")
+    project.change("evaluate.py", "import csv, json, pathlib", "import csv, json, os, pathlib, re")
     project.change("evaluate.py", "\nwith", FOLDS)
     project.change("evaluate.py", "enumerate(right):\n    ", "right.items():\n    ")
     project.change("dvc.yaml", "outs: [metrics/predictions.csv]", MORE_OUTS)
@@ -105,6 +109,18 @@ def test_a_failed_fold_is_named_and_the_same_line_runs_it_alone(project: Project
     assert f"{name} is no experiment" in said
     (project.folder / "fail-0.3-0").unlink()
     assert "  all  " in project.run(*line)
+
+
+def test_params_that_change_meanwhile_stop_it_before_the_next_fold(project: Project) -> None:
+    line = (*CROSS_VALIDATE, "-k", "3", "-n", "meddled")
+    (project.folder / "fail-meddle").touch()
+    try:
+        printed = project.run(*line, expect=3)
+    finally:
+        (project.folder / "fail-meddle").unlink()
+        project.run("git", "checkout", "-q", "params.yaml")
+    assert "params.yaml or code has changed since this began, and prepare.fold 2/3 would be run with it" in printed
+    assert "3 folds, 1 of them done before" in project.run(*line)
 
 
 def test_wrong_labels_are_listed_with_the_likelier_class_and_nothing_else_changes(project: Project, base: str) -> None:

@@ -160,6 +160,13 @@ def test_what_it_chooses_is_written_and_dvc_tracks_the_folder(
     assert (folder / "photos.dvc").exists()
     start.main()  # again: nothing is in the way
 
+    # Runs in workspaces of their own see weights that DVC or git tracks.
+    (folder / "own.pth").write_bytes(b"weights")
+    for _ in range(2):
+        start._track("own.pth")
+    assert (folder / "own.pth.dvc").exists()
+    assert capsys.readouterr().out.count("own.pth.dvc is written: DVC tracks own.pth, ") == 1
+
 
 def test_a_dry_run_writes_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = (folder / "params.yaml").read_text()

@@ -194,7 +194,7 @@ def cut(name: str) -> str:
 def _more_images(outcome: Outcome) -> str:
     images = outcome.pairs.images
     if outcome.needed is None:
-        return "As many images were fixed as broken: more test images would not show a difference."
+        return "As many images were fixed as broken. The difference may still be anything in the interval above."
     if outcome.needed <= images:
         return f"A difference of this size is found 4 times in 5 with {outcome.needed:,} images: it was close."
     return (

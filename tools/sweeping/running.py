@@ -8,14 +8,15 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from tqdm import tqdm
 
+from imageclf.config.params import read_params
 from imageclf.images.dataset import NOTHING_TO_RANK
 from imageclf.runtime.errors import DataError, Stopped
 from imageclf.runtime.platform import CORES, available_cores, interrupt_group, start_in_group
-from tools.repository import git
+from tools.repository import git, head
 from tools.sweeping.grid import Run
 from tools.sweeping.results import PRUNED, Failure, read_failure
 
@@ -26,15 +27,15 @@ RESULTS = (":!metrics", ":!dvc.lock", ":!params.yaml")  # not code
 LOOKS = 0.1  # seconds between two looks at the runs
 
 
-def uncommitted_code() -> bytes:
-    """The repository's diff without params.yaml and results.
+def uncommitted_code(since: str = "HEAD") -> bytes:
+    """The repository's diff to a commit, without params.yaml and results.
 
     Raises:
         DataError: there is no commit.
     """
     if git("rev-parse", "--quiet", "--verify", "HEAD") is None:
         raise DataError("nothing is committed here; git add -A && git commit, since DVC ties runs to a commit")
-    return (git("diff", "HEAD", "--", ".", *RESULTS) or "").encode()
+    return (git("diff", since, "--", ".", *RESULTS) or "").encode()
 
 
 class Plan(Protocol):
@@ -74,15 +75,27 @@ def run_plan(tool: str, plan: Plan, *, jobs: int, missing: int) -> Iterator[Run]
     `missing` is how many there are. With `jobs`, that many run at a time: each takes its part of the cores.
 
     Raises:
-        DataError: a run has no validation images, and its environment asks for them: so it would be for all.
+        DataError: a run has no validation images, and its environment asks for them: so it would be for all. Or params
+            or code changed meanwhile: DVC would take the next run's from the workspace.
         Stopped: Ctrl-C; all runs are stopped.
     """
     begun, started, ended = time.monotonic(), 0, 0
+    commit = head()
+
+    def recipe() -> tuple[dict[str, Any], bytes]:
+        return read_params().model_dump(), uncommitted_code(since=commit)
+
+    planned = recipe()
     with tqdm(total=missing, desc=tool, unit="run", leave=False, disable=not sys.stderr.isatty()) as bar:
 
         def next_run() -> Run | None:
             nonlocal started
             if run := plan.next_run():
+                if recipe() != planned:
+                    raise DataError(
+                        f"{tool}: params.yaml or code has changed since this began, and {run} would be run with it; "
+                        "put it back and run the same line again, or begin anew with it"
+                    )
                 started += 1
                 left = (time.monotonic() - begun) / ended * (missing - ended) if ended else None
                 words = f", {tqdm.format_interval(left)} left" if left else ""
