@@ -16,7 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.changes import change_params, changes_of
+from imageclf.config.params import read_params
 from imageclf.images.dataset import PREPARED
+from imageclf.runtime.errors import DataError, Diverged, Pruned
 from imageclf.runtime.stage import run_tool
 from imageclf.training.features import FEATURES
 from stages import train
@@ -30,6 +32,7 @@ RATES = "0.001,0.004,0.016,0.06,0.25,1"
 OPTIMIZERS = "train.optimizer=sgd,adamw,muon"
 REPETITIONS, RUNS = 3, 18
 SHOWN = (9, 18)  # runs
+ENDED = {Pruned.exit_code: PRUNED, Diverged.exit_code: "diverged"}
 
 
 class InMemory(Experiments):
@@ -92,8 +95,10 @@ def _course(kind: str, given: Sequence[str], repetition: int, place: Path) -> li
             top1 = metrics["val"]["top1"]
             results.add(run.name, Finished(top1, [float(row.split(",")[column]) for row in rows[1:]]))
             best = max(best, top1)
+        elif code in ENDED:
+            plan.failed(run, Failure(ENDED[code], f"exit code {code}"))
         else:
-            plan.failed(run, Failure({9: PRUNED, 6: "diverged"}.get(code, "failed"), f"exit code {code}"))
+            raise DataError(f"{run} failed: {(place / run.name / 'log').read_text().splitlines()[-1]}")
         course.append((best, spent))
     return course
 
@@ -114,8 +119,12 @@ def _train(run: Run, environment: dict[str, str], folder: Path) -> None:
     place = folder / "data"
     place.mkdir(parents=True)
     place.joinpath("prepared").symlink_to(PREPARED.absolute())
-    FEATURES.mkdir(exist_ok=True)
-    (folder / FEATURES).symlink_to(FEATURES.absolute())  # shared, as those of experiments are
+    for shared in (FEATURES, train.PASSED):  # as experiments share them
+        shared.mkdir(parents=True, exist_ok=True)
+    for name in (FEATURES, train.PASSED, Path(read_params().train.weights)):
+        if not (folder / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).symlink_to(name.absolute())
     shutil.copy("params.yaml", folder)
     change_params(folder / "params.yaml", changes_of([f"{key}={value}" for key, value in run.settings.items()]))
     os.environ.update(environment | {"DVC_ROOT": str(folder)})
