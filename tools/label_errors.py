@@ -8,6 +8,7 @@ data.corrections, and suspects.png. It changes no label.
 import argparse
 import csv
 import io
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -19,10 +20,13 @@ from PIL import Image
 from imageclf.config.params import read_params
 from imageclf.config.section import NO_FILE
 from imageclf.evaluation.label_errors import Suspects, find_suspects
-from imageclf.evaluation.mistakes import Mistake, draw_mistakes
+from imageclf.evaluation.mistakes import BOX, Mistake, draw_mistakes
 from imageclf.evaluation.predictions import Predictions, parse_best
+from imageclf.images.dataset import PREPARED
+from imageclf.images.originals import Original, read_originals
 from imageclf.runtime.errors import printable
 from imageclf.runtime.files import replaced_folder
+from imageclf.runtime.platform import available_cores
 from imageclf.runtime.stage import run_tool
 from tools.comparing.folds import find_folds, joined
 from tools.comparing.pictures import images_of_all
@@ -30,6 +34,7 @@ from tools.comparing.predictions import read_predictions, read_text
 from tools.comparing.revisions import find_revision
 from tools.comparing.verdict import cut
 
+RAW = Path("data/raw")
 FOLDER = Path("metrics/label_errors")
 DRAWN = 100
 PAIRS = 10  # lines
@@ -80,20 +85,36 @@ def _rows(found: Suspects) -> Iterator[tuple[int, str, float]]:
 
 
 def _sheet(answers: Predictions, found: Suspects, pictures: Sequence[np.ndarray], name: str) -> Image.Image:
+    rows = list(islice(_rows(found), DRAWN))
+    originals, fit = _originals([answers.paths[place] for place, _, _ in rows], channels=pictures[0].shape[-1])
     shown = [
         Mistake(
-            image=np.array(pictures[place]),
+            image=original.seen if original else np.array(pictures[place]),
             name=answers.paths[place],
             label=answers.labels[place],
             prediction=likelier,
             probability=probability,
+            whole=original.whole if original and fit == "crop" else None,
         )
-        for place, likelier, probability in islice(_rows(found), DRAWN)
+        for (place, likelier, probability), original in zip(rows, originals, strict=True)
     ]
     some = f"The {len(shown)} most suspicious of " if len(shown) < len(found.places) else ""
     title = f"{some}{len(found.places):,} labels that may be wrong"
     subtitle = f"of {len(answers.ids):,} images, by the answers of {printable(name)}"
     return draw_mistakes(shown, title=title, subtitle=subtitle, words=("given", "likelier"))
+
+
+def _originals(paths: list[str], *, channels: int) -> tuple[list[Original | None], str]:
+    """What the files of own images show, as far as they are here, and how prepare fits them into a square."""
+    prepared = PREPARED / "dataset.json"
+    facts = json.loads(prepared.read_text()) if prepared.exists() else {}
+    fit = facts.get("fit", "crop")
+    if not facts:
+        return [None] * len(paths), fit
+    found = read_originals(
+        RAW, paths, side=BOX, channels=channels, fit=fit, window=facts["window"], threads=available_cores()
+    )
+    return [each if isinstance(each, Original) else None for each in found], fit
 
 
 def _lines(name: str, answers: Predictions, found: Suspects, *, drawn: bool) -> Iterator[str]:
