@@ -24,7 +24,7 @@ from imageclf.evaluation.mistakes import BOX, Mistake, draw_mistakes
 from imageclf.evaluation.predictions import Predictions, parse_best
 from imageclf.images.dataset import PREPARED
 from imageclf.images.originals import Original, read_originals
-from imageclf.runtime.errors import printable
+from imageclf.runtime.errors import DataError, printable
 from imageclf.runtime.files import replaced_folder
 from imageclf.runtime.platform import available_cores
 from imageclf.runtime.stage import run_tool
@@ -114,6 +114,9 @@ def _originals(paths: list[str], *, channels: int) -> tuple[list[Original | None
     found = read_originals(
         RAW, paths, side=BOX, channels=channels, fit=fit, window=facts["window"], threads=available_cores()
     )
+    for each in found:
+        if isinstance(each, DataError):
+            print(f"label_errors: {each}; suspects.png shows the prepared image", flush=True)
     return [each if isinstance(each, Original) else None for each in found], fit
 
 

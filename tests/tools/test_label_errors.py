@@ -14,7 +14,7 @@ from tools import label_errors
 
 @pytest.mark.parametrize("fit", ["crop", "pad"])
 def test_files_that_are_here_are_shown_whole_and_others_as_they_were_prepared(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fit: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fit: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("cat", "dog"):
@@ -34,3 +34,4 @@ def test_files_that_are_here_are_shown_whole_and_others_as_they_were_prepared(
     assert cat is not None and cat.whole.shape == (20, 60, 3)
     assert cat.seen.shape == ((20, 20, 3) if fit == "crop" else (60, 60, 3))
     assert dog is None
+    assert "1.png: not there" in capsys.readouterr().out
