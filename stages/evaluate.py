@@ -36,6 +36,7 @@ from imageclf.evaluation.metrics import (
     selective_figures,
     temperature_of,
     thresholds_by_precision,
+    unlike_figures,
 )
 from imageclf.evaluation.mistakes import BOX, Mistake, draw_mistakes
 from imageclf.evaluation.predictions import most_confident_mistakes, prediction_table
@@ -194,6 +195,7 @@ def _trust(test: Answers, val: Answers, calibration: dict[str, float], precision
         "calibration": calibration,
         "selective": selective_figures(test, val, precision),
         "thresholds": thresholds_by_precision(val),
+        "unlike": unlike_figures(test, val),
     }
     if not len(val):
         print("evaluate: no validation images (prepare.val_fraction), so no temperature and no threshold", flush=True)
@@ -203,6 +205,12 @@ def _trust(test: Answers, val: Answers, calibration: dict[str, float], precision
         print(
             f"evaluate: {len(val):,} validation images show no threshold with {100 * precision:g} % correct answers "
             "(evaluate.target_precision), so predict marks no answer as unsure",
+            flush=True,
+        )
+    if len(val) and not found["unlike"]:
+        print(
+            f"evaluate: {len(val):,} validation images are too few to tell which pictures are unlike the training "
+            "images, so predict calls none so",
             flush=True,
         )
     return {name: figures for name, figures in found.items() if figures}

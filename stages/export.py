@@ -148,7 +148,8 @@ def _facts(card: Card, scores: dict[str, Any]) -> dict[str, Any]:
 def _certainty(scores: dict[str, Any]) -> dict[str, Any]:
     """The thresholds and the temperature that evaluate found on validation."""
     found = scores | scores.get("selective", {}) | scores.get("calibration", {})
-    return {name: found[name] for name in ("threshold", "thresholds", "temperature") if name in found}
+    facts = {name: found[name] for name in ("threshold", "thresholds", "temperature") if name in found}
+    return facts | ({"unlike_entropy": scores["unlike"]["entropy"]} if "unlike" in scores else {})
 
 
 if __name__ == "__main__":

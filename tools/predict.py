@@ -3,7 +3,8 @@
     python -m tools.predict PATH... [--files-from LIST] [--top K] [--min-precision P] [--json | --csv] [--model FILE]
 
 It prints one line per picture: path, class and probability. An answer is marked (unsure) if its probability is below
-the classifier's threshold (`evaluate.target_precision`). With --min-precision it is `unknown` if it is below that for
+the classifier's threshold (`evaluate.target_precision`), and (unlike the training images) if its probabilities are
+spread as widely as for few validation images. With --min-precision it is `unknown` if it is below the threshold for
 this percentage. A folder stands for all pictures below it. Remarks and unreadable files go to standard error; if a file
 is unreadable, the others are still answered and the exit code is 3.
 """
@@ -20,9 +21,11 @@ import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from imageclf.evaluation.scores import entropy
 from imageclf.export.onnx_answers import OnnxClassifier, load_onnx_classifier
 from imageclf.images.decode import Picture, read_picture, rule
 from imageclf.images.kinds import find_pictures
@@ -35,7 +38,13 @@ from imageclf.runtime.stage import run_tool
 MODEL = Path("models/export/classifier.onnx")
 WIDEST = 40  # characters of a column; longer text shifts the rest
 TOGETHER = 64  # pictures per batch
-Answer = list[tuple[str, float]]  # classes and probabilities, the best first
+
+
+class Answer(NamedTuple):
+    """What the classifier says of a picture."""
+
+    best: list[tuple[str, float]]  # classes and probabilities, the most probable first
+    entropy: float  # of all probabilities, in nats
 
 
 def main() -> None:
@@ -57,32 +66,27 @@ def main() -> None:
     table = csv.writer(sys.stdout, lineterminator="\n")
     if arguments.csv:
         names = [f"{name}{number}" for number in ("", *range(2, top + 1)) for name in ("class", "probability")]
-        table.writerow(["path", *names, "unsure", *["unknown"] * (known_from > 0)])
+        table.writerow(["path", *names, "unsure", "unlike", *["unknown"] * (known_from > 0)])
     sizes: list[tuple[int, int]] = []  # (width, height)
     ranges: list[tuple[int, int]] = []  # of 16-bit grey
     for path, picture, answer in _answers(classifier, pictures, top):
-        if isinstance(picture, DataError):
+        if isinstance(picture, DataError) or answer is None:
             faults += 1
             _tell(str(picture))
             continue
         sizes.append((picture.width, picture.height))
         ranges += [picture.values] if picture.values else []
+        marks = _marks(answer, classifier, known_from)
         if arguments.json:
-            best = [{"class": name, "probability": round(probability, 6)} for name, probability in answer]
-            mark = {} if classifier.threshold is None else {"unsure": _is_unsure(answer, classifier)}
-            mark |= {"unknown": _probability(answer) < known_from} if known_from else {}
-            print(json.dumps({"path": str(path), "answers": best} | mark), flush=True)
+            best = [{"class": name, "probability": round(probability, 6)} for name, probability in answer.best]
+            marks = {name: mark for name, mark in marks.items() if mark is not None}
+            print(json.dumps({"path": str(path), "answers": best} | marks), flush=True)
         elif arguments.csv:
-            cells = [cell for name, probability in answer for cell in (name, f"{probability:.6f}")]
-            unsure = "" if classifier.threshold is None else "yes" if _is_unsure(answer, classifier) else "no"
-            unknown = ["yes" if _probability(answer) < known_from else "no"] if known_from else []
-            table.writerow([path, *cells, unsure, *unknown])
+            cells = [cell for name, probability in answer.best for cell in (name, f"{probability:.6f}")]
+            table.writerow([path, *cells, *({None: "", True: "yes", False: "no"}[mark] for mark in marks.values())])
             sys.stdout.flush()
         else:
-            doubt = "  (unsure)" if _is_unsure(answer, classifier) else ""
-            if _probability(answer) < known_from:
-                answer, doubt = [("unknown", answer[0][1])], ""
-            print(f"{printable(path):{width}}  {_words(answer, classifier.classes)}{doubt}", flush=True)
+            print(f"{printable(path):{width}}  {_words(answer, marks, classifier.classes)}", flush=True)
 
     # 3. Print remarks on the pictures.
     for remark in _remarks(classifier, sizes, ranges):
@@ -176,7 +180,7 @@ def _expand(paths: list[Path]) -> tuple[list[Path], int]:
 
 def _answers(
     classifier: OnnxClassifier, paths: list[Path], top: int
-) -> Iterator[tuple[Path, Picture | DataError, Answer]]:
+) -> Iterator[tuple[Path, Picture | DataError, Answer | None]]:
     """For each path, in order: its picture and the `top` most probable classes, or the error."""
     threads = available_cores()
 
@@ -200,7 +204,7 @@ def _answers(
             rows = iter(classifier.probabilities(np.stack(images), threads=threads)) if images else iter(())
             for path, picture in zip(batch, read_ones, strict=True):
                 fault = isinstance(picture, DataError)
-                yield path, picture, [] if fault else _best(next(rows), classifier.classes, top)
+                yield path, picture, None if fault else _answer(next(rows), classifier.classes, top)
 
 
 def _remarks(classifier: OnnxClassifier, sizes: list[tuple[int, int]], ranges: list[tuple[int, int]]) -> Iterator[str]:
@@ -215,11 +219,14 @@ def _remarks(classifier: OnnxClassifier, sizes: list[tuple[int, int]], ranges: l
     yield from (f"{kind}: {words}" for kind, words in remarks.items() if words)
     if sizes and classifier.threshold is None:
         yield "no answer is marked as unsure: this classifier has no threshold (evaluate.target_precision)"
+    if sizes and classifier.unlike_entropy is None:
+        yield "no picture is called unlike the training images: this classifier had too few validation images"
 
 
-def _best(probabilities: np.ndarray, classes: list[str], top: int) -> Answer:
+def _answer(probabilities: np.ndarray, classes: list[str], top: int) -> Answer:
     order = np.argsort(-probabilities, kind="stable")[:top]
-    return [(classes[index], float(probabilities[index])) for index in order]
+    best = [(classes[index], float(probabilities[index])) for index in order]
+    return Answer(best, float(entropy(probabilities[None].astype(np.float64))[0]))
 
 
 def _threshold(classifier: OnnxClassifier, precision: float | None) -> float:
@@ -250,18 +257,27 @@ def _percentage(text: str) -> float:
     return value
 
 
-def _is_unsure(answer: Answer, classifier: OnnxClassifier) -> bool:
-    return classifier.threshold is not None and _probability(answer) < classifier.threshold
+def _marks(answer: Answer, classifier: OnnxClassifier, known_from: float) -> dict[str, bool | None]:
+    """Whether an answer is unsure, unlike the training images and, where it is asked, unknown; None: no one can say."""
+    # Rounded to 6 digits like the probabilities that the thresholds were chosen from.
+    probability, limit = round(answer.best[0][1], 6), classifier.unlike_entropy
+    marks = {
+        "unsure": None if classifier.threshold is None else probability < classifier.threshold,
+        "unlike": None if limit is None else answer.entropy > limit,
+    }
+    return marks | ({"unknown": probability < known_from} if known_from else {})
 
 
-def _probability(answer: Answer) -> float:
-    """Of the best class, rounded to 6 digits like the probabilities that thresholds were chosen from."""
-    return round(answer[0][1], 6)
-
-
-def _words(answer: Answer, classes: list[str]) -> str:
+def _words(answer: Answer, marks: dict[str, bool | None], classes: list[str]) -> str:
     width = min(max(len(printable(name)) for name in classes), WIDEST)
-    return "  ".join(f"{printable(name):{width}} {100 * probability:5.1f} %" for name, probability in answer)
+    unknown, doubt = marks.get("unknown"), ""
+    if marks["unlike"]:
+        doubt = "  (unlike the training images)"
+    elif marks["unsure"] and not unknown:
+        doubt = "  (unsure)"
+    best = [("unknown", answer.best[0][1])] if unknown else answer.best
+    words = (f"{printable(name):{width}} {100 * probability:5.1f} %" for name, probability in best)
+    return "  ".join(words) + doubt
 
 
 def _tell(sentence: str) -> None:

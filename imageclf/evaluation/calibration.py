@@ -1,4 +1,4 @@
-"""Calibration and selective prediction: temperature, reliability, coverage."""
+"""What to make of an answer: temperature, reliability, coverage, and what is unlike the training images."""
 
 import math
 
@@ -96,6 +96,21 @@ def choose_threshold(confidence: np.ndarray, correct: np.ndarray, precision: flo
     thresholds, answered, hits = _by_threshold(confidence, correct)
     shown = np.flatnonzero(binom.sf(hits - 1, answered, precision) <= RISK)
     return float(thresholds[shown[-1]]) if len(shown) else None
+
+
+CHANCE = 0.05  # that more pictures are called unlike than was asked
+
+
+def choose_limit(entropy: np.ndarray, false_alarms: float) -> float | None:
+    """An entropy that no more than this fraction of pictures like these exceed; None if these are too few to show it.
+
+    In: the entropy of the answer to each picture (N,). They show it where so few would exceed it with a probability of
+    at most CHANCE if the fraction were greater; 59 are enough for 0.05.
+    """
+    from scipy.stats import binom  # here, because its import takes a second
+
+    above = int(binom.ppf(CHANCE, len(entropy), false_alarms)) - 1
+    return None if above < 0 else float(np.sort(entropy)[::-1][above])
 
 
 def selected(confidence: np.ndarray, correct: np.ndarray, threshold: float) -> tuple[int, int]:

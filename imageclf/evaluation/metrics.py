@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from imageclf.evaluation.calibration import (
+    choose_limit,
     choose_threshold,
     expected_calibration_error,
     fit_temperature,
@@ -19,6 +20,7 @@ Metric = Callable[[Answers], float]
 METRICS: dict[str, Metric] = {}
 PRECISIONS = (80, 90, 95, 98, 99)  # percent of answers, for which thresholds are given
 FITS_BETTER = 3.841  # twice the log likelihood that one more parameter gains by chance in 5 % of cases (Wilks 1938)
+FALSE_ALARMS = 0.05  # of pictures like the training images, that may be called unlike them
 FEW = 0.1  # width of the 95 % interval of top-1: where it is wider, the test images are called few
 BY_CHANCE = 0.01  # probability of a difference between validation and test, below which it is remarked
 
@@ -90,6 +92,19 @@ def thresholds_by_precision(val: Answers) -> dict[str, float]:
     """For each of PRECISIONS that validation shows, by its percentage, the lowest threshold that reaches it there."""
     chosen = {str(percent): choose_threshold(val.confidence, val.correct, percent / 100) for percent in PRECISIONS}
     return {percent: threshold for percent, threshold in chosen.items() if threshold is not None}
+
+
+def unlike_figures(test: Answers, val: Answers) -> dict[str, Any]:
+    """The entropy above which an answer's picture is called unlike the training images, and how often test's are.
+
+    Nothing if the validation images are too few. The entropy of the probabilities is all that the exported files can
+    tell, and finds more than the highest probability does (docs/export-and-use.md).
+    """
+    limit = choose_limit(val.entropy, FALSE_ALARMS)
+    if limit is None:
+        return {}
+    limit = round(limit, 6)
+    return {"entropy": limit} | _with_interval("false_alarms", int((test.entropy > limit).sum()), len(test))
 
 
 def both_reliabilities(test: Answers, shipped: Answers) -> pd.DataFrame:

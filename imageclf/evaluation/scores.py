@@ -21,6 +21,11 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 
+def entropy(probabilities: np.ndarray) -> np.ndarray:
+    """How widely each row of probabilities (N, classes) is spread, in nats (N,): 0 for one class."""
+    return -(probabilities * np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))).sum(axis=1)
+
+
 def top_k_accuracy(answers: np.ndarray, labels: np.ndarray, k: int) -> float:
     """Fraction of images whose label is among the k best classes of `answers` (N, classes), logits or probabilities.
 
@@ -91,6 +96,11 @@ class Answers:
     def confidence(self) -> np.ndarray:
         """The prediction's probability, float64 (N,), 6 digits as in predictions.csv."""
         return self.highest.round(6)
+
+    @cached_property
+    def entropy(self) -> np.ndarray:
+        """The entropy of each image's probabilities in nats, float64 (N,)."""
+        return self._of_each(lambda _, probabilities: entropy(probabilities))
 
     @cached_property
     def ahead(self) -> np.ndarray:

@@ -33,6 +33,7 @@ class OnnxClassifier:
     window: list[int] | None = None  # values of 16-bit grey pictures that become black and white; None: 0 and 65535
     fit: str = "crop"  # how a picture becomes of this size: crop, pad or stretch
     thresholds: dict[str, float] = field(default_factory=dict)  # by the percentage of answers that are right at them
+    unlike_entropy: float | None = None  # a picture whose answer exceeds it is unlike the training images
 
     def probabilities(self, images: np.ndarray, *, threads: int) -> np.ndarray:
         """Class probabilities float32 (N, classes) of uint8 (N, H, W, C), N at least 1, independent of `threads`."""
@@ -70,6 +71,7 @@ def load_onnx_classifier(path: Path) -> OnnxClassifier:
             facts.get("window"),
             facts.get("fit", "crop"),
             facts.get("thresholds", {}),
+            facts.get("unlike_entropy"),
         )
     except FileNotFoundError:
         raise DataError(f"{path} is missing; run {brings('export')}") from None

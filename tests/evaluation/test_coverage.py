@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from imageclf.evaluation.calibration import choose_threshold, coverage_table
+from imageclf.evaluation.calibration import choose_limit, choose_threshold, coverage_table
 
 CONFIDENCE = np.array([0.9, 0.5, 0.8, 0.7, 0.7])
 RIGHT = np.array([True, False, True, False, True])
@@ -70,3 +70,19 @@ def test_a_threshold_keeps_its_promise_in_95_of_100_draws(world: str, images: in
         kept += threshold is None or true_precision[np.searchsorted(everyone, threshold)] >= 0.95
     assert kept >= 0.95 * DRAWS
     assert (given > 0.5 * DRAWS) == ((world, images) in SHOWN)
+
+
+@pytest.mark.parametrize("images", [20, 50, 58, 59, 100, 300, 1000])
+def test_pictures_like_the_training_images_are_rarely_called_unlike(images: int) -> None:
+    random = np.random.default_rng(images)
+    limits = [choose_limit(random.random(images), 0.05) for _ in range(DRAWS)]
+    given = [limit for limit in limits if limit is not None]
+    assert len(given) == (DRAWS if images >= 59 else 0)
+    assert sum(1 - limit <= 0.05 for limit in given) >= 0.95 * len(given)  # 1 - limit: of all pictures, those above
+
+
+def test_equal_entropies_are_not_called_unlike() -> None:
+    entropy = np.repeat([0.0, 1.0], [900, 100])
+    limit = choose_limit(entropy, 0.05)
+    assert limit == 1.0
+    assert choose_limit(np.empty(0), 0.05) is None

@@ -194,6 +194,18 @@ def test_the_threshold_keeps_the_precision_that_was_asked_for(workspace: Path, m
     assert 0 < selective["precision_low"] < selective["precision_high"] == 1
 
 
+def test_a_picture_is_unlike_where_its_answer_is_spread_more_widely_than_nearly_all_of_validation(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of 200 images 5 or more are above the limit with a probability of 95 % if 5 % of all are, so 4 may be.
+    prepare_lookup(workspace, monkeypatch, 196 * [SURE] + 4 * [HALF] + 6 * [HALF], 206 * [0], val=200)
+    evaluate.main()
+    unlike: dict[str, float] = read_metrics()["unlike"]  # type: ignore[assignment]
+    assert unlike["entropy"] == pytest.approx(-0.8 * np.log(0.8) - 0.2 * np.log(0.1), abs=1e-6)  # of .8 .1 .1
+    assert unlike["false_alarms"] == round(10 / 206, 6)
+    assert 0 < unlike["false_alarms_low"] < unlike["false_alarms_high"] < 1
+
+
 def test_the_temperature_comes_from_validation_alone(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Validation: one right of two at odds of 8 to 1 to 1, so it is best to be as unsure as can be of two classes.
     prepare_lookup(workspace, monkeypatch, 60 * [SURE], 20 * [0, 1] + 20 * [0], val=40)
@@ -218,7 +230,10 @@ def test_a_precision_that_validation_never_reaches_sets_no_threshold(
     prepare_lookup(workspace, monkeypatch, [SURE, HALF], [1, 0], val=2)
     evaluate.main()
     assert "selective" not in read_metrics()
-    assert "evaluate: 2 validation images show no threshold with 95 % correct answers" in capsys.readouterr().out
+    assert "unlike" not in read_metrics()
+    said = capsys.readouterr().out
+    assert "evaluate: 2 validation images show no threshold with 95 % correct answers" in said
+    assert "evaluate: 2 validation images are too few to tell which pictures are unlike the training images" in said
 
 
 def test_no_picture_and_no_report_costs_the_scores(

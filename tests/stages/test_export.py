@@ -47,6 +47,7 @@ SCORES = {
     "per_class": {},
     "calibration": {"temperature": TEMPERATURE, "loss_as_trained": 1.0, "ece_as_trained": 0.0},
     "selective": {"threshold": 0.625, "asked": 0.9, "coverage": 0.5, "precision": 0.875},
+    "unlike": {"entropy": 0.75, "false_alarms": 0.125},
 }
 # One process has one core, the other all, and reads its files itself; each has another hash seed, home, user and host.
 RUN = (
@@ -166,7 +167,8 @@ def test_the_onnx_file_is_valid_whole_and_says_what_it_classifies(run: Exported)
     assert [entry.key for entry in model.metadata_props] == ["classifier"]
     facts = json.loads(model.metadata_props[0].value)
     assert facts.pop("pictures")
-    assert {name: facts.pop(name) for name in ("threshold", "temperature")} == {"threshold": 0.625, "temperature": 0.5}
+    found = {"threshold": 0.625, "temperature": 0.5, "unlike_entropy": 0.75}
+    assert {name: facts.pop(name) for name in found} == found
     origin = {"model": "cifarnet", "data": "tiny", "data_sha256": {}}
     assert facts == {"classes": ["ant", "bee", "cat"], "size": [16, 16], "channels": 3} | origin
     beside = json.loads((run.folder / "models/export/classifier.json").read_text())

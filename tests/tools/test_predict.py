@@ -21,6 +21,7 @@ from tools import predict
 
 SIZE = (8, 12)
 NO_THRESHOLD = "no answer is marked as unsure: this classifier has no threshold (evaluate.target_precision)"
+NO_LIMIT = "no picture is called unlike the training images: this classifier had too few validation images"
 
 
 def write_model(path: Path, *, channels: int = 3, threshold: float | None = None, **more: object) -> Path:
@@ -106,9 +107,9 @@ def test_csv_has_a_header_and_a_row_a_picture(
     model = str(write_model(Path("careful.onnx"), threshold=0.9))
     ask(monkeypatch, paint("a,b.png"), paint("c.png", (0, 0, 9)), "--csv", "--top", "2", "--model", model)
     assert list(csv.reader(capsys.readouterr().out.splitlines())) == [
-        ["path", "class", "probability", "class2", "probability2", "unsure"],
-        ["a,b.png", "red", "0.800000", "green", "0.200000", "yes"],
-        ["c.png", "blue", "1.000000", "red", "0.000000", "no"],
+        ["path", "class", "probability", "class2", "probability2", "unsure", "unlike"],
+        ["a,b.png", "red", "0.800000", "green", "0.200000", "yes", ""],
+        ["c.png", "blue", "1.000000", "red", "0.000000", "no", ""],
     ]
 
 
@@ -172,6 +173,24 @@ def test_below_the_threshold_that_the_file_carries_it_is_unsure(
     assert json.loads(capsys.readouterr().out)["unsure"] is unsure
 
 
+@pytest.mark.parametrize(("limit", "unlike"), [(0.5005, False), (0.5003, True)])
+def test_above_the_entropy_that_the_file_carries_it_is_unlike_the_training_images(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], limit: float, *, unlike: bool
+) -> None:
+    # -0.8 log 0.8 - 0.2 log 0.2 = 0.5004; the third class has the probability 0.
+    model = str(write_model(Path("careful.onnx"), threshold=0.9, thresholds={"90": 0.9}, unlike_entropy=limit))
+    words = "(unlike the training images)" if unlike else "(unsure)"
+    ask(monkeypatch, paint("a.png"), "--model", model)
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == (f"a.png  red    80.0 %  {words}\n", "")
+    ask(monkeypatch, "a.png", "--model", model, "--json")
+    assert json.loads(capsys.readouterr().out)["unlike"] is unlike
+    ask(monkeypatch, "a.png", "--model", model, "--csv", "--min-precision", "90")
+    assert capsys.readouterr().out.endswith(",yes,yes,yes\n" if unlike else ",yes,no,yes\n")
+    ask(monkeypatch, "a.png", "--model", model, "--min-precision", "90")
+    assert capsys.readouterr().out == "a.png  unknown  80.0 %" + (f"  {words}\n" if unlike else "\n")
+
+
 def test_a_grey_classifier_sees_colour_pictures_in_grey(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -192,6 +211,7 @@ def test_a_folder_stands_for_its_pictures_sorted(
     assert shown.err.splitlines() == [
         "photos: skipped notes.txt: not a picture but text; take it out",
         NO_THRESHOLD,
+        NO_LIMIT,
     ]
 
 
@@ -214,7 +234,7 @@ def test_a_folder_says_why_it_passes_over_files(
 def test_pictures_that_are_dark_cut_or_tiny_are_remarked(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = str(write_model(Path("grey.onnx"), channels=1, threshold=0.5))
+    model = str(write_model(Path("grey.onnx"), channels=1, threshold=0.5, unlike_entropy=0.5))
     Path("photos").mkdir()
     Image.fromarray(np.full((6, 9), 4000, np.uint16)).save("photos/flat.png")
     paint("photos/wide.png", size=(300, 50))
@@ -248,9 +268,9 @@ def test_bad_files_are_named_and_good_ones_answered_all_the_same(
     assert ask(monkeypatch, "cat.jpg", paint("good.png"), "cut.png", "gone.png") == 3
     shown = capsys.readouterr()
     assert shown.out == "good.png  red    80.0 %\n"
-    *faults, remark = shown.err.splitlines()
+    *faults, first, second = shown.err.splitlines()
     assert [line.split(":")[0] for line in faults] == ["cat.jpg", "cut.png", "gone.png"]
-    assert remark == NO_THRESHOLD
+    assert [first, second] == [NO_THRESHOLD, NO_LIMIT]
 
 
 def test_a_folder_without_pictures_is_named(
