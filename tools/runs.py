@@ -1,13 +1,14 @@
-"""A table of runs that fits the terminal: `python -m tools.runs`, with `--all` those of other commits too.
+"""A table of runs: `python -m tools.runs`, with `--all` those of other commits too.
 
-HEAD first, then the workspace and the experiments of `dvc exp run`, the highest validation accuracy first: a run is
-chosen by validation, as choosing by the test split would spoil it. It reads what git has of metrics/, and writes
-nothing.
+It fits the terminal, and is whole in a pipe. HEAD comes first, then the workspace and the experiments of `dvc exp run`,
+the highest validation accuracy first: a run is chosen by validation, as choosing by the test split would spoil it. It
+reads what git has of metrics/, and writes nothing.
 """
 
 import argparse
 import json
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def main() -> None:
     if (others[0].val, others[0].test, others[0].differs) == (rows[0].val, rows[0].test, ""):
         others = others[1:]  # the workspace is HEAD's run
     rows += sorted(others, key=lambda row: -(row.val or (0.0, 0.0, 0.0))[0])
-    for line in table(rows, width=shutil.get_terminal_size().columns):
+    for line in table(rows, width=shutil.get_terminal_size().columns if sys.stdout.isatty() else None):
         print(line)
 
 
@@ -56,12 +57,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def table(rows: list[Row], *, width: int) -> list[str]:
-    """Lines of at most `width` characters; what differs is cut where it is longer."""
+def table(rows: list[Row], *, width: int | None) -> list[str]:
+    """Lines of at most `width` characters, in which what differs is cut where it is longer; None: nothing is cut."""
     cells = [("run", "val top-1", "test top-1", "when", "what differs")]
     cells += [(printable(row.name), _percent(row.val), _percent(row.test), row.when, row.differs) for row in rows]
     widths = [max(len(row[column]) for row in cells) for column in range(4)]
-    room = max(NARROWEST, width - sum(widths) - 2 * len(widths))
+    room = max(NARROWEST, width - sum(widths) - 2 * len(widths)) if width else max(len(row[-1]) for row in cells)
     lines = []
     for *firsts, last in cells:
         words = last if len(last) <= room else f"{last[: room - 1]}…"

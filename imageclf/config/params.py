@@ -13,7 +13,7 @@ from imageclf.config.prepare import PrepareParams
 from imageclf.config.runtime import RuntimeParams
 from imageclf.config.section import NOT_HOME, PARAMS, OneOf, Section, read_content
 from imageclf.config.train import TrainParams
-from imageclf.runtime.errors import ParamsError, nearest
+from imageclf.runtime.errors import ParamsError, nearest, some
 
 NUMBERS = {int: "a whole number", float: "a number"}  # for keys that also take words
 BOUNDS = {"gt": " above {:g}", "ge": " from {:g}", "lt": ", below {:g}", "le": ", up to {:g}"}
@@ -59,22 +59,22 @@ def checked(content: Any, where: str) -> Params:
         return Params.model_validate(content)
     except ValidationError as error:
         # Report an unknown key first: it is often a misspelling of a missing one.
-        first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-        raise ParamsError(f"{where}: {_sentence(dict(first))}") from None
+        first, *others = sorted(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+        also = dict.fromkeys(_key(dict(found)) for found in others if found["type"] != "missing")
+        also.pop(_key(dict(first)), None)
+        more = f"; {some(list(also))} {'is' if len(also) == 1 else 'are'} wrong too" if also else ""
+        raise ParamsError(f"{where}: {_sentence(dict(first))}{more}") from None
 
 
 def _sentence(error: dict[str, Any]) -> str:
     """Turn one of pydantic's errors into a sentence."""
-    # The location of a union such as `auto | number` also has its branches; a key has only identifiers.
-    location = [str(part) for part in error["loc"]]
-    key = ".".join(part for part in location if part.isidentifier() and part != "int")
+    key = _key(error)
     found, context = error["input"], error.get("ctx", {})
     if error["type"] == "value_error":
         return f"{key}.{context['error']}" if key else str(context["error"])
     if not error["loc"]:
         return f"it has no sections; git checkout {PARAMS.name} restores the committed one"
     if error["type"] == "extra_forbidden":
-        key = ".".join(location)
         return f"unknown key {key}{nearest(key, list(keys_of(Params)))}; rename or remove it"
     if error["type"] == "missing":
         return f"{key} is missing; add it, or see git diff {PARAMS.name}"
@@ -84,6 +84,15 @@ def _sentence(error: dict[str, Any]) -> str:
     if choices:
         return f"{key} is {found!r}; it can be {_either(choices)}{nearest(str(found), choices)}"
     return f"{key} is {found!r}; {_wanted(error['type'], context, error['msg'])}"
+
+
+def _key(error: dict[str, Any]) -> str:
+    """The path of the key that an error is about."""
+    location = [str(part) for part in error["loc"]]
+    if error["type"] != "extra_forbidden":
+        # The location of a union such as `auto | number` also has its branches; a key has only identifiers.
+        location = [part for part in location if part.isidentifier() and part != "int"]
+    return ".".join(location)
 
 
 def _wanted(kind: str, context: dict[str, Any], message: str) -> str:

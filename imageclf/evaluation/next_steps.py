@@ -11,7 +11,7 @@ from imageclf.evaluation.tables import worst_pairs
 
 GAP = 0.1  # top-1 on training images above that on validation, from which more of the same training is of no use
 GAIN = 0.005  # top-1 on validation gained in the last fifth of the epochs, from which more epochs are worth a try
-COUNTED = 10  # test images of a class; with fewer nothing is said of it
+COUNTED = 10  # test images of a class, or in a range of probabilities; nothing is said of fewer
 
 
 def next_steps(

@@ -16,7 +16,7 @@ from PIL import Image
 
 from imageclf.config.section import NO_FILE
 from imageclf.evaluation.chart import Chart, Points, draw_chart
-from imageclf.evaluation.next_steps import curve_words, next_steps
+from imageclf.evaluation.next_steps import COUNTED, curve_words, next_steps
 from imageclf.evaluation.tables import worst_pairs
 from imageclf.models.card import Card
 
@@ -204,13 +204,14 @@ def _history_charts(history: pd.DataFrame) -> list[Chart]:
 
 
 def _reliability_chart(table: pd.DataFrame) -> Chart:
+    carried = table[table["images"] >= COUNTED]
     return draw_chart(
         "Reliability on the test split",
         {
             str(name): _percents(_points(part, "confidence", "accuracy"), both=True)
-            for name, part in table.groupby("probabilities")
+            for name, part in carried.groupby("probabilities")
         },
-        x_label="mean probability of the answer (%)",
+        x_label=f"mean probability of at least {COUNTED} answers (%)",
         y_label="correct (%)",
         guide=[(0, 0), (100, 100)],
     )

@@ -29,7 +29,7 @@ An image classifier with {count} classes: {shown}{more}.
 ## In and out
 - In: `images`, uint8 (N, {height}, {width}, {card.channels}), {_channel_words(card.channels)} from 0 to 255, N from 1.
   Scaling and normalisation are inside{_flip_words(card)}.
-- Out: `probabilities`, float32 (N, {count}), in the order of `labels.txt`. They sum to 1.{_threshold_words(test)}{_unlike_words(test)}
+- Out: `probabilities`, float32 (N, {count}), in the order of `labels.txt`. They sum to 1.{_doubt_words(test)}
 - Preprocessing of pictures of any size and format: {pictures}.{_window_words(card)}
 - `classifier.json` has the class names, the size, the threshold and where the classifier comes from. The same text is
   in the ONNX file's metadata, under `classifier`.
@@ -146,6 +146,10 @@ def _unlike_words(test: Mapping[str, Any]) -> str:
         f"\n  Above an entropy of {unlike['entropy']:g} (the sum of -p log p, in nats) a picture counts as unlike the "
         f"training\n  images, as {100 * unlike['false_alarms']:.1f} % of the test images are."
     )
+
+
+def _doubt_words(test: Mapping[str, Any]) -> str:
+    return _threshold_words(test) + _unlike_words(test)
 
 
 def _snippet(card: Card) -> str:

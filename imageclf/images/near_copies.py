@@ -230,7 +230,7 @@ def shown_pairs(near: NearCopies, split: np.ndarray) -> tuple[str, list[Pair]]:
         for pair in pairs[:SHOWN]
     ]
     if not pairs:
-        return "No near-copies", []
+        return "No near-copies; metrics/data_report.csv lists exact ones, if there are any", []
     number = sum(_across(pair, split) for pair in pairs)
     of = f"The first {SHOWN} of {len(pairs):,} pairs of near-copies" if len(pairs) > SHOWN else _pairs(len(pairs))
     return f"{of}; {number:,} across splits" + (", which come first" if number else ""), sheet

@@ -140,6 +140,14 @@ def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, sentence: st
     ("changes", "sentence"),
     [
         (
+            {"epochs: 9": "epochs: 0", "  lr: auto": "  lr: x"},
+            "train.epochs is 0; it must be at least 1; train.lr is wrong too",
+        ),
+        (
+            {"loss: cross": "losss: cross", "  lr: auto": "  lr: x", "device: auto": "device: gpu"},
+            "(did you mean train.loss?); rename or remove it; train.lr, runtime.device are wrong too",
+        ),
+        (
             {
                 "loss: cross_entropy ": "loss: mse ",
                 "mixup: 0.0": "mixup: 0.2",

@@ -79,7 +79,9 @@ def report(
         ),
         classes=class_table(counts, card.classes),
         confusion=counts,
-        reliability=pd.DataFrame({"probabilities": ["as shipped"], "confidence": [0.5], "accuracy": [0.4]}),
+        reliability=pd.DataFrame(
+            {"probabilities": ["as shipped"], "confidence": [0.5], "accuracy": [0.4], "images": [10]}
+        ),
         coverage=coverage_table(np.array([0.9, 0.5]), np.array([True, False])),
         remarks=remarks,
         findings=["46 test images <are few>"],

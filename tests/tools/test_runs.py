@@ -65,10 +65,10 @@ def test_before_the_first_commit_it_is_one_sentence(tmp_path: Path) -> None:
     assert "nothing is committed yet" in project.run(*RUNS, expect=3)
 
 
-@pytest.mark.parametrize("width", [70, 90, 200])
-def test_no_line_is_longer_than_the_terminal(width: int) -> None:
+@pytest.mark.parametrize("width", [70, 90, 200, None])
+def test_no_line_is_longer_than_the_terminal(width: int | None) -> None:
     rows = [Row("HEAD", None, (0.9, 0.89, 0.91), "2 hours ago", ""), Row("long", (0.5, 0.4, 0.6), None, "", "x" * 90)]
     lines = table(rows, width=width)
-    assert max(map(len, lines)) <= max(width, 83)
-    assert ("…" in lines[2]) == (width < 150)
+    assert max(map(len, lines)) <= max(width or 200, 83)
+    assert ("…" in lines[2]) == (width in (70, 90))
     assert "–  " in lines[1] and lines[2].startswith("long  50.0 % (40.0–60.0)")

@@ -2,7 +2,6 @@
 
 import math
 import shutil
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +29,7 @@ def survey(images: int, *, side: int, classes: int = 4, test: int = 0) -> Survey
         given={"test": test} if test else {},
         contradicted=0,
         looked_at=images,
-        faults=Counter(),
+        faults={},
         side=side,
         grey=0.0,
         window=None,
@@ -110,7 +109,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_folder_is_seen_as_it_is(folder: Path) -> None:
     found = look_at("photos")
     assert found.classes == {"cat": 7, "dog": 4}
-    assert (found.looked_at, found.faults, found.side, found.grey) == (11, {"truncated": 1}, 100, 0.0)
+    assert (found.looked_at, found.faults, found.side, found.grey) == (11, {"truncated": ["cat/broken.png"]}, 100, 0.0)
+    assert "11 files in 2 classes: cat 7, dog 4" in found.lines()
+    assert "1 of them cannot be used: 1 truncated (cat/broken.png)" in found.lines()
 
 
 def test_files_of_one_content_in_two_classes_are_counted(folder: Path) -> None:
@@ -197,7 +198,10 @@ def test_without_a_terminal_it_fails_and_writes_nothing(folder: Path, monkeypatc
             ["photos", "--weights", "params.yaml", "--model", "resnet18"],
             "params.yaml is neither a safetensors file nor",
         ),
-        (["texts"], "texts: none of 2 files can be used: 2 not a picture; give a folder of pictures"),
+        (
+            ["texts"],
+            "texts: none of 2 files can be used: 2 not a picture (ant/notes.jpg, bee/notes.jpg); give a folder of pictures",
+        ),
         (["photos", "--model", "cifarnet"], "--model cifarnet needs --weights"),
     ],
 )

@@ -14,7 +14,7 @@ from imageclf.images.decode import Picture, Unfit, decode
 from imageclf.images.kinds import cached_by_dvc
 from imageclf.images.remarks import cut_away, needed_window
 from imageclf.images.splits import LEAST
-from imageclf.runtime.errors import SHOWN, DataError, printable
+from imageclf.runtime.errors import SHOWN, DataError, printable, some
 from imageclf.runtime.platform import available_cores
 
 LOOKED_AT = 400  # files, evenly spread over the folder
@@ -30,7 +30,7 @@ class Survey:
     given: dict[str, int]  # files by split, of those that the folder gives to one
     contradicted: int  # files whose content lies in several classes
     looked_at: int
-    faults: Counter[str]
+    faults: dict[str, list[str]]  # files that cannot be used, by the kind of their fault
     side: int  # median of the shorter sides, in pixels
     grey: float  # fraction
     window: tuple[int, int] | None  # that 16-bit grey values need; None: none do
@@ -52,7 +52,8 @@ class Survey:
         names = sorted(self.classes, key=lambda name: -self.classes[name])
         few = names if len(names) <= 8 else [*names[:4], "...", *names[-3:]]
         each = ", ".join(f"{printable(name)} {self.classes[name]:,}" if name in self.classes else name for name in few)
-        lines = [f"{self.images:,} images in {len(names)} classes: {each}"]
+        what = "files" if self.faults else "images"
+        lines = [f"{self.images:,} {what} in {len(names)} classes: {each}"]
         if self.given:
             lines.append("given splits: " + ", ".join(f"{count:,} {split}" for split, count in self.given.items()))
         small = [name for name in names if self.classes[name] < FEWEST]
@@ -64,8 +65,7 @@ class Survey:
         colour = "grey" if self.grey == 1 else "colour" if self.grey == 0 else f"{self.grey:.0%} grey"
         lines.append(f"{self.looked_at:,} looked at: {colour}, the shorter side {self.side} pixels in the middle")
         if self.faults:
-            kinds = ", ".join(f"{count} {kind}" for kind, count in self.faults.most_common())
-            lines.append(f"{self.faults.total()} of them cannot be used: {kinds}")
+            lines.append(f"{sum(map(len, self.faults.values()))} of them cannot be used: {_kinds(self.faults)}")
         if self.contradicted:
             lines.append(f"{self.contradicted} files are copies of files in other classes, and cannot be used")
         return lines + [self.cut_away] * bool(self.cut_away) + self.left_out
@@ -90,10 +90,13 @@ def look_at(root: str) -> Survey:
     with ThreadPoolExecutor(available_cores()) as pool:
         seen = list(pool.map(_see, shown))
     pictures = [each for each in seen if isinstance(each, Picture)]
-    faults = Counter(each for each in seen if isinstance(each, str))
+    faults: dict[str, list[str]] = {}
+    for file, each in zip(shown, seen, strict=True):
+        if isinstance(each, str):
+            faults.setdefault(each, []).append(file.relative_to(root).as_posix())
     if not pictures:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in faults.most_common())
-        raise DataError(f"{printable(root)}: none of {len(seen)} files can be used: {kinds}; give a folder of pictures")
+        words = f"none of {len(seen)} files can be used: {_kinds(faults)}; give a folder of pictures"
+        raise DataError(f"{printable(root)}: {words}")
     sizes = [(picture.width, picture.height) for picture in pictures]
     return Survey(
         classes=dict(sorted(zip(numbers, np.bincount(labels).tolist(), strict=True))),
@@ -107,6 +110,12 @@ def look_at(root: str) -> Survey:
         window=needed_window([picture.values for picture in pictures if picture.values]),
         left_out=missed(manifest.left_out),
     )
+
+
+def _kinds(faults: dict[str, list[str]]) -> str:
+    """The kinds of fault, the most frequent first, each with some of its files."""
+    most = sorted(faults, key=lambda kind: -len(faults[kind]))
+    return "; ".join(f"{len(faults[kind])} {kind} ({some(faults[kind])})" for kind in most)
 
 
 def _contradicted(contents: np.ndarray, labels: np.ndarray) -> int:
