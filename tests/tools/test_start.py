@@ -200,7 +200,7 @@ def test_without_a_terminal_it_fails_and_writes_nothing(folder: Path, monkeypatc
         ),
         (
             ["texts"],
-            "texts: none of 2 files can be used: 2 not a picture (ant/notes.jpg, bee/notes.jpg); give a folder of pictures",
+            "none of 2 files can be used: 2 not a picture (ant/notes.jpg, bee/notes.jpg); give a folder of pictures",
         ),
         (["photos", "--model", "cifarnet"], "--model cifarnet needs --weights"),
     ],
