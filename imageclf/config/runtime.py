@@ -16,6 +16,7 @@ class RuntimeParams(Section):
     prefetch: Annotated[int, Field(ge=0)]
     loaders: Literal["auto"] | Annotated[int, Field(ge=0)]
     pin_memory: bool
+    cuda_graphs: bool
     log_every: Positive
     checkpoint_every: Annotated[float, Field(gt=0)]
     resume_anywhere: bool

@@ -149,6 +149,7 @@ class Compute:
     loaders: int = 0  # processes that prepare them; 0: a thread
     pinned: bool = False  # use pinned host memory
     resident: bool = False  # the training images stay on the device, and are augmented there
+    graphs: bool = False  # a GPU is given the kernels of a shard at once
 
     def autocast(self) -> AbstractContextManager[object]:
         """Autocast convolutions and matrix products to bf16 or fp16 if that is the precision; weights stay fp32."""
@@ -167,6 +168,7 @@ def choose_compute(
     loaders: int | str = 0,
     pin_memory: bool = False,
     resident: bool = False,
+    graphs: bool = False,
     local_count: int = 1,
 ) -> Compute:
     """Resolve every auto of `runtime` and `train.precision`, and make torch deterministic.
@@ -199,6 +201,7 @@ def choose_compute(
         loaders=loaders,
         pinned=pin_memory and chosen.type == "cuda",
         resident=resident,
+        graphs=graphs,
     )
 
 

@@ -109,6 +109,7 @@ def set_up(params: TrainParams, runtime: RuntimeParams, downloads: Path, ranks: 
         loaders=runtime.loaders,
         pin_memory=runtime.pin_memory,
         resident=resident and train.images.nbytes <= RESIDENT * memory_of(device),
+        graphs=runtime.cuda_graphs,
         local_count=ranks.local_count,
     )
     if runtime.loaders == "auto" and compute.loaders:

@@ -15,7 +15,8 @@ from torch import Tensor
 from imageclf.augment.mixing import image_weights, soft_targets, weighted_fractions
 from imageclf.models.device import Compute
 from imageclf.randomness import torch_seed
-from imageclf.training.loading import Batch, Loaded, Loader, cut
+from imageclf.training.graphs import replayed
+from imageclf.training.loading import Batch, Loader, cut
 from imageclf.training.shared import Board, Network, move_into, views
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]  # logits (n, classes), labels (n,) or (n, classes) -> losses (n,)
@@ -42,6 +43,7 @@ class ShardWorker:
         self._loss_fn, self._compute, self._seed = loss_fn, compute, seed
         self._labels = torch.from_numpy(labels).to(compute.device)
         self._weights = torch.from_numpy(image_weights(labels)).to(compute.device) if weighted else None
+        self._computed = replayed(self._gradients, compute)
         self.expect, self.close = loader.expect, loader.close
         self.gradient = torch.zeros_like(board.parameters)  # (P,)
         for parameter, view in zip(network.trainable, views(self.gradient, network.trainable), strict=True):
@@ -78,37 +80,62 @@ class ShardWorker:
 
     def _compute_shard(self, batch: Batch, positions: np.ndarray, shard: int) -> None:
         """Forward and backward of one shard, from the parameters, statistics and counters of before the step."""
-        self.gradient.zero_()
-        self.statistics.copy_(self._board.statistics)
         if len(positions) == 0:  # the last batch of an epoch can have fewer images than shards
+            self.gradient.zero_()
             self._board.shard_scores[shard] = 0
             self._board.shard_scores[shard, 2:] = 1
-            self._board.shard_statistics[shard] = self.statistics
+            self._board.shard_statistics[shard] = self._board.statistics
             return
-        self.counters.copy_(self._board.counters)
         loaded = self._loader.shard(batch, shard, positions)
         # The shard owns all that is random in it, dropout too: not the process, not the moment.
         _seed(self._compute.device, torch_seed(self._seed, batch.step, shard))
+        losses, scores = self._computed(
+            (batch.scale, batch.head_only, len(batch.indices)),
+            loaded.images,
+            loaded.indices,
+            loaded.partners,
+            loaded.fractions,
+        )
+        self._board.losses[loaded.indices] = losses
+        self._board.shard_scores[shard] = scores
+        self._board.shard_statistics[shard] = self.statistics
+
+    def _gradients(
+        self,
+        kind: tuple[float, bool, int],
+        images: Tensor,
+        indices: Tensor,
+        partners: Tensor | None,
+        fractions: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """The losses (n,) and the scores (2,) or (3,) of a shard, whose gradients it leaves in `gradient`.
+
+        `kind` is the scale of the images, whether the last layer is trained alone, and the images of the whole batch.
+        """
+        scale, _, batch_size = kind
+        self.gradient.zero_()
+        self.statistics.copy_(self._board.statistics)
+        self.counters.copy_(self._board.counters)
         with self._compute.autocast():
-            logits = self._network.classifier(loaded.images, batch.scale)  # (n, classes)
-        targets, answers, weights = self._targets(loaded, logits.shape[1])
+            logits = self._network.classifier(images, scale)  # (n, classes)
+        targets, answers, weights = self._targets(indices, partners, fractions, logits.shape[1])
         losses = self._loss_fn(logits.float(), targets)  # (n,)
-        self._board.losses[loaded.indices] = losses.detach()
+        unweighted = losses.detach()
         if weights is not None:
             losses = losses * weights
-        loss, scaling = losses.sum() / len(batch.indices), self._board.scaling
+        loss, scaling = losses.sum() / batch_size, self._board.scaling
         (loss if scaling is None else loss * scaling[0]).backward()
         scores = [losses.detach().sum(), (logits.detach().argmax(1) == answers).sum().float()]
         if scaling is not None:
             scores.append(torch.isfinite(self.gradient).all().float())
-        self._board.shard_scores[shard] = torch.stack(scores)
-        self._board.shard_statistics[shard] = self.statistics
+        return unweighted, torch.stack(scores)
 
-    def _targets(self, loaded: Loaded, classes: int) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _targets(
+        self, indices: Tensor, partners: Tensor | None, fractions: Tensor | None, classes: int
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Of each image the loss target, the correct answer (n,), and its weight (n,) if classes are weighted."""
-        labels = self._labels[loaded.indices]
-        weights = None if self._weights is None else self._weights[loaded.indices]
-        partners, fractions = loaded.partners, loaded.fractions
+        labels = self._labels[indices]
+        weights = None if self._weights is None else self._weights[indices]
         if partners is None or fractions is None:
             return labels, labels, weights
         targets = soft_targets(labels, labels[partners], fractions, classes)

@@ -86,9 +86,8 @@ class Updater:
         """
         if not step.added:
             self.add_up()
-        if step.factor is not None:
-            for gradient in self._gradients.values():
-                gradient.mul_(step.factor)
+        if step.factor is not None and self._gradients:
+            torch._foreach_mul_(list(self._gradients.values()), step.factor)  # one kernel on a GPU
         set_rate(self._optimizers, step.rate)
         for optimizer in self._head if step.head_only else self._optimizers:
             optimizer.step()

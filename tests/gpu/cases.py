@@ -25,6 +25,9 @@ BUDGETS: dict[str, dict[str, Any]] = {
         "val": 0,
     },
 }
+BUDGETS |= {
+    f"{name}, recorded": case | {"recorded": True, "images": 8 * case["batch_size"]} for name, case in BUDGETS.items()
+}
 QUICK: dict[str, dict[str, Any]] = {
     "every step, resumed": {"every": 1e-9, "resume": True, "ema": 0.9, "keep": "best", "epochs": 3},
     "second GPU": {"device": "cuda:1", "gpus": 2},

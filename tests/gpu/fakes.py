@@ -32,7 +32,7 @@ from imageclf.augment import on_device
 from imageclf.config.params import read_params
 from imageclf.images.dataset import Dataset, Split
 from imageclf.models import layers
-from imageclf.training import setup, workers
+from imageclf.training import graphs, setup, step, workers
 from imageclf.training.checkpoint import Checkpoint
 from imageclf.training.loop import fit
 from imageclf.training.run import Run
@@ -259,6 +259,7 @@ def train(
     device: str = "cuda",
     gpus: int = 1,
     pinned: bool = True,
+    recorded: bool = False,
     size: int = 32,
     channels: int = 3,
     images: int = 96,
@@ -270,13 +271,15 @@ def train(
 ) -> None:
     """Train on fake images with params.yaml's `train` section and `changes` to it.
 
-    A checkpoint is taken each `every` seconds. `resume` goes on from the last one in a new network.
+    A checkpoint is taken each `every` seconds. `resume` goes on from the last one in a new network. `recorded`: shards
+    are CUDA graphs, of a kernel each.
     """
     params = read_params(ROOT / "params.yaml")
     section = params.train.model_dump() | {"epochs": 2, "batch_size": 32} | changes
     section["augment"] |= augment or {}
     recipe = type(params.train).model_validate(section)
-    runtime = params.runtime.model_copy(update={"device": device, "loaders": 0, "pin_memory": pinned})
+    changed = {"device": device, "loaders": 0, "pin_memory": pinned, "cuda_graphs": recorded}
+    runtime = params.runtime.model_copy(update=changed)
     draws = np.random.default_rng(0)
 
     def split(count: int) -> Split:
@@ -296,6 +299,7 @@ def train(
         patch.object(workers, "save", lambda tensors: tensors),
         patch.object(workers, "load", lambda tensors: tensors),
         patch.object(torch.cuda, "device_count", lambda: gpus),
+        patch.object(step, "replayed", lambda function, compute: _replayed(function) if compute.graphs else function),
         patch("imageclf.evaluation.inference.ThreadPoolExecutor", InPlace),
         patch.object(Run, "next_batch", _recorded(Run.next_batch)),
         warnings.catch_warnings(),
@@ -321,6 +325,20 @@ def train(
             last = kept.all[-1]
             tensors = {name: tensor.cpu() for name, tensor in last.tensors.items()}
             go(Checkpoint(last.step, tensors, last.facts))
+
+
+def _replayed(function: graphs.Function) -> graphs.Function:
+    def record(call: Callable[[], graphs.Outputs]) -> tuple[graphs.Outputs, Callable[[], None]]:
+        before = RECORD.waits.total()
+        outputs = call()
+        assert RECORD.waits.total() == before, f"a wait in a graph: {RECORD.waits}"
+
+        def replay() -> None:
+            RECORD.kernels["graph"] += 1
+
+        return outputs, replay
+
+    return graphs.Replayed(function, record)
 
 
 def _recorded(next_batch: Callable[[Run], Any]) -> Callable[[Run], Any]:

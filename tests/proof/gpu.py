@@ -138,6 +138,16 @@ def loading(check: Check) -> str:
     return f"{len(LOADING)} ways to load, images on the GPU and sent: the same bytes"
 
 
+def graphs(check: Check) -> str:
+    """Shards as CUDA graphs."""
+    if check.device.type != "cuda":
+        return "not tried on a CPU"
+    for model in MODELS:
+        fault = difference(check.trained(model=model), check.trained(model=model, cuda_graphs="true"))
+        assert not fault, f"{model}: {fault}"
+    return f"{len(MODELS)} networks: the bytes without"
+
+
 def export(check: Check) -> str:
     """The exported file answers as the network on the GPU."""
     project = check.project()
@@ -167,24 +177,37 @@ def memory(check: Check) -> str:
 
 def speed(check: Check) -> str:
     """Images a second, and the share of the time in which the GPU waits for them."""
-    words, small = [], {"rounds": 3, "steps": 1} if check.device.type == "cpu" else {}
+    words = []
+    small: dict[str, Any] = {"rounds": 3, "steps": 1} if check.device.type == "cpu" else {}
     for name, (model, size, batch_size, resident) in RACES.items():
         real, alone = (
             _seconds(model, size, check.device, batch_size=batch_size, resident=kept, **small)
             for kept in (resident, True)
         )
         waits = max(0.0, 1 - alone / real)
-        words.append(f"{name} {batch_size / real:,.0f} images/s, waiting {waits:.0%} of the time")
+        recorded = _seconds(model, size, check.device, batch_size=batch_size, resident=resident, graphs=True, **small)
+        words.append(
+            f"{name} {batch_size / real:,.0f} images/s, waiting {waits:.0%} of the time, with graphs "
+            f"{batch_size / recorded:,.0f}"
+        )
     alone = rate(lambda: ours(_split(224, IMAGES)))
     return "; ".join([*words, f"{PROCESSES} loaders alone {alone:,.0f} images/s at 224"])
 
 
 def _seconds(
-    model: str, size: int, device: torch.device, *, batch_size: int, resident: bool, rounds: int = 5, steps: int = 20
+    model: str,
+    size: int,
+    device: torch.device,
+    *,
+    batch_size: int,
+    resident: bool,
+    graphs: bool = False,
+    rounds: int = 5,
+    steps: int = 20,
 ) -> float:
     """Of a step, the median of the rounds after the first."""
     taken = []
-    with _pool(model, size, device, batch_size=batch_size, resident=resident) as (pool, compute, _):
+    with _pool(model, size, device, batch_size=batch_size, resident=resident, graphs=graphs) as (pool, compute, _):
         draws, coming = np.random.default_rng(0), deque[Batch]()
         images = len(pool.losses)
         for step in range(rounds * steps + compute.prefetch):
@@ -208,7 +231,7 @@ def _split(size: int, images: int) -> Split:
 
 @contextmanager
 def _pool(
-    model: str, size: int, device: torch.device, *, resident: bool = False, **changes: Any
+    model: str, size: int, device: torch.device, *, resident: bool = False, graphs: bool = False, **changes: Any
 ) -> Iterator[tuple[WorkerPool, Compute, Classifier]]:
     """A network of 10 classes on made images of `size` pixels a side, ready for its first step."""
     split = _split(size, max(1024, changes["batch_size"]))
@@ -227,6 +250,7 @@ def _pool(
         loaders="auto",
         pin_memory=True,
         resident=resident,
+        graphs=graphs,
     )
     torch.manual_seed(0)
     network = build_network(model, classes=10, channels=3, size=(size, size))
@@ -237,7 +261,7 @@ def _pool(
 
 
 CHECKS: dict[str, Callable[[Check], str]] = {
-    each.__name__: each for each in (machine, gradients, repeats, kills, loading, export, memory, speed)
+    each.__name__: each for each in (machine, gradients, repeats, kills, loading, graphs, export, memory, speed)
 }
 
 
