@@ -47,12 +47,12 @@ def environment(folder: Path) -> dict[str, str]:
 
     Skips the test where the machine cannot build them, or torch was built without CUDA.
     """
-    torch_folder = Path(_spec_folder("torch"))
+    torch_folder = Path(folder_of("torch"))
     if not (torch_folder / "lib/libtorch_cuda.so").exists():
         pytest.skip("this torch was built without CUDA")
     if shutil.which("gcc") is None:
         pytest.skip("gcc is missing, which builds the stand-in for CUDA's runtime")
-    headers = Path(_spec_folder("triton")) / "backends/nvidia/include"
+    headers = Path(folder_of("triton")) / "backends/nvidia/include"
     if not headers.exists():
         pytest.skip("triton is missing, whose CUDA headers the stand-in is built with")
     for source, library in (("runtime.c", "libfakecudart.so"), ("driver.c", "libcuda.so.1")):
@@ -61,7 +61,8 @@ def environment(folder: Path) -> dict[str, str]:
     return os.environ | {"LD_LIBRARY_PATH": str(folder), "LD_PRELOAD": str(folder / "libfakecudart.so")}
 
 
-def _spec_folder(package: str) -> str:
+def folder_of(package: str) -> str:
+    """Where a package is installed; `missing` if it is not."""
     found = find_spec(package)
     return str(Path(found.origin).parent) if found and found.origin else "missing"
 
