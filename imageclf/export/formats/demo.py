@@ -95,7 +95,7 @@ def _packed(content: bytes) -> str:
 
 def _parts() -> dict[str, bytes]:
     path = project_root() / RUNTIME
-    remedy = f"npm pack {PACKAGE}@{VERSION} --pack-destination {RUNTIME.parent}"
+    remedy = f"mkdir -p {RUNTIME.parent} && npm pack {PACKAGE}@{VERSION} --pack-destination {RUNTIME.parent}"
     if not path.exists():
         raise DataError(f"export.formats has demo, and {RUNTIME} is missing; run {remedy}")
     content = path.read_bytes()
