@@ -66,7 +66,8 @@ def report(
     figures = {"threshold": 0.6, "asked": 0.9}
     figures |= {f"{name}{end}": 0.5 for name in ("coverage", "precision") for end in ("", "_low", "_high")}
     calibration = {"temperature": 2.0, "loss_as_trained": 0.9, "ece_as_trained": 0.01}
-    certain = {"calibration": calibration, "selective": figures}
+    unlike = {f"false_alarms{end}": 0.5 for end in ("", "_low", "_high")}
+    certain = {"calibration": calibration, "selective": figures, "unlike": unlike}
     return render_report(
         card,
         scores | (certain if trust else {}),
