@@ -172,6 +172,7 @@ def test_without_validation_it_says_what_is_not_there(tmp_path: Path) -> None:
     page = report(tmp_path, make_card(), trust=False)
     assert "The probabilities are as trained" in page
     assert "sure (probability" not in page
+    assert "No picture is called unlike the training images" in page
 
 
 @pytest.mark.slow

@@ -81,7 +81,7 @@ def test_a_class_name_cannot_become_a_part_of_the_page() -> None:
 
 def test_without_onnxruntime_web_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match=r"missing; run mkdir -p .downloads && npm pack onnxruntime-web@[\d.]+ --pack-destination .downloads"):
+    with pytest.raises(DataError, match=r"missing; run mkdir -p .downloads && npm pack onnxruntime-web@"):
         made(["a"])
     demo.RUNTIME.parent.mkdir()
     demo.RUNTIME.write_bytes(b"another")
