@@ -35,8 +35,10 @@ class Remark:
 
 def remarks_by_kind(report: pd.DataFrame) -> list[Remark]:
     """One remark per action and kind of problem of a report (path, problem, action), in that order."""
-    # A problem begins with its kind: "duplicate: same picture as ...", "not a picture (...)".
+    # A problem begins with its kind: "duplicate: same picture as ...", "not a picture (...)". What is said of the whole
+    # data set stays as it is.
     kinds = report["problem"].map(lambda problem: re.split(r": | \(", problem)[0])
+    kinds = kinds.where(report["path"] != "all images", report["problem"])
     return [
         Remark(
             str(kind) if len(lines) > 1 else str(lines["problem"].iloc[0]),
