@@ -109,7 +109,12 @@ def _table(folds: dict[int, Fold], number: int) -> Iterator[str]:
         )
         shares = [fold.right / fold.test for fold in folds.values()]
         yield f"  {'all':<6}  {'':>9}  {'':>9}  {images:>9,}  {'':>9}  {_score(right, images)}"
-        yield f"\n  Each image was tested once. The folds go from {100 * min(shares):.1f} to {100 * max(shares):.1f} %."
+        first = folds[1]
+        every = first.train + first.val + first.test
+        words = "Each image was tested once."
+        if images < every:
+            words = f"{images:,} of {every:,} images were tested once; the others were only trained on."
+        yield f"\n  {words} The folds go from {100 * min(shares):.1f} to {100 * max(shares):.1f} %."
 
 
 def _score(right: int, count: int) -> str:

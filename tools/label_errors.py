@@ -20,7 +20,7 @@ from PIL import Image
 from imageclf.config.params import read_params
 from imageclf.config.section import NO_FILE
 from imageclf.evaluation.label_errors import Suspects, find_suspects
-from imageclf.evaluation.mistakes import BOX, Mistake, draw_mistakes
+from imageclf.evaluation.mistakes import BOX, GREEN, RED, Mistake, draw_mistakes
 from imageclf.evaluation.predictions import Predictions, parse_best
 from imageclf.images.dataset import PREPARED
 from imageclf.images.originals import Original, read_originals
@@ -101,7 +101,7 @@ def _sheet(answers: Predictions, found: Suspects, pictures: Sequence[np.ndarray]
     some = f"The {len(shown)} most suspicious of " if len(shown) < len(found.places) else ""
     title = f"{some}{len(found.places):,} labels that may be wrong"
     subtitle = f"of {len(answers.ids):,} images, by the answers of {printable(name)}"
-    return draw_mistakes(shown, title=title, subtitle=subtitle, words=("given", "likelier"))
+    return draw_mistakes(shown, title=title, subtitle=subtitle, words=("given", "likelier"), colours=(RED, GREEN))
 
 
 def _originals(paths: list[str], *, channels: int) -> tuple[list[Original | None], str]:

@@ -1,7 +1,7 @@
 """metrics/evaluate.json: test scores, and the temperature and threshold that come from validation."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -15,6 +15,7 @@ from imageclf.evaluation.calibration import (
     selected,
 )
 from imageclf.evaluation.scores import Answers, wilson_interval
+from imageclf.runtime.errors import some
 
 Metric = Callable[[Answers], float]
 METRICS: dict[str, Metric] = {}
@@ -115,8 +116,11 @@ def both_reliabilities(test: Answers, shipped: Answers) -> pd.DataFrame:
     )
 
 
-def findings(scores: dict[str, Any], test: Answers, val: Answers) -> list[str]:
-    """What the scores cannot carry, or what is odd about them, in sentences."""
+def findings(scores: dict[str, Any], test: Answers, val: Answers, *, untested: Sequence[str] = ()) -> list[str]:
+    """What the scores cannot carry, or what is odd about them, in sentences.
+
+    `untested` are the classes without test images.
+    """
     from scipy.stats import fisher_exact  # here, because its import takes a second
 
     found = []
@@ -126,6 +130,9 @@ def findings(scores: dict[str, Any], test: Answers, val: Answers) -> list[str]:
             f"{len(test):,} test images are few: on others, top-1 may well be anything from {math.floor(100 * low)} to "
             f"{math.ceil(100 * high)} %"
         )
+    if untested:
+        has, of = ("has", "it") if len(untested) == 1 else ("have", "them")
+        found.append(f"{some(untested)} {has} no test image, so nothing is known of {of}")
     counts = [[int(each.correct.sum()), int((~each.correct).sum())] for each in (val, test)]
     if len(val) and fisher_exact(counts).pvalue < BY_CHANCE:
         tops = [100 * right / (right + wrong) for right, wrong in counts]

@@ -14,6 +14,7 @@ BESIDE = 4  # between a picture and its heat map
 GAP = 20  # between cells, and around the sheet
 COLUMNS = (4, 12)  # minimum, for the title, and maximum; half as many of pairs
 MOST_LINES = 4  # of a class's name
+Colour = tuple[int, int, int]
 BLACK, GREY, GREEN, RED, FRAME = (24, 24, 27), (113, 113, 122), (21, 128, 61), (185, 28, 28), (228, 228, 231)
 
 
@@ -35,19 +36,24 @@ class Mistake:
         return self.whole is not None and self.whole.shape[0] != self.whole.shape[1]
 
 
-Written = tuple[str, int, tuple[int, int, int]]  # a line, the size of its letters, their colour
+Written = tuple[str, int, Colour]  # a line, the size of its letters, their colour
 
 
 def draw_mistakes(
-    mistakes: Sequence[Mistake], *, title: str, subtitle: str, words: tuple[str, str] = ("true", "predicted")
+    mistakes: Sequence[Mistake],
+    *,
+    title: str,
+    subtitle: str,
+    words: tuple[str, str] = ("true", "predicted"),
+    colours: tuple[Colour, Colour] = (GREEN, RED),
 ) -> Image.Image:
     """Draw all `mistakes` in rows under a title; with heat maps beside the pictures if they have them.
 
-    `words` stand before label and prediction.
+    `words` stand before label and prediction, in `colours`.
     """
     paired = any(mistake.heat is not None for mistake in mistakes)
     width = 2 * BOX + BESIDE if paired else BOX
-    captions = [_caption(mistake, width, words) for mistake in mistakes]
+    captions = [_caption(mistake, width, words, colours) for mistake in mistakes]
     lines = max(map(len, captions), default=3)
     least, most = (limit // 2 if paired else limit for limit in COLUMNS)
     columns = min(max(round(math.sqrt(len(mistakes) * BOX / width)), least), most)
@@ -88,7 +94,7 @@ def _write_header(grid: Grid, title: str, subtitle: str, mistakes: Sequence[Mist
         grid.draw.text((left + 120, top), " to the most in this picture", GREY, font)
 
 
-def _caption(mistake: Mistake, width: int, words: tuple[str, str]) -> list[Written]:
+def _caption(mistake: Mistake, width: int, words: tuple[str, str], colours: tuple[Colour, Colour]) -> list[Written]:
     font = ImageFont.load_default(size=15)
     named = zip(words, (mistake.label, mistake.prediction), strict=True)
     label, answer = (drawable(f"{word}: {name}", font) for word, name in named)
@@ -97,8 +103,8 @@ def _caption(mistake: Mistake, width: int, words: tuple[str, str]) -> list[Writt
     # Keep the end of a path: the file's name.
     name = fitted(drawable(mistake.name, small), small, width, keep_end=True)
     return [
-        *((line, 15, GREEN) for line in wrapped(label, font, width, most=MOST_LINES)),
-        *((line, 15, RED) for line in wrapped(answer, font, width, most=MOST_LINES, tail=percent)),
+        *((line, 15, colours[0]) for line in wrapped(label, font, width, most=MOST_LINES)),
+        *((line, 15, colours[1]) for line in wrapped(answer, font, width, most=MOST_LINES, tail=percent)),
         (name, 13, GREY),
     ]
 

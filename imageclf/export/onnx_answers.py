@@ -75,6 +75,8 @@ def load_onnx_classifier(path: Path) -> OnnxClassifier:
         )
     except FileNotFoundError:
         raise DataError(f"{path} is missing; run {brings('export')}") from None
+    except IsADirectoryError:
+        raise DataError(f"{path} is a folder; give the file, such as {path / 'classifier.onnx'}") from None
     except Exception:  # onnxruntime's errors have no other common base
         raise DataError(f"{path} is damaged or was not written by export; run dvc repro -f export") from None
 

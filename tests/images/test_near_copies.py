@@ -19,6 +19,7 @@ from imageclf.images.outcomes import Outcomes
 from imageclf.images.pairs import Pair, draw_pairs
 from imageclf.images.splits import NONE, TEST, TRAIN
 from imageclf.images.verification import SAME, NearCopy, _Match, _verify
+from stages.evaluate import TOO_HIGH
 from tests.images.corpus import saved
 from tests.images.test_own_images import Own, own  # noqa: F401 - a fixture
 
@@ -190,6 +191,7 @@ def test_pairs_across_splits_lead_the_report_and_the_console(own: Own, capsys: p
     assert lines["problem"].str.contains(", which is in ").tolist() == across
     said = [line for line in capsys.readouterr().out.splitlines() if "near-copies" in line]
     assert f"{sum(across)} of {len(lines)} pairs across splits, such as ant/" in said[0]
+    assert TOO_HIGH in said[0]  # by which evaluate knows it
     assert Image.open("metrics/near_copies.png").width > 800
 
 

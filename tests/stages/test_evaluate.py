@@ -133,6 +133,20 @@ def test_the_report_shows_near_copies_only_where_there_are_some(
         assert Path("metrics/report.html").read_text().count("<figcaption>Near-copies</figcaption>") == shown
 
 
+def test_near_copies_across_splits_and_classes_without_test_images_lead_the_page(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare_lookup(workspace, monkeypatch, [[9.0, 0.0, 0.0], [0.0, 9.0, 0.0]], [0, 1])
+    words = f"1 of 2 pairs across splits, such as a.png and b.png, {evaluate.TOO_HIGH}"
+    lines = [f'all images,"near-copies: {words}",used', "all images,near-copies: only crops are found,used"]
+    Path("metrics/data_report.csv").write_text("\n".join(["path,problem,action", *lines]))
+    evaluate.main()
+    said, page = capsys.readouterr().out, Path("metrics/report.html").read_text()
+    assert said.index(f"evaluate: {words}") < said.index("evaluate: cat has no test image, so nothing is known of it")
+    assert page.index(words) < page.index("cat has no test image") < page.index("What to try next")
+    assert "Note:</strong> only crops" not in page
+
+
 def test_a_class_called_NA_stays_a_class(workspace: Path) -> None:  # noqa: N802
     card = make_card(classes=("NA", "null"))
     make_run(workspace, card, images=random_images(4, card), labels=np.array([0, 1, 0, 1]))

@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import Project
 from tests.tools.stub import commit, make_stub
+from tools.cross_validate import Fold, _table
 
 CROSS_VALIDATE = ("python", "-m", "tools.cross_validate")
 IMAGES = 400
@@ -97,6 +98,15 @@ def test_other_folds_or_a_single_run_are_not_comparable(project: Project, base: 
         said = project.run("python", "-m", "tools.compare", name, base, expect=3)
         assert said.count("\n") == 1
         assert f"{name} {count} and {base} 4" in said
+
+
+@pytest.mark.parametrize(
+    ("train", "words"),
+    [(6, "Each image was tested once."), (7, "7 of 8 images were tested once; the others were only trained on.")],
+)
+def test_images_that_no_fold_tests_are_counted(train: int, words: str) -> None:
+    folds = {1: Fold(train - 3, 0, 4, None, 4), 2: Fold(train - 2, 0, 3, None, 3)}
+    assert list(_table(folds, 2))[-1].strip().startswith(words)
 
 
 def test_a_failed_fold_is_named_and_the_same_line_runs_it_alone(project: Project) -> None:

@@ -12,7 +12,7 @@ PRETRAINED = "dvc exp run -S train.model=resnet18 -S train.pretrained=true"
     [
         ("cifar10", False, 10_000, "dvc exp run -S train.epochs=12"),
         ("my_images", False, 60, PRETRAINED),
-        ("my_images", True, 60, "dvc exp run -S train.seed=1 (or add test images: 60 are few)"),
+        ("my_images", True, 60, "python -m tools.cross_validate"),
         ("my_images", True, 2_000, "dvc exp run -S train.epochs=12"),
     ],
 )
