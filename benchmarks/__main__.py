@@ -29,7 +29,7 @@ def main() -> None:
             turns[name].append(turn)
             print(f"round {number} of {asked.rounds}: {name:21} {_words(turn)}", flush=True)
     figures = speed_figures(turns)
-    kind = figures["machine"]["instruction_set"]
+    kind = figures["machine"]["processor_kind"]
     print("\n" + keep("speed", figures, kind), flush=True)
     draw_speed(figures, chart_of(kind))
     print(f"kept in {RESULTS}, {PAGE}, {chart_of(kind)}")

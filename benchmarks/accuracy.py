@@ -70,7 +70,7 @@ def notes_epochs(printed: str) -> list[tuple[float, float]]:
 
 def accuracy_figures(runs: Sequence[dict[str, Any]], changes: Changes, made_with: dict[str, str]) -> dict[str, Any]:
     """Mean and standard deviation of each figure, and train's time over that of the notes' two epochs."""
-    of_torch = {"torch": made_with["torch"], "instruction_set": made_with["processor"]}
+    of_torch = {"torch": made_with["torch"], "processor_kind": made_with["processor"]}
     figures = {name: _mean([run[name] for run in runs]) for name in runs[0] if name != "seed"}
     ratios = [run["train_seconds"] / run["notes_seconds"] for run in runs]
     return figures | {

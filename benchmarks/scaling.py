@@ -43,7 +43,7 @@ def main() -> None:
                 words = f"{turn['images_per_second']:8,.0f} images/s, {turn['peak_memory'] / 1e6:6,.0f} MB"
                 print(f"round {number} of {asked.rounds}: {_words(cell)}: {words}", flush=True)
     figures = scaling_figures(turns)
-    print("\n" + keep("scaling", figures, figures["machine"]["instruction_set"]))
+    print("\n" + keep("scaling", figures, figures["machine"]["processor_kind"]))
     print(f"kept in {RESULTS}, {PAGE}")
 
 

@@ -120,7 +120,7 @@ def _contestant_row(name: str, figures: Figures) -> list[str]:
 
 def _machine(machine: Figures) -> str:
     return (
-        f"{machine['cores']} cores of {machine['processor']} ({machine['instruction_set']}), "
+        f"{machine['cores']} cores of {machine['processor']} ({machine['processor_kind']}), "
         f"torch {machine['torch']}, {machine['date']}."
     )
 

@@ -23,7 +23,7 @@ from benchmarks.record import record
 from benchmarks.torchvision_loop import torchvision_loop
 from benchmarks.watch import TIMING
 from imageclf.images.dataset import read_split
-from imageclf.models.device import instruction_set
+from imageclf.models.device import processor_kind
 from imageclf.runtime.stage import run_tool
 
 PAGE = 4096  # bytes; reading one of them brings them all
@@ -54,7 +54,7 @@ def main() -> None:
         figures: dict[str, object] = {precision: matmul_peak(precision) for precision in PRECISIONS}
     else:
         figures = _take(setups()[asked.name], asked.data, asked.warm_up, asked.seconds)
-    made_with = {"torch": torch.__version__, "instruction_set": instruction_set()}
+    made_with = {"torch": torch.__version__, "processor_kind": processor_kind()}
     print(json.dumps(figures | {"made_with": made_with}))
 
 

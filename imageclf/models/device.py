@@ -20,25 +20,29 @@ MOST_LOADERS = 16  # processes that auto starts to feed an accelerator
 BF16_GPU, FP16_GPU = (8, 0), (7, 0)
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 BF16_UNITS = {"AMX": {"amx_bf16", "amx_tile"}, "BF16": {"avx512_bf16"}}
+# Of two processors with the same of these, an AMD EPYC and an Intel Xeon, each gave bytes of its own: MKL has other
+# products of matrices for each maker's.
+MAKERS = {"AuthenticAMD": "AMD", "GenuineIntel": "Intel"}
 
 
-def instruction_set() -> str:
-    """Such as `AVX512 AMX`: torch's name for the instruction set, and the bf16 unit if there is one.
+def processor_kind() -> str:
+    """Such as `Intel AVX512 AMX`: the maker, torch's name for the instruction set, and the bf16 unit if there is one.
 
     Read without torch on x86 Linux, asked of torch elsewhere and where ATEN_CPU_CAPABILITY overrides it.
     """
-    flags = _flags()
+    flags = set(_cpuinfo("flags").split())
     asked = not flags or "ATEN_CPU_CAPABILITY" in os.environ
     found = _asked_of_torch() if asked else _first(SETS, flags) or "DEFAULT"
-    return f"{found} {_first(BF16_UNITS, flags)}".rstrip()
+    return " ".join(filter(None, [MAKERS.get(_cpuinfo("vendor_id"), ""), found, _first(BF16_UNITS, flags)]))
 
 
-def _flags() -> set[str]:
+def _cpuinfo(name: str) -> str:
+    """What the kernel says of the first core; empty where it does not."""
     listed = Path("/proc/cpuinfo")
     if platform.machine() != "x86_64" or not listed.exists():
-        return set()
-    found = re.search(r"^flags\s*: (.*)$", listed.read_text(), re.MULTILINE)
-    return set(found[1].split()) if found else set()
+        return ""
+    found = re.search(rf"^{name}\s*: (.*)$", listed.read_text(), re.MULTILINE)
+    return found[1] if found else ""
 
 
 def _first(names: dict[str, set[str]], flags: set[str]) -> str:

@@ -15,7 +15,7 @@ from imageclf.config.train import TrainParams
 from imageclf.images.dataset import NOTHING_TO_RANK, RANKED, Dataset, Split, read_dataset, read_split
 from imageclf.models.card import Card
 from imageclf.models.classifier import Classifier, channels_last_on, scaled, scaled_size
-from imageclf.models.device import Compute, best_precision, choose_compute, choose_device, instruction_set
+from imageclf.models.device import Compute, best_precision, choose_compute, choose_device, processor_kind
 from imageclf.models.layers import make_pooling_repeatable
 from imageclf.models.registry import build_network, check_takes, check_takes_one, check_weight
 from imageclf.models.spec import StartsFromImages
@@ -225,7 +225,7 @@ def _card(params: TrainParams, recipe: Recipe, dataset: Dataset, beginning: Begi
 def _processor(compute: Compute) -> str:
     if compute.device.type == "cuda":
         return torch.cuda.get_device_name(compute.device)
-    return instruction_set() if compute.device.type == "cpu" else compute.device.type
+    return processor_kind() if compute.device.type == "cpu" else compute.device.type
 
 
 def build(setup: Setup) -> Task:

@@ -15,7 +15,7 @@ from benchmarks.results import keep
 from benchmarks.scaling import CELLS, scaling_figures
 from benchmarks.tables import markdown, table
 
-MADE_WITH = {"torch": "2.0", "instruction_set": "AVX2"}
+MADE_WITH = {"torch": "2.0", "processor_kind": "AVX2"}
 
 
 def turn(rate: float, **more: Any) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 import torch
 
-from imageclf.models.device import instruction_set
+from imageclf.models.device import processor_kind
 from tools.verifying.provenance import Machine, _torch_version, made_on, this_machine
 
 
 def test_this_machine_is_what_torch_says() -> None:
-    expected = Machine(torch.__version__, instruction_set())
+    expected = Machine(torch.__version__, processor_kind())
     assert this_machine(expected) == expected
     assert this_machine(Machine("1.0", "PDP-11")) == expected
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from imageclf.models.card import CLASSIFIER
-from imageclf.models.device import instruction_set
+from imageclf.models.device import processor_kind
 from imageclf.runtime.yaml import flat
 from tools.repository import LOCK, Damaged, Stage, committed, parse_lock
 from tools.verifying.outputs import Finding
@@ -34,7 +34,7 @@ def made_on(facts: dict[str, Any]) -> Machine:
 
 def this_machine(like: Machine) -> Machine:
     """The current machine; of its processors the one that `like` names, if it is here."""
-    here = Machine(_torch_version(), instruction_set())
+    here = Machine(_torch_version(), processor_kind())
     return here if here == like else _asked_of_torch(like)
 
 
@@ -49,7 +49,7 @@ def _torch_version() -> str:
 def _asked_of_torch(like: Machine) -> Machine:
     import torch
 
-    processors = [instruction_set()]
+    processors = [processor_kind()]
     if torch.cuda.is_available():
         processors += [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     processor = like.processor if like.processor in processors else processors[0]
