@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 
 from imageclf.evaluation.metrics import FEW
+from imageclf.evaluation.scores import wilson_interval
 from imageclf.evaluation.tables import worst_pairs
 
 GAP = 0.1  # top-1 on training images above that on validation, from which more of the same training is of no use
 GAIN = 0.005  # top-1 on validation gained in the last fifth of the epochs, from which more epochs are worth a try
-COUNTED = 10  # test images of a class, or in a range of probabilities; nothing is said of fewer
+COUNTED = 10  # images of a class, in a range of probabilities, or gained; nothing is said of fewer
 
 
 def next_steps(
@@ -21,12 +22,13 @@ def next_steps(
     confusion: np.ndarray,
     names: Sequence[str],
     history: pd.DataFrame,
+    validated: int,
     fresh: bool,
 ) -> list[str]:
     """The steps that the scores suggest, what helps most first; none if there is nothing to better.
 
-    `classes` is metrics/per_class.csv, `confusion` (classes, classes), and `history` metrics/history.csv. `fresh`: the
-    network began from random weights.
+    `classes` is metrics/per_class.csv, `confusion` (classes, classes), and `history` metrics/history.csv, with scores
+    on `validated` images. `fresh`: the network began from random weights.
     """
     steps = []
     if scores["top1_high"] - scores["top1_low"] > FEW:
@@ -38,7 +40,7 @@ def next_steps(
             "Look at the most confident mistakes below: some may be wrong labels, which python -m tools.label_errors "
             "lists after a cross-validation"
         )
-    return steps + _of_classes(scores, classes, confusion, names) + _of_training(history, fresh)
+    return steps + _of_classes(scores, classes, confusion, names) + _of_training(history, validated, fresh)
 
 
 def _of_classes(
@@ -63,19 +65,20 @@ def _of_classes(
     return steps
 
 
-def _of_training(history: pd.DataFrame, fresh: bool) -> list[str]:
-    """On training that fits its images far better than others, or that ended early."""
+def _of_training(history: pd.DataFrame, validated: int, fresh: bool) -> list[str]:
+    """On training that fits its images far better than others, beyond chance, or that ended early."""
     if "val_top1" not in history or len(history) < 2 or history["val_top1"].isna().any():
         return []
     last = history.iloc[-1]
-    if last["train_top1"] - last["val_top1"] > GAP:
+    _, val_high = wilson_interval(round(last["val_top1"] * validated), validated)
+    if last["train_top1"] > max(last["val_top1"] + GAP, val_high):
         return [
             f"Training knows {100 * last['train_top1']:.1f} % of its own images and {100 * last['val_top1']:.1f} % of "
             f"validation: more images{', pretrained weights' if fresh else ''} or stronger augmentation help, more "
             "epochs do not"
         ]
     before = history["val_top1"].iloc[: max(1, len(history) * 4 // 5)].max()
-    if last["val_top1"] - before > GAIN:
+    if last["val_top1"] - before > max(GAIN, COUNTED / validated):
         return [
             f"Validation still gained {100 * (last['val_top1'] - before):.1f} points in the last fifth of the epochs: "
             "try more of them (train.epochs)"

@@ -120,7 +120,13 @@ def render_report(
         verdict=verdict(scores, classes),
         origin={"weights": weights} | card.made_from | card.data_sha256,
         steps=next_steps(
-            scores, classes=classes, confusion=confusion, names=card.classes, history=history, fresh=_is_fresh(card)
+            scores,
+            classes=classes,
+            confusion=confusion,
+            names=card.classes,
+            history=history,
+            validated=images["val"],
+            fresh=_is_fresh(card),
         ),
         curve_words=curve_words(history),
         charts=[*_history_charts(history), _reliability_chart(reliability), _coverage_chart(coverage, scores)],

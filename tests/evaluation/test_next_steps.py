@@ -15,7 +15,11 @@ NAMES = ["ant", "bee", "cat"]
 
 
 def steps(
-    confusion: list[list[int]], history: Sequence[tuple[float, float]] = ((0.9, 0.9), (0.9, 0.9)), *, fresh: bool = True
+    confusion: list[list[int]],
+    history: Sequence[tuple[float, float]] = ((0.9, 0.9), (0.9, 0.9)),
+    *,
+    validated: int = 5000,
+    fresh: bool = True,
 ) -> str:
     counts = np.array(confusion)
     right, images = int(counts.trace()), int(counts.sum())
@@ -23,7 +27,13 @@ def steps(
     scores: dict[str, Any] = {"top1": right / images, "top1_low": low, "top1_high": high}
     table = pd.DataFrame(history, columns=["train_top1", "val_top1"])
     found = next_steps(
-        scores, classes=class_table(counts, NAMES), confusion=counts, names=NAMES, history=table, fresh=fresh
+        scores,
+        classes=class_table(counts, NAMES),
+        confusion=counts,
+        names=NAMES,
+        history=table,
+        validated=validated,
+        fresh=fresh,
     )
     return " | ".join(found)
 
@@ -70,6 +80,13 @@ def test_the_most_frequent_confusion_is_named_with_its_count() -> None:
 def test_the_end_of_training_says_whether_more_of_it_helps(history: list[tuple[float, float]], words: str) -> None:
     said = steps([[500, 0, 0], [0, 500, 0], [0, 0, 500]], history)
     assert said.startswith(words) if words else said == ""
+
+
+@pytest.mark.parametrize("history", [[(0.8, 0.8), (0.91, 0.8)], [(0.6, 0.6), (0.6, 0.6), (0.6, 0.65)]])
+def test_few_validation_images_say_nothing_of_the_end_of_training(history: list[tuple[float, float]]) -> None:
+    certain = [[500, 0, 0], [0, 500, 0], [0, 0, 500]]
+    assert steps(certain, history, validated=1000)
+    assert steps(certain, history, validated=20) == ""
 
 
 def test_training_below_validation_is_explained_and_only_then() -> None:
