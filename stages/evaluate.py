@@ -102,7 +102,9 @@ def main() -> str:
     calibration = calibration_figures(test_trained, temperature)
     trust = _trust(test, val, calibration, params.target_precision)
     untested = classes.loc[classes["images"] == 0, "class"].tolist()
-    found = [*_across_splits(), *findings(scores, test, val, untested=untested)]
+    _check_there(DATA_REPORT)
+    data_report = _read_text(DATA_REPORT)
+    found = [*_across_splits(data_report), *findings(scores, test, val, untested=untested)]
     for finding in found:
         print(f"evaluate: {finding}", flush=True)
     reliability = both_reliabilities(test_trained, test)
@@ -117,11 +119,9 @@ def main() -> str:
     # 4. Draw the most confident mistakes, and write the report.
     most = params.mistakes
     write_bytes(MISTAKES, drawn(MISTAKES, lambda: _draw(test, held_out, classifier, card, most=most, threads=threads)))
-    for path in (HISTORY, DATA_REPORT, NEAR_COPIES, *PICTURES.values()):
+    for path in (HISTORY, NEAR_COPIES, *PICTURES.values()):
         _check_there(path)
-    report = _read_text(DATA_REPORT)
-    has_copies = report["problem"].str.startswith("near-copy: ").any()
-
+    has_copies = data_report["problem"].str.startswith("near-copy: ").any()
     counted = Counter(line["split"] for line in _samples())
 
     def page() -> bytes:
@@ -136,7 +136,7 @@ def main() -> str:
             confusion=counts,
             reliability=reliability,
             coverage=coverage,
-            remarks=remarks_by_kind(report),
+            remarks=remarks_by_kind(data_report),
             findings=found,
             pictures=PICTURES | ({"Near-copies": NEAR_COPIES} if has_copies else {}),
         ).encode()
@@ -218,13 +218,10 @@ def _trust(test: Answers, val: Answers, calibration: dict[str, float], precision
     return {name: figures for name, figures in found.items() if figures}
 
 
-def _across_splits() -> list[str]:
+def _across_splits(data_report: pd.DataFrame) -> list[str]:
     """What prepare says of near-copies in several splits, which make the scores too high."""
-    _check_there(DATA_REPORT)
-    said = _read_text(DATA_REPORT)["problem"]
-    return [
-        each.removeprefix("near-copies: ") for each in said if each.startswith("near-copies: ") and TOO_HIGH in each
-    ]
+    said = [each for each in data_report["problem"] if each.startswith("near-copies: ")]
+    return [each.removeprefix("near-copies: ") for each in said if TOO_HIGH in each]
 
 
 def _check_there(path: Path) -> None:
