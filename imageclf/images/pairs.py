@@ -25,7 +25,7 @@ class Pair:
     kind: str
     names: tuple[str, str]
     splits: tuple[str, str]
-    across: bool  # it lies across splits
+    marked: bool  # in red: it lies across splits, or has two labels
 
 
 def draw_pairs(pairs: list[Pair], *, title: str) -> Image.Image:
@@ -43,7 +43,7 @@ def draw_pairs(pairs: list[Pair], *, title: str) -> Image.Image:
             picture = as_picture(view).resize(shape, Image.Resampling.BICUBIC)
             both.paste(picture, (number * (BOX + BESIDE) + (BOX - shape[0]) // 2, (BOX - shape[1]) // 2))
         left, top = grid.place(position, both)
-        below, colour = top + BOX + 5, RED if pair.across else BLACK
+        below, colour = top + BOX + 5, RED if pair.marked else BLACK
         _write(grid.draw, (left, below), pair.kind, size=15, colour=colour, width=box[0])
         for line, (name, split) in enumerate(zip(pair.names, pair.splits, strict=True), 1):
             corner = left, below + line * LINE

@@ -219,6 +219,19 @@ def test_dropped_all_but_the_largest_are_left_out_with_a_line(own: Own) -> None:
     assert "ant/large.png" in kept
 
 
+@pytest.mark.parametrize("asked", ["report", "drop"])
+def test_near_copies_with_two_labels_are_told_of_first(own: Own, asked: str) -> None:  # noqa: F811
+    with_copies(own)
+    (own.images / "bee" / "larger.png").write_bytes(saved(scene(3, (160, 120)).resize((400, 300)), "PNG"))
+    if asked != "report":
+        own.set("near_copies", "report", asked)
+    own.prepare()
+    lines, all_lines = near_lines(), pd.read_csv("metrics/data_report.csv")
+    assert all_lines["problem"].str.contains("2 pairs with two labels, such as ").sum() == 1
+    torn = lines["problem"].str.contains("it is labelled ant, and the other bee")
+    assert torn.sum() == 2 and set(lines[torn]["path"]) == {"ant/whole 03.jpg", "ant/crop 03.jpg"}
+
+
 def test_a_copy_of_a_given_test_picture_is_left_out_of_training(own: Own) -> None:  # noqa: F811
     for name in ("ant", "bee"):
         (own.images / "train" / name).mkdir(parents=True)
@@ -250,7 +263,7 @@ def test_a_set_whose_units_are_given_to_two_splits_stays_apart_also_through_a_gr
 
 def test_the_sheet_shows_pictures_in_their_shape_and_is_drawn_without_any() -> None:
     red, blue = (np.full((160, 160, 3), colour, np.uint8) for colour in ((255, 0, 0), (0, 0, 255)))
-    pair = Pair((red, blue), ((300, 100), (100, 300)), "crop", ("a.jpg", "b.jpg"), ("train", "test"), across=True)
+    pair = Pair((red, blue), ((300, 100), (100, 300)), "crop", ("a.jpg", "b.jpg"), ("train", "test"), marked=True)
     drawn = np.asarray(draw_pairs([pair], title="1 pair"))
     for colour, wide in (((255, 0, 0), True), ((0, 0, 255), False)):
         rows, columns = np.nonzero((drawn == colour).all(2))
