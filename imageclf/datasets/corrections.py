@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from imageclf.datasets.labels_csv import Row, check_even, read_table
 from imageclf.datasets.names import cleaned
@@ -46,8 +46,13 @@ class Corrections:
         for path, (number, label) in self.lines.items():
             where = f"{printable(str(self.table))}, line {number}"
             if path in missing:
-                near = closest(path, (known for known, _ in listed()))
-                hint = f"did you mean {printable(near)}?" if near else "write it as metrics/predictions.csv does"
+                # Of names such as IMG_0412.jpg the one that is spelt most like it is another picture.
+                same = [known for known, _ in listed() if PurePath(known).name == PurePath(path).name]
+                hint = (
+                    f"did you mean {printable(same[0])}?"
+                    if len(same) == 1
+                    else "write it as metrics/predictions.csv does"
+                )
                 raise DataError(f"{where}: {printable(path)} is none of the pictures; {hint}")
             if label and cleaned(label) not in names:
                 near = closest(label, names)

@@ -59,7 +59,7 @@ def test_with_two_folders_paths_are_those_of_the_reports(own: Path) -> None:
     [
         ("", "no column path or label"),
         ("picture,label\nant/1.png,bee\n", "no column path;"),
-        ("path,label\nant/3.png,bee\n", "line 2: ant/3.png is none of the pictures; did you mean ant/"),
+        ("path,label\nant/3.png,bee\n", "line 2: ant/3.png is none of the pictures; write it as metrics/predictions"),
         ("path,label\nxxxxxxxx,bee\n", "line 2: xxxxxxxx is none of the pictures; write it as metrics/predictions"),
         ("path,label\nant/1.png,bees\n", "line 2: there is no class bees; did you mean bee?"),
         ("path,label\nant/1.png,zzz\n", "line 2: there is no class zzz; there are ant, bee, c\u00e9p"),
