@@ -27,7 +27,7 @@ def survey(images: int, *, side: int, classes: int = 4, test: int = 0) -> Survey
     return Survey(
         each,
         given={"test": test} if test else {},
-        contradicted=0,
+        contradicted={},
         looked_at=images,
         faults={},
         side=side,
@@ -116,7 +116,16 @@ def test_a_folder_is_seen_as_it_is(folder: Path) -> None:
 
 def test_files_of_one_content_in_two_classes_are_counted(folder: Path) -> None:
     shutil.copy(folder / "photos/cat/0.png", folder / "photos/dog/cat.png")
-    assert look_at("photos").contradicted == 2
+    assert look_at("photos").contradicted == {"cat": 1, "dog": 1}
+
+
+def test_a_class_that_has_only_copies_of_another_s_files_is_named(folder: Path) -> None:
+    (folder / "photos/fox").mkdir()
+    shutil.copy(folder / "photos/cat/0.png", folder / "photos/fox/0.png")
+    told = (
+        "2 files are copies of files in other classes, and cannot be used; dvc repro will stop, as they are all of fox"
+    )
+    assert told in look_at("photos").lines()
 
 
 def test_weights_of_another_network_are_refused_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ class Survey:
 
     classes: dict[str, int]  # files by class
     given: dict[str, int]  # files by split, of those that the folder gives to one
-    contradicted: int  # files whose content lies in several classes
+    contradicted: dict[str, int]  # files whose content lies in several classes, by class
     looked_at: int
     faults: dict[str, list[str]]  # files that cannot be used, by the kind of their fault
     side: int  # median of the shorter sides, in pixels
@@ -67,7 +67,9 @@ class Survey:
         if self.faults:
             lines.append(f"{sum(map(len, self.faults.values()))} of them cannot be used: {_kinds(self.faults)}")
         if self.contradicted:
-            lines.append(f"{self.contradicted} files are copies of files in other classes, and cannot be used")
+            line = f"{sum(self.contradicted.values()):,} files are copies of files in other classes, and cannot be used"
+            lost = [name for name in names if self.contradicted.get(name) == self.classes[name]]
+            lines.append(line + (f"; dvc repro will stop, as they are all of {some(lost)}" if lost else ""))
         return lines + [self.cut_away] * bool(self.cut_away) + self.left_out
 
 
@@ -98,11 +100,12 @@ def look_at(root: str) -> Survey:
         words = f"none of {len(seen)} files can be used: {_kinds(faults)}; give a folder of pictures"
         raise DataError(f"{printable(root)}: {words}")
     sizes = [(picture.width, picture.height) for picture in pictures]
+    torn = np.bincount(labels, _contradicted(np.asarray(contents), np.asarray(labels)))
     return Survey(
         classes=dict(sorted(zip(numbers, np.bincount(labels).tolist(), strict=True))),
         given={name: given[name] for name in SPLITS if given[name]},
         looked_at=len(seen),
-        contradicted=_contradicted(np.asarray(contents), np.asarray(labels)),
+        contradicted={name: int(torn[number]) for name, number in numbers.items() if torn[number]},
         faults=faults,
         side=int(np.median([min(size) for size in sizes])),
         grey=float(np.mean([_is_grey(picture.pixels) for picture in pictures])),
@@ -118,13 +121,13 @@ def _kinds(faults: dict[str, list[str]]) -> str:
     return "; ".join(f"{len(faults[kind])} {kind} ({some(faults[kind])})" for kind in most)
 
 
-def _contradicted(contents: np.ndarray, labels: np.ndarray) -> int:
-    """How many files have a copy with another label, from hashes of their contents uint64 (N,) and labels (N,)."""
+def _contradicted(contents: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Which files have a copy with another label, bool (N,), from hashes of their contents uint64 (N,) and labels."""
     picture = np.unique(contents, return_inverse=True)[1]
     lowest, highest = np.full(picture.max() + 1, labels.max()), np.zeros(picture.max() + 1, labels.dtype)
     np.minimum.at(lowest, picture, labels)
     np.maximum.at(highest, picture, labels)
-    return int((lowest != highest)[picture].sum())
+    return (lowest != highest)[picture]
 
 
 def _see(path: Path) -> Picture | str:
