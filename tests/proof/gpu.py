@@ -287,11 +287,17 @@ def main() -> int:
     return int(not all(row["held"] for row in rows))
 
 
+def _check(name: str) -> str:
+    if name not in CHECKS:
+        raise argparse.ArgumentTypeError(f"{name} is no check; there are {', '.join(CHECKS)}")
+    return name
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m tests.proof.gpu", description=__doc__)
-    parser.add_argument("checks", nargs="*", choices=[*CHECKS, []], metavar="CHECK", help=", ".join(CHECKS))
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("checks", nargs="*", type=_check, metavar="CHECK", help=", ".join(CHECKS))
+    parser.add_argument("--device", default="cuda", help="cuda, or cpu to try the checks without a GPU")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the lines as JSON too")
     return parser
 
 
