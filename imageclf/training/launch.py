@@ -90,12 +90,14 @@ def start_ranks(count: int, module: str) -> NoReturn:
                 sys.exit(128 + asked.sigval)
             except ChildFailedError as failed:
                 codes = [failure.exitcode for failure in failed.failures.values()]
-            told = [code for code in codes if code > 0 and code != RankLost.exit_code]
+            # When one is killed, the engine ends the others with SIGTERM, which they may tell of.
+            killed = next((code for code in codes if code < 0 and code != -signal.SIGTERM), None)
+            unsaid = (RankLost.exit_code, *([128 + signal.SIGTERM] if killed else []))
+            told = [code for code in codes if code > 0 and code not in unsaid]
             if told:
                 sys.exit(told[0])
             if left:
-                # Those that are left are ended with SIGTERM.
-                first = next((code for code in codes if code < 0 and code != -signal.SIGTERM), codes[0])
+                first = killed or codes[0]
                 print(f"train: a process {how_it_ended(first)}; all {count} go on from the last checkpoint", flush=True)
     raise MachineError(
         f"train: one of {count} processes was killed {RESTARTS + 1} times; lower runtime.processes or runtime.workers"

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 import torch
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from imageclf.config.runtime import RuntimeParams
 from imageclf.config.section import read_section
@@ -83,6 +84,30 @@ def test_gpus_are_tried_in_another_process_whose_errors_arrive_here(
     runtime = RuntimeParams.model_construct(processes="auto", device="auto")
     with pytest.raises(DataError, match="data/prepared is missing"):
         launch.ranks_to_start(params, runtime)
+
+
+@pytest.mark.parametrize(
+    ("codes", "ends", "started"), [([143, -9], 0, 2), ([-15, -9], 0, 2), ([143, 143], 143, 1), ([3, -15], 3, 1)]
+)
+def test_a_process_that_the_engine_ends_as_another_was_killed_is_not_one_that_was_asked_to_stop(
+    codes: list[int], ends: int, started: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun = list[str]()
+
+    def run(*arguments: str) -> None:
+        begun.extend(arguments[-1:])
+        if len(begun) == 1:
+            failures = {
+                rank: ProcessFailure(rank, pid=0, exitcode=code, error_file="") for rank, code in enumerate(codes)
+            }
+            raise ChildFailedError("train", failures)
+
+    monkeypatch.setattr(launch, "elastic_launch", lambda *_: run)
+    monkeypatch.setattr("logging.disable", lambda: None)
+    with pytest.raises(SystemExit) as left:
+        launch.start_ranks(2, "stages.train")
+    assert (left.value.code, len(begun)) == (ends, started)
+    assert ("killed by signal 9" in capsys.readouterr().out) == (started > 1)
 
 
 @pytest.mark.slow
