@@ -52,10 +52,10 @@ class NearCopies:
             kind = "resized copy" if (width, height) != (across, down) else "re-encoded copy"
         return f"mirrored {kind}" if pair.mirrored else kind
 
-    def labels(self, pair: NearCopy) -> tuple[str, str] | None:
-        """Those of the whole and of the part, if they differ."""
-        both = self.files[pair.whole].label, self.files[pair.part].label
-        return both if both[0] != both[1] else None
+    def two_labels(self, index: int, other: int) -> str:
+        """Words on the labels of a file and of another, if they differ; else empty."""
+        own, of_other = self.files[index].label, self.files[other].label
+        return f"; it is labelled {own}, and the other {of_other}" if own != of_other else ""
 
     def worth(self, index: int) -> tuple[int, int, int, int]:
         """Which of a set is kept, the highest: one of a held-out split, of most pixels, of most bytes, of the lowest
@@ -175,8 +175,7 @@ def superfluous(near: NearCopies) -> dict[int, Finding]:
             elif pair.part == kept:
                 words[pair.whole] = f"{files[kept].path} is a {near.kind(pair)} of it"
         for index in words:
-            if files[index].label != files[kept].label:
-                words[index] += f"; it is labelled {files[index].label}, and the other {files[kept].label}"
+            words[index] += near.two_labels(index, kept)
         for index, what in words.items():
             for copy in np.flatnonzero(near.pictures == near.pictures[index]).tolist():
                 found[copy] = Finding(files[copy].path, "near-copy", what, LEFT_OUT)
@@ -196,15 +195,14 @@ def near_findings(near: NearCopies, split: np.ndarray, *, advice: str) -> list[F
     """
     files, findings = near.files, [Finding(ALL, "near-copies", words, USED) for words in near.limits]
     used = [pair for pair in near.pairs if max(split[pair.whole], split[pair.part]) != NONE]
-    torn = [pair for pair in near.pairs if near.labels(pair)]
+    torn = [pair for pair in near.pairs if near.two_labels(pair.part, pair.whole)]
     apart = [pair for pair in used if _across(pair, split)]
     for pair in used:
         part, whole, across = files[pair.part], files[pair.whole], _across(pair, split)
         words = f"{near.kind(pair)} of {whole.path}"
         if across:
             words += f", which is in {SPLITS[split[pair.whole]]}, and this in {SPLITS[split[pair.part]]}"
-        if near.labels(pair):
-            words += f"; it is labelled {part.label}, and the other {whole.label}"
+        words += near.two_labels(pair.part, pair.whole)
         findings.append(Finding(part.path, "near-copy", words, USED, leads=across))
     if apart:
         words = (
@@ -233,15 +231,15 @@ def _pairs(number: int) -> str:
 
 def shown_pairs(near: NearCopies, split: np.ndarray) -> tuple[str, list[Pair]]:
     """The title of the sheet of near-copies, and its pairs: those across splits first. `split` as for near_findings."""
-    pairs = sorted(near.pairs, key=lambda pair: (not _across(pair, split), not near.labels(pair)))
+    pairs = sorted(near.pairs, key=lambda pair: (not _across(pair, split), not near.two_labels(pair.part, pair.whole)))
     sheet = [
         Pair(
             (np.array(near.views[pair.whole]), np.array(near.views[pair.part])),
             (near.sizes[pair.whole].tolist(), near.sizes[pair.part].tolist()),
-            near.kind(pair) + (", two labels" if near.labels(pair) else ""),
+            near.kind(pair) + (", two labels" if near.two_labels(pair.part, pair.whole) else ""),
             (near.files[pair.whole].path, near.files[pair.part].path),
             (NOT_USED[split[pair.whole]], NOT_USED[split[pair.part]]),
-            _across(pair, split) or bool(near.labels(pair)),
+            _across(pair, split) or bool(near.two_labels(pair.part, pair.whole)),
         )
         for pair in pairs[:SHOWN]
     ]
